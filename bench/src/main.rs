@@ -1,0 +1,2 @@
+//! Benchmarks: floors, load generator and the comparison table.
+fn main() {}

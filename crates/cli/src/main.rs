@@ -1,0 +1,2 @@
+//! The `metlog` binary.
+fn main() {}

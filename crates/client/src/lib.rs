@@ -1,0 +1,1 @@
+//! The Metlog generator library.

@@ -1,0 +1,3 @@
+//! The router as a library: inputs, decoders, routes, endpoints, ledger, configuration.
+
+pub mod routes;

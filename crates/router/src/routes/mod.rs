@@ -1,0 +1,3 @@
+//! Routes: which messages go to which endpoints.
+
+pub mod condition;
