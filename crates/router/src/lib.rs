@@ -1,3 +1,18 @@
 //! The router as a library: inputs, decoders, routes, endpoints, ledger, configuration.
 
+pub mod acknowledgement;
+pub mod batch;
+pub mod clock;
+pub mod control;
+pub mod decoders;
+pub mod endpoints;
+pub mod framing;
+pub mod ledger;
+pub mod pipeline;
+pub mod retry;
 pub mod routes;
+pub mod runner;
+pub mod slab_pool;
+#[cfg(test)]
+mod testing;
+pub mod unfinished;
