@@ -1,3 +1,4 @@
 //! The router as a library: inputs, decoders, routes, endpoints, ledger, configuration.
 
+pub mod config;
 pub mod routes;
