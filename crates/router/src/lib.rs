@@ -10,6 +10,7 @@ pub mod framing;
 pub mod ledger;
 pub mod pipeline;
 pub mod retry;
+pub mod config;
 pub mod routes;
 pub mod runner;
 pub mod slab_pool;
