@@ -78,6 +78,15 @@ pub struct Scratch {
 impl RouteTable {
     /// Compiles routes whose endpoints are numbered from 0 to `endpoint_count`.
     pub fn compile(routes: Vec<RouteSpec>, endpoint_count: usize) -> Result<RouteTable, TableError> {
+        RouteTable::compile_within(routes, endpoint_count, MAX_COPIES)
+    }
+
+    /// Compiles with another bound on copies than [`MAX_COPIES`].
+    pub(super) fn compile_within(
+        routes: Vec<RouteSpec>,
+        endpoint_count: usize,
+        max_copies: usize,
+    ) -> Result<RouteTable, TableError> {
         for (route, spec) in routes.iter().enumerate() {
             if let Some(&endpoint) = spec.to.iter().find(|&&endpoint| endpoint >= endpoint_count) {
                 return Err(TableError::NoSuchEndpoint { route, endpoint, endpoint_count });
@@ -85,7 +94,10 @@ impl RouteTable {
         }
         let (unrouted, routes): (Vec<_>, Vec<_>) =
             routes.into_iter().enumerate().partition(|(_, spec)| spec.unrouted);
-        Ok(RouteTable { routes: Dispatch::compile(routes)?, unrouted: Dispatch::compile(unrouted)? })
+        Ok(RouteTable {
+            routes: Dispatch::compile(routes, max_copies)?,
+            unrouted: Dispatch::compile(unrouted, max_copies)?,
+        })
     }
 
     /// The endpoints of a message, each once; `None` where no route took it, not even an `unrouted` one.
@@ -200,7 +212,7 @@ enum Candidates<'t> {
 }
 
 impl Dispatch {
-    fn compile(specs: Vec<(usize, RouteSpec)>) -> Result<Dispatch, TableError> {
+    fn compile(specs: Vec<(usize, RouteSpec)>, max_copies: usize) -> Result<Dispatch, TableError> {
         let mut routes = Vec::with_capacity(specs.len());
         let mut rules: Vec<Rule> = Vec::with_capacity(specs.len());
         let mut always = Vec::new();
@@ -237,7 +249,7 @@ impl Dispatch {
             Subject::Elsewhere(_) => 3,
         });
         if let Some(first) = builders.first_mut()
-            && first.values().saturating_mul(always.len()) <= MAX_COPIES
+            && first.values().saturating_mul(always.len()) <= max_copies
         {
             first.file_always(&std::mem::take(&mut always));
         }

@@ -195,14 +195,9 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// The list without a rule.
-    pub const EMPTY: ListNumber = 0;
-
-    /// Only the empty list.
+    /// None yet.
     pub fn new() -> Self {
-        let mut lists = Lists { numbers: HashMap::default(), lists: vec![] };
-        lists.number(vec![]);
-        lists
+        Lists { numbers: HashMap::default(), lists: vec![] }
     }
 
     /// The number of the list of these rules, in order and each once.
