@@ -78,7 +78,7 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    fn message(&self, entry: &Entry) -> Message<'_> {
+    fn message<'b>(&'b self, entry: &'b Entry) -> Message<'b> {
         let (start, end) = (entry.start as usize, entry.end as usize);
         Message {
             bytes: self.slab.get(start..end).unwrap_or_default(),

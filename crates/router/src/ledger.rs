@@ -92,7 +92,13 @@ pub struct InputCounters {
 }
 
 /// Asks the operating system how many datagrams it dropped at one socket.
-type KernelDrops = Box<dyn Fn() -> u64 + Send + Sync>;
+struct KernelDrops(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl Debug for KernelDrops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KernelDrops")
+    }
+}
 
 impl Default for InputCounters {
     fn default() -> Self {
@@ -113,12 +119,6 @@ impl Default for InputCounters {
     }
 }
 
-impl Debug for dyn Fn() -> u64 + Send + Sync {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Fn() -> u64")
-    }
-}
-
 impl InputCounters {
     /// Adds one batch's numbers.
     pub fn add(&self, tally: &InputTally) {
@@ -135,7 +135,7 @@ impl InputCounters {
 
     /// Registers a socket's own drop counter; it is asked each time the ledger is read.
     pub fn watch_kernel_drops(&self, ask: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(ask));
+        self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).push(KernelDrops(Box::new(ask)));
     }
 
     /// The numbers now.
@@ -146,7 +146,7 @@ impl InputCounters {
             .map(|(reason, counter)| (reason.to_string(), counter.get()))
             .collect();
         let kernel_drops =
-            self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|ask| ask()).sum();
+            self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|drops| drops.0()).sum();
         InputLedger {
             received: self.received.get(),
             routed: self.routed.get(),

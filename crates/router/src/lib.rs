@@ -7,13 +7,16 @@ pub mod control;
 pub mod decoders;
 pub mod endpoints;
 pub mod framing;
+pub mod inputs;
 pub mod ledger;
 pub mod pipeline;
+pub mod reader;
 pub mod retry;
 pub mod config;
 pub mod routes;
 pub mod runner;
 pub mod slab_pool;
+mod sys;
 #[cfg(test)]
 mod testing;
 pub mod unfinished;

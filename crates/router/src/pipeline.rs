@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     decoders::{FrameDecoder, split_named},
     ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
-    routes::table::{RouteTable, Selected},
+    routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
 };
 
@@ -50,7 +50,7 @@ pub struct Pipeline {
     counters: Arc<InputCounters>,
     clock: Arc<dyn Clock>,
     pool: SlabPool,
-    selected: Selected,
+    scratch: Scratch,
     /// By endpoint: the numbers of the batch's messages that go there.
     selections: Vec<Vec<u32>>,
     tally: InputTally,
@@ -66,8 +66,16 @@ impl Pipeline {
         pool: SlabPool,
     ) -> Self {
         let selections = vec![Vec::new(); outlets.outlets.len()];
-        let selected = Selected::default();
-        Pipeline { decoder, outlets, counters, clock, pool, selected, selections, tally: InputTally::default() }
+        Pipeline {
+            decoder,
+            outlets,
+            counters,
+            clock,
+            pool,
+            scratch: Scratch::default(),
+            selections,
+            tally: InputTally::default(),
+        }
     }
 
     /// The input's counters.
@@ -182,13 +190,14 @@ impl Pipeline {
     #[inline]
     fn route(&mut self, number: usize, message: &[u8], entry: &Entry) {
         self.tally.timestamp_unreadable += u64::from(entry.index.timestamp_unreadable());
-        if self.outlets.table.route(message, &entry.index, &mut self.selected) {
-            self.tally.routed += 1;
-            for endpoint in self.selected.iter() {
-                self.selections[endpoint].push(number as u32);
+        match self.outlets.table.route(message, &entry.index, &mut self.scratch) {
+            Some(endpoints) => {
+                self.tally.routed += 1;
+                for &endpoint in endpoints {
+                    self.selections[endpoint].push(number as u32);
+                }
             }
-        } else {
-            self.tally.unrouted += 1;
+            None => self.tally.unrouted += 1,
         }
     }
 
@@ -304,6 +313,11 @@ impl DatagramGatherer {
     /// Whether `datagram` would make it larger than a batch.
     pub fn is_full_for(&self, datagram: &[u8]) -> bool {
         !self.slab.is_empty() && self.slab.len() + datagram.len() + 1 > BATCH_BYTES
+    }
+
+    /// Whether there is little room left.
+    pub fn is_large(&self) -> bool {
+        self.slab.len() >= BATCH_BYTES / 2
     }
 
     /// What was gathered, if anything; starts anew.

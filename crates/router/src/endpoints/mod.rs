@@ -4,6 +4,9 @@
 //! retry, counting and shutdown live once, in the runner that drives it. Adding a kind is one file here and its two
 //! lines in [`registry`].
 
+pub mod registry;
+pub mod statsd;
+
 use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use metlog_buffer::WhenFull;
