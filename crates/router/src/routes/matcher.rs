@@ -259,9 +259,7 @@ fn compile_test(path: &Path, test: &Test) -> Result<Node, MatchError> {
             let min = min.as_deref().map(Figure::parse).transpose()?;
             let max = max.as_deref().map(Figure::parse).transpose()?;
             match subject {
-                Subject::Severity => {
-                    severities(|number| within(number, min.as_ref(), max.as_ref()))
-                }
+                Subject::Severity => severities(|number| within(number, min.as_ref(), max.as_ref())),
                 subject if subject.is_always_text() => Node::Never,
                 subject => Node::Range(subject, min, max),
             }

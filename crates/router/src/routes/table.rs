@@ -298,17 +298,19 @@ impl Dispatch {
         index: &'a Index,
     ) -> impl Iterator<Item = &'a Route> {
         let mut ended = false;
-        rules.iter().map_while(move |&rule| {
-            if ended {
-                return None;
-            }
-            let rule = &self.rules[rule as usize];
-            let route = &self.routes[rule.route as usize];
-            let matches = rule.rest.matches(message, index);
-            ended = matches && route.is_final;
-            Some(matches.then_some(route))
-        })
-        .flatten()
+        rules
+            .iter()
+            .map_while(move |&rule| {
+                if ended {
+                    return None;
+                }
+                let rule = &self.rules[rule as usize];
+                let route = &self.routes[rule.route as usize];
+                let matches = rule.rest.matches(message, index);
+                ended = matches && route.is_final;
+                Some(matches.then_some(route))
+            })
+            .flatten()
     }
 
     /// Every rule that may match, in order. A subject is not looked up when the search certainly ends before

@@ -167,11 +167,7 @@ impl ValueIndexBuilder {
         ValueIndex {
             longest_text: self.texts.keys().map(Vec::len).max().unwrap_or(0),
             texts,
-            prefixes: by_length
-                .into_iter()
-                .rev()
-                .map(|(length, lists)| Prefixes { length, lists })
-                .collect(),
+            prefixes: by_length.into_iter().rev().map(|(length, lists)| Prefixes { length, lists }).collect(),
             numbers,
             booleans,
             otherwise: lists.number(self.always.clone()),

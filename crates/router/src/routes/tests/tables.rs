@@ -175,7 +175,8 @@ fn what_cannot_be_compiled_names_its_route() {
     let problem = |routes| RouteTable::compile(routes, 2).unwrap_err();
     let error = problem(vec![route(everything(), &[0]), route(everything(), &[1, 2])]);
     assert_eq!(error, TableError::NoSuchEndpoint { route: 1, endpoint: 2, endpoint_count: 2 });
-    let error = problem(vec![unrouted(&[0]), route(equals("type", "a"), &[0]), route(glob("type", "["), &[1])]);
+    let error =
+        problem(vec![unrouted(&[0]), route(equals("type", "a"), &[0]), route(glob("type", "["), &[1])]);
     assert_eq!(error.to_string(), "route 2: glob \"[\": `[` without its `]` at character 0");
     let error = problem(vec![route(number("fields.n", "0x"), &[0])]);
     assert_eq!(error.to_string(), "route 0: \"0x\" is not a number");
