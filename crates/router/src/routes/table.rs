@@ -268,14 +268,13 @@ impl Dispatch {
             Candidates::Of(list) => &*list.rules,
             Candidates::Merged => &*scratch.candidates,
         };
-        scratch.selected.clear();
+        let selected = &mut scratch.selected;
+        selected.clear();
         let mut matched = false;
-        for route in self.matching(rules, message, index) {
+        self.for_each_match(rules, message, index, |route| {
             matched = true;
-            for &endpoint in &route.endpoints {
-                scratch.selected.insert(endpoint);
-            }
-        }
+            route.endpoints.iter().for_each(|&endpoint| selected.insert(endpoint));
+        });
         if matched { Answer::Selected } else { Answer::Nothing }
     }
 
@@ -284,33 +283,25 @@ impl Dispatch {
             Candidates::Of(list) => &*list.rules,
             Candidates::Merged => &*scratch.candidates,
         };
-        let mut numbers: Vec<usize> =
-            self.matching(rules, message, index).map(|route| route.number).collect();
+        let mut numbers = Vec::new();
+        self.for_each_match(rules, message, index, |route| numbers.push(route.number));
+        // A route that matches in two ways stands twice in a row.
         numbers.dedup();
         numbers
     }
 
-    /// The routes that match, in order, up to the first that is final.
-    fn matching<'a>(
-        &'a self,
-        rules: &'a [u32],
-        message: &'a [u8],
-        index: &'a Index,
-    ) -> impl Iterator<Item = &'a Route> {
-        let mut ended = false;
-        rules
-            .iter()
-            .map_while(move |&rule| {
-                if ended {
-                    return None;
-                }
-                let rule = &self.rules[rule as usize];
+    /// Calls `visit` with the routes that match, in order, up to the first that is final.
+    fn for_each_match(&self, rules: &[u32], message: &[u8], index: &Index, mut visit: impl FnMut(&Route)) {
+        for &rule in rules {
+            let rule = &self.rules[rule as usize];
+            if rule.rest.matches(message, index) {
                 let route = &self.routes[rule.route as usize];
-                let matches = rule.rest.matches(message, index);
-                ended = matches && route.is_final;
-                Some(matches.then_some(route))
-            })
-            .flatten()
+                visit(route);
+                if route.is_final {
+                    break;
+                }
+            }
+        }
     }
 
     /// Every rule that may match, in order. A subject is not looked up when the search certainly ends before
