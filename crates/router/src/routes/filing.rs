@@ -63,9 +63,15 @@ pub(super) fn entries(condition: &Condition) -> Vec<Entry> {
     }
 }
 
+/// Reading a double counts in exponents and digits only so far; within this length it need not go further.
+const MAX_NUMBER_BYTES: usize = 1 << 16;
+
 /// A number's key: equal numbers, however they are spelled, have the same one, because rounding to a double
-/// depends on the value alone.
+/// depends on the value alone. `None` where the text is too long to be sure of that.
 pub(super) fn number_key(text: &str) -> Option<u64> {
+    if text.len() > MAX_NUMBER_BYTES {
+        return None;
+    }
     // Adding zero turns a negative zero into the positive one.
     text.parse::<f64>().ok().map(|number| (number + 0.0).to_bits())
 }

@@ -141,12 +141,14 @@ struct Selected {
 }
 
 impl Selected {
+    #[inline]
     fn clear(&mut self) {
         for endpoint in self.endpoints.drain(..) {
             self.seen[endpoint / 64] = 0;
         }
     }
 
+    #[inline]
     fn insert(&mut self, endpoint: usize) {
         let (word, bit) = (endpoint / 64, 1 << (endpoint % 64));
         if word >= self.seen.len() {
@@ -320,16 +322,16 @@ impl Dispatch {
                 continue;
             }
             end = end.min(list.end);
-            if several {
-                merged.extend_from_slice(&list.rules);
-            } else if found.rules.is_empty() {
+            if found.rules.is_empty() {
                 found = list;
-            } else {
+                continue;
+            }
+            if !several {
                 several = true;
                 merged.clear();
                 merged.extend_from_slice(&found.rules);
-                merged.extend_from_slice(&list.rules);
             }
+            merged.extend_from_slice(&list.rules);
         }
         if !several {
             return Candidates::Of(found);

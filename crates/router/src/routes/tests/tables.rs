@@ -132,6 +132,8 @@ fn numbers_and_booleans_are_found_by_value() {
     assert_eq!(status("5.00e2"), Some(vec![0]));
     assert_eq!(status("9007199254740993"), Some(vec![1]));
     assert_eq!(status("9007199254740992.0"), Some(vec![2]));
+    let long = format!("0.{}5e700003", "0".repeat(700_000));
+    assert_eq!(status(&long), Some(vec![0]), "spelled longer than a double's exponent is read");
     assert_eq!(status("true"), Some(vec![3]));
     assert_eq!(status("false"), None);
     assert_eq!(status("\"500\""), Some(vec![4]));
