@@ -1,7 +1,7 @@
 //! The envelope's own keys: recognised by name wherever they stand, checked by type in the order of [`Key`].
 
 use crate::{
-    Index, Key, Reason, Timestamp, escapes,
+    Index, Key, Reason, escapes,
     grammar::digits,
     index::{DEFAULT_SEVERITY, Slot},
 };
