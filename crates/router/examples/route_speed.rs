@@ -53,6 +53,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut routes = types(10)?;
     routes.push(route(equals("fields.name", "sync.put")?, 7));
     measure("10 routes on types and one on fields.name", routes, &mix)?;
+    for count in [10, 1000] {
+        let named = |number: usize| {
+            let parts =
+                vec![equals("type", "counter")?, equals("fields.name", &format!("sync.get.{number}"))?];
+            Ok(route(Condition::All(parts), number % 7))
+        };
+        let routes = (0..count).map(named).collect::<Result<_, Box<dyn Error>>>()?;
+        measure(&format!("{count} routes on one type and different fields.name"), routes, &mix)?;
+    }
     Ok(())
 }
 
@@ -73,7 +82,7 @@ fn measure(name: &str, routes: Vec<RouteSpec>, messages: &Messages) -> Result<()
     }
     let table = RouteTable::compile(routes, ENDPOINTS)?;
     let mut scratch = Scratch::default();
-    let mut selections = vec![Vec::<u32>::with_capacity(MESSAGES); ENDPOINTS];
+    let mut selections = vec![Vec::<u32>::new(); ENDPOINTS];
     let mut best = f64::INFINITY;
     let mut taken = 0_usize;
     for _ in 0..RUNS {

@@ -15,7 +15,7 @@ use metlog_message::{Index, Key};
 
 use super::{
     condition::Condition,
-    filing::{Entry, entries},
+    filing::{Crowds, Entry, entries},
     matcher::{MatchError, Matcher},
     subject::Subject,
     value_index::{ListNumber, Lists, ValueIndex, ValueIndexBuilder},
@@ -215,12 +215,14 @@ enum Candidates<'t> {
 
 impl Dispatch {
     fn compile(specs: Vec<(usize, RouteSpec)>, max_copies: usize) -> Result<Dispatch, TableError> {
+        let mut crowds = Crowds::default();
+        specs.iter().for_each(|(_, spec)| crowds.count(&spec.condition));
         let mut routes = Vec::with_capacity(specs.len());
         let mut rules: Vec<Rule> = Vec::with_capacity(specs.len());
         let mut always = Vec::new();
         let mut builders: Vec<ValueIndexBuilder> = Vec::new();
         for (number, spec) in specs {
-            for Entry { filing, rest } in entries(&spec.condition) {
+            for Entry { filing, rest } in entries(&spec.condition, &crowds) {
                 let rest = Matcher::compile(&rest)
                     .map_err(|source| TableError::Condition { route: number, source })?;
                 if rest.is_never() {

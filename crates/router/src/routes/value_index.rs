@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use metlog_message::{Index, Kind};
 
 use super::{
-    filing::{Filing, number_key},
+    filing::{FiledValue, Filing, number_key},
     subject::{self, Subject},
 };
 
@@ -131,17 +131,14 @@ impl ValueIndexBuilder {
 
     /// Files a rule under values of this subject.
     pub fn file(&mut self, rule: u32, filing: &Filing) {
-        for text in &filing.texts {
-            self.texts.entry(text.clone().into_bytes()).or_default().push(rule);
-        }
-        for prefix in &filing.prefixes {
-            self.prefixes.entry(prefix.clone().into_bytes()).or_default().push(rule);
-        }
-        for number in &filing.numbers {
-            self.numbers.entry(*number).or_default().push(rule);
-        }
-        for boolean in &filing.booleans {
-            self.booleans[usize::from(*boolean)].push(rule);
+        for value in &filing.values {
+            let rules = match value {
+                FiledValue::Text(text) => self.texts.entry(text.clone().into_bytes()).or_default(),
+                FiledValue::Prefix(prefix) => self.prefixes.entry(prefix.clone().into_bytes()).or_default(),
+                FiledValue::Number(key) => self.numbers.entry(*key).or_default(),
+                FiledValue::Boolean(boolean) => &mut self.booleans[usize::from(*boolean)],
+            };
+            rules.push(rule);
         }
     }
 

@@ -155,6 +155,27 @@ fn alternatives_on_different_keys_are_filed_under_each() {
 }
 
 #[test]
+fn routes_of_one_crowded_type_are_told_apart_by_another_key() {
+    let named = |number: usize| {
+        let name = equals("fields.name", &format!("name-{number}"));
+        route(Condition::All(vec![equals("type", "counter"), name]), &[number])
+    };
+    let table = table((0..100).map(named).collect());
+    assert_eq!(endpoints(&table, r#"{"type":"counter","fields":{"name":"name-7"}}"#), Some(vec![7]));
+    assert_eq!(endpoints(&table, r#"{"type":"timer","fields":{"name":"name-7"}}"#), None);
+    assert_eq!(endpoints(&table, r#"{"type":"counter","fields":{"name":"name-100"}}"#), None);
+    assert_eq!(endpoints(&table, COUNTER), None);
+}
+
+#[test]
+fn a_disjunction_may_have_any_number_of_alternatives() {
+    let alternatives = (0..100).map(|number| equals("type", &format!("type-{number}"))).collect();
+    let table = table(vec![route(Condition::Any(alternatives), &[1]), unrouted(&[2])]);
+    assert_eq!(endpoints(&table, r#"{"type":"type-99"}"#), Some(vec![1]));
+    assert_eq!(endpoints(&table, COUNTER), Some(vec![2]));
+}
+
+#[test]
 fn one_scratch_serves_any_table() {
     let wide = table(vec![route(regex("type", "."), &[199])]);
     let narrow = table(vec![route(regex("type", "."), &[0])]);
