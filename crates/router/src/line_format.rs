@@ -26,9 +26,6 @@ choices! {
     }
 }
 
-/// The template of text output where the configuration has none.
-pub const DEFAULT_TEMPLATE: &str = "{timestamp} {payload}";
-
 /// A format with what it needs.
 #[derive(Debug, Clone)]
 pub enum LineFormat {
@@ -60,14 +57,12 @@ impl LineFormat {
     }
 }
 
-/// The format of these parameters. `template` is an error with `format = "json"`, where it would do nothing.
-pub fn line_format(format: Format, template: Option<&Template>, multiline: Multiline) -> LineFormat {
-    match format {
-        Format::Json => LineFormat::Json,
-        Format::Text => LineFormat::Text {
-            // The default is a constant that a test parses; an empty template is never reached.
-            template: template.cloned().or_else(|| Template::parse(DEFAULT_TEMPLATE).ok()).unwrap_or_default(),
-            multiline,
-        },
+impl LineFormat {
+    /// The format that these parameters ask for.
+    pub fn new(format: Format, template: &Template, multiline: Multiline) -> LineFormat {
+        match format {
+            Format::Json => LineFormat::Json,
+            Format::Text => LineFormat::Text { template: template.clone(), multiline },
+        }
     }
 }

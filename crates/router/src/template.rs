@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use metlog_message::{Index, Key, Path, Timestamp, lookup, value::PathError};
+use metlog_message::{Key, Path, Timestamp, lookup, value::PathError};
 
 use crate::{
     batch::Message,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A parsed template.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Template {
     pieces: Vec<Piece>,
     text: String,
@@ -84,6 +84,15 @@ impl Template {
         Ok(Template { pieces, text: text.to_owned() })
     }
 
+    /// `{timestamp} {payload}`: what a line of text looks like unless the configuration says otherwise.
+    pub fn timestamp_and_payload() -> Template {
+        let space = Piece::Literal(" ".to_owned());
+        Template {
+            pieces: vec![Piece::Key(Key::Timestamp), space, Piece::Key(Key::Payload)],
+            text: "{timestamp} {payload}".to_owned(),
+        }
+    }
+
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -126,8 +135,7 @@ impl Template {
 
 /// The message's own time; the time of receipt where it has none that can be read.
 fn time_of(message: &Message<'_>) -> Timestamp {
-    let written: Option<Timestamp> = Index::text(message.index, message.bytes, Key::Timestamp).parse().ok();
-    written.unwrap_or(message.received)
+    message.index.timestamp(message.bytes).unwrap_or(message.received)
 }
 
 impl Piece {
@@ -232,6 +240,12 @@ mod tests {
     fn a_message_stays_one_line_unless_it_is_to_be_kept() {
         assert_eq!(rendered("<{payload}>", MESSAGE, one_line), "<two\\nlines>");
         assert_eq!(rendered("<{payload}>", MESSAGE, as_it_is), "<two\nlines>");
+    }
+
+    #[test]
+    fn the_default_line_is_what_its_text_says() {
+        let default = Template::timestamp_and_payload();
+        assert_eq!(Template::parse(default.as_str()), Ok(default));
     }
 
     #[test]
