@@ -80,8 +80,6 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
         let endpoints = components::read(&mut root, "endpoints", self.endpoints, endpoint);
         let names: Vec<&str> = endpoints.iter().map(|declared| declared.name.as_str()).collect();
         let routes = routes::read(&mut root, &names);
-        root.not_available("include", "put everything into this file");
-        root.not_available("tests", "remove the section; `metlog explain` shows where a message goes");
         root.finish();
 
         if !diagnostics.is_incomplete() {
@@ -113,9 +111,6 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let decoder = decoder(section);
-    for key in ["tls", "auth"] {
-        section.not_available(key, "listen on a loopback address or a trusted network");
-    }
     let settings = (kind.read)(section);
     Some(InputComponent { name: name.to_owned(), kind: kind.name, settings: settings?, decoder: decoder? })
 }
@@ -157,9 +152,6 @@ fn endpoint<E: ?Sized>(
     section: &mut Section<'_>,
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
-    section.not_available("ack", "remove the key: acknowledgements follow the kind of endpoint");
-    section.not_available("tls", "connect over a trusted network");
-    section.not_available("auth", "connect over a trusted network");
     let settings = (kind.read)(section);
     Some(EndpointComponent { name: name.to_owned(), kind: kind.name, settings: settings?, buffer: buffer? })
 }
