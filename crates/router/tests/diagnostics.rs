@@ -3,6 +3,8 @@
 //!
 //! `METLOG_UPDATE_EXPECTED=1` writes the expected texts anew. Read them before committing: they are the product.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

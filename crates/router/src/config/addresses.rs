@@ -97,3 +97,42 @@ impl FromConfig for Address {
         quoted(&self.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written_back() {
+        for (text, host, port) in [
+            ("localhost:8125", "localhost", 8125),
+            ("10.0.0.1:1", "10.0.0.1", 1),
+            ("stats-1.example.org:65535", "stats-1.example.org", 65535),
+            ("[::1]:8125", "::1", 8125),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!((address.host.as_str(), address.port), (host, port), "{text}");
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "localhost",
+            ":8125",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "::1:8125",
+            "[::1]",
+            "[x]:1",
+            "http://localhost:80",
+            "a b:1",
+            "a/b:1",
+        ] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+}

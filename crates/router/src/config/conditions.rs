@@ -19,15 +19,23 @@
 
 use std::ops::Range;
 
-use metlog_message::Path;
+use metlog_message::{Key, Path};
 use toml::de::{DeArray, DeTable, DeValue};
 
+use self::subject::Subject;
 use super::{
     diagnostics::{Diagnostic, Diagnostics},
     reader::{Value, found},
     suggest,
 };
-use crate::routes::condition::{Condition, Scalar, Test};
+use crate::routes::{
+    condition::{Condition, Scalar, Test},
+    globs::Glob,
+};
+
+mod subject;
+#[cfg(test)]
+mod tests;
 
 const OPERATORS: [&str; 6] = ["min", "max", "prefix", "glob", "regex", "exists"];
 
@@ -94,15 +102,16 @@ fn entry(
             return None;
         }
     };
-    let subject = Subject::of_key(first_part(&path));
+    let subject = Subject::of_key(path.key());
     let inside = path.parts().len() > 1;
-    let mut reader = Tests { text, subject, diagnostics };
+    let mut reader = Tests { text, key: path.key(), subject, diagnostics };
     if inside && !matches!(subject, Subject::Object | Subject::Anything) {
         reader.never(span, format!("`{}` is {}: nothing lies inside it", first_part(&path), subject.name()));
         return None;
     }
     if inside {
         reader.subject = Subject::Anything;
+        reader.key = None;
     }
     let tests = match value.get_ref() {
         DeValue::Array(items) => reader.one_of(value, items).map(|test| vec![test]),
@@ -121,51 +130,12 @@ fn first_part(path: &Path) -> &str {
     path.parts().first().map_or("", String::as_str)
 }
 
-/// What the envelope says about the type at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    /// Can be any JSON value.
-    Anything,
-    String,
-    Severity,
-    WholeNumber,
-    Object,
-}
-
-impl Subject {
-    fn of_key(key: &str) -> Subject {
-        match key {
-            "type" | "timestamp" | "logger" | "env_version" | "metlog_hostname" => Subject::String,
-            "severity" => Subject::Severity,
-            "metlog_pid" => Subject::WholeNumber,
-            "fields" => Subject::Object,
-            _ => Subject::Anything,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Subject::Anything => "any value",
-            Subject::String => "a string",
-            Subject::Severity => "a number from 0 to 7",
-            Subject::WholeNumber => "a whole number",
-            Subject::Object => "an object",
-        }
-    }
-
-    fn can_be_string(self) -> bool {
-        matches!(self, Subject::Anything | Subject::String)
-    }
-
-    fn can_be_number(self) -> bool {
-        matches!(self, Subject::Anything | Subject::Severity | Subject::WholeNumber)
-    }
-}
-
 /// Reads the tests of one path.
 struct Tests<'r> {
     /// The path as written.
     text: &'r str,
+    /// The envelope key that the whole path is.
+    key: Option<Key>,
     subject: Subject,
     diagnostics: &'r mut Diagnostics,
 }
@@ -214,6 +184,12 @@ impl Tests<'_> {
         if !self.subject.can_be_number() {
             self.wrong_subject(value);
             return None;
+        }
+        if self.key == Some(Key::Payload) {
+            let message =
+                "`payload` is text in what the client libraries send, and a number never equals text";
+            let problem = self.diagnostics.warning(value.span(), message);
+            problem.help("this only matches messages whose payload is a JSON number");
         }
         let number = match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
@@ -337,22 +313,19 @@ impl Tests<'_> {
 
     fn glob(&mut self, value: &Value<'_>) -> Option<Test> {
         let glob = self.pattern("glob", value)?;
-        for (open, close) in [('[', ']'), ('{', '}')] {
-            if glob.rfind(open).is_some_and(|at| !glob[at..].contains(close)) {
-                let problem = self.diagnostics.error(value.span(), "this is not a glob pattern");
-                problem.label(format!("`{open}` without its `{close}`"));
-                problem.help(
-                    "`*` is any run of characters, `?` one character, [a-z] a class, {a,b} alternatives",
-                );
-                return None;
-            }
+        if let Err(error) = Glob::compile(&glob) {
+            let problem = self.diagnostics.error(value.span(), "this is not a glob pattern");
+            problem.label(error.to_string());
+            problem
+                .help("`*` is any run of characters, `?` one character, [a-z] a class, {a,b} alternatives");
+            return None;
         }
         Some(Test::Glob(glob))
     }
 
     fn regex(&mut self, value: &Value<'_>) -> Option<Test> {
         let expression = self.pattern("regex", value)?;
-        if let Err(error) = regex::Regex::new(&expression) {
+        if let Err(error) = regex::bytes::Regex::new(&expression) {
             // The last line of the error says what is wrong; the lines above it repeat the expression.
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default();
@@ -365,6 +338,10 @@ impl Tests<'_> {
 
     fn exists(&mut self, value: &Value<'_>) -> Option<Test> {
         let flag = value.get_ref().as_bool();
+        if flag == Some(false) && self.key.is_some_and(subject::is_always_there) {
+            self.never(value.span(), format!("every message has `{}`, if only by default", self.text));
+            return None;
+        }
         if flag.is_none() {
             let problem = self.diagnostics.error(value.span(), "`exists` takes true or false");
             problem.label(format!("this is {}", found(value.get_ref())));

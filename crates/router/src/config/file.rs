@@ -25,6 +25,27 @@ pub struct Kind<S: ?Sized> {
     pub read: fn(&mut Section<'_>) -> Option<Box<S>>,
 }
 
+impl<S: ?Sized> Kind<S> {
+    /// Reads the body of a section, as [`Kind::sample`] has one, for tests of a kind. The error is what an
+    /// operator would be shown.
+    pub fn read_body(&self, body: &str) -> Result<Box<S>, String> {
+        let source = Source::new(self.name, body);
+        let mut diagnostics = Diagnostics::new();
+        let table = parse(&source, &mut diagnostics);
+        let mut section = Section::new(self.name, 0..body.len(), &table, &mut diagnostics);
+        for key in ["kind", "decoder", "buffer"] {
+            section.value(key);
+        }
+        let settings = (self.read)(&mut section);
+        section.finish();
+        diagnostics.settle();
+        match settings {
+            Some(settings) if !diagnostics.has_errors() => Ok(settings),
+            _ => Err(diagnostics.render(&source, false)),
+        }
+    }
+}
+
 /// Reads a configuration file. There is a configuration if and only if the diagnostics have no errors.
 pub fn load<I: ?Sized, E: ?Sized>(
     source: &Source,

@@ -1,9 +1,9 @@
 //! Configuration: one TOML file becomes typed settings, or a list of everything that is wrong with it.
 //!
-//! [`load`] is the way in. It parses the file ([`file`]), fills in environment variables
-//! ([`environment`]), reads every section through a [`Section`] and finally looks at the file as a whole
-//! ([`checks`]). Problems never stop the reading: they are collected as [`Diagnostics`], each with the
-//! place in the file, and shown together.
+//! [`load`] is the way in. It parses the file, fills in environment variables (`environment.rs`), reads every
+//! section through a [`Section`] (`file.rs`, `components.rs`, `routes.rs`, `conditions.rs`) and finally looks at
+//! the file as a whole (`checks.rs`). Problems never stop the reading: they are collected as [`Diagnostics`], each
+//! with the place in the file, and shown together.
 //!
 //! A kind of input or endpoint declares its keys with [`parameters!`](crate::parameters); nothing in this
 //! module knows any kind by name, they come in as slices of [`Kind`].

@@ -6,7 +6,7 @@ pub(super) fn instead(section: &str, key: &str) -> Option<&'static str> {
     let mut parts = section.split('.');
     match (parts.next().unwrap_or_default(), parts.nth(1), key) {
         ("", _, "include") => Some("put everything into one file"),
-        ("", _, "tests") => Some("remove this section; `metlog explain` shows where a message goes"),
+        ("", _, "tests") => Some("remove this section"),
         ("inputs", None, "tls" | "auth") => {
             Some("listen on 127.0.0.1, or on a network that only trusted machines reach")
         }

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use toml::de::DeValue;
+
 use super::{
     diagnostics::Diagnostics,
     reader::{FromConfig, Schema, Value},
@@ -118,8 +120,8 @@ impl FromConfig for Duration {
     }
 
     fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
-        if value.get_ref().is_integer() {
-            diagnostics.invalid::<Duration>(value, "the unit is missing: us, ms, s, m, h or d, in quotes");
+        if let DeValue::Integer(number) = value.get_ref() {
+            diagnostics.invalid::<Duration>(value, format!("the unit is missing, as in \"{number}s\""));
             return None;
         }
         parsed(value, diagnostics, parse_duration)
@@ -130,5 +132,64 @@ impl FromConfig for Duration {
         let whole = |&&(_, factor): &&(&str, u64)| micros > 0 && micros.is_multiple_of(u128::from(factor));
         let (unit, factor) = TIME_UNITS.iter().rev().find(whole).copied().unwrap_or(("s", 1_000_000));
         quoted(&format!("{}{unit}", micros / u128::from(factor)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written_back() {
+        for (text, bytes) in
+            [("8MiB", 8 << 20), ("64KiB", 64 << 10), ("1 TiB", 1 << 40), ("5B", 5), ("0B", 0)]
+        {
+            let size = ByteSize::parse(text).unwrap();
+            assert_eq!(size.bytes(), bytes, "{text}");
+            assert_eq!(ByteSize::parse(&size.to_string()), Ok(size), "{text}");
+        }
+        assert_eq!(ByteSize(1536).to_string(), "1536B");
+        assert_eq!(ByteSize::mib(2048).to_string(), "2GiB");
+        assert_eq!(ByteSize(0).to_string(), "0B");
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            "MiB",
+            "8",
+            "8MB",
+            "8mib",
+            "-8MiB",
+            "1.5MiB",
+            "8MiBs",
+            "99999999999999999999B",
+            "16777216TiB",
+        ] {
+            assert!(ByteSize::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(ByteSize::parse("8mb").unwrap_err(), "`mb` is no unit; did you mean `MiB`?");
+    }
+
+    #[test]
+    fn times_are_read_and_written_back() {
+        for (text, micros) in [
+            ("50ms", 50_000),
+            ("1s", 1_000_000),
+            ("2m", 120_000_000),
+            ("7us", 7),
+            ("1h", 3_600_000_000),
+            ("3d", 259_200_000_000),
+            ("0s", 0),
+        ] {
+            let time = parse_duration(text).unwrap();
+            assert_eq!(time, Duration::from_micros(micros), "{text}");
+            assert_eq!(time.to_toml(), format!("\"{text}\""));
+        }
+        assert_eq!(Duration::from_secs(90).to_toml(), "\"90s\"");
+        for text in ["", "s", "5", "5sec", "1.5s", "-1s", "1m30s", "999999999999999999d"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! The types that a configuration value can have: text, numbers, lists. Values with a unit are in
-//! [`quantities`](super::quantities), addresses in [`addresses`](super::addresses).
+//! `quantities.rs`, addresses in `addresses.rs`.
 
 use std::{fmt, path::PathBuf};
 
@@ -251,5 +251,61 @@ impl<T: FromConfig> FromConfig for Option<T> {
 
     fn absent() -> Option<Option<T>> {
         Some(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a value written as TOML; the error is the label, or else the message.
+    fn read<T: FromConfig>(text: &str) -> Result<T, String> {
+        let value = DeValue::parse(text).unwrap();
+        let mut diagnostics = Diagnostics::new();
+        let read = T::from_config(&value, &mut diagnostics);
+        let problem = diagnostics.iter().next();
+        read.ok_or_else(|| problem.and_then(|problem| problem.label.clone()).unwrap_or_default())
+    }
+
+    #[test]
+    fn numbers_have_the_range_of_their_type() {
+        assert_eq!(read::<u8>("255"), Ok(255));
+        assert_eq!(read::<u32>("0o644"), Ok(0o644));
+        assert_eq!(read::<u64>("18_446_744_073_709_551_615"), Ok(u64::MAX));
+        assert_eq!(read::<u8>("256").unwrap_err(), "this is too large");
+        assert_eq!(read::<u64>("18446744073709551616").unwrap_err(), "this is too large");
+        assert_eq!(
+            read::<u64>("999999999999999999999999999999999999999999").unwrap_err(),
+            "this is too large"
+        );
+        assert_eq!(read::<usize>("-1").unwrap_err(), "this is negative");
+        assert_eq!(read::<u16>("1.0").unwrap_err(), "this is a decimal number");
+        assert_eq!(read::<u16>("'1'").unwrap_err(), "this is a string");
+    }
+
+    #[test]
+    fn text_lists_and_paths() {
+        assert_eq!(read::<Vec<u8>>("[1, 2]"), Ok(vec![1, 2]));
+        assert_eq!(read::<Option<bool>>("true"), Ok(Some(true)));
+        assert_eq!(read::<PathBuf>("'a/b'"), Ok(PathBuf::from("a/b")));
+        assert_eq!(read::<PathBuf>("''").unwrap_err(), "this is empty");
+        assert_eq!(read::<Secret>("' '").unwrap_err(), "this is empty and protects nothing");
+        assert_eq!(format!("{:?}", read::<Secret>("'hunter2'").unwrap()), "(not shown)");
+        assert_eq!(read::<ByteSize>("4096"), Ok(ByteSize::kib(4)));
+    }
+
+    #[test]
+    fn every_wrong_item_of_a_list_is_reported() {
+        let value = DeValue::parse("[1, 'a', 300, 2]").unwrap();
+        let mut diagnostics = Diagnostics::new();
+        assert_eq!(Vec::<u8>::from_config(&value, &mut diagnostics), None);
+        assert_eq!(diagnostics.errors(), 2);
+    }
+
+    #[test]
+    fn strings_are_written_as_toml_reads_them() {
+        for text in ["", "plain", "a \"b\" \\ c", "tab\there\nand\u{7f}", "\u{1F4E8}"] {
+            assert_eq!(read::<String>(&quoted(text)).as_deref(), Ok(text));
+        }
     }
 }
