@@ -232,7 +232,7 @@ mod tests {
         let pool = SlabPool::new(1 << 20);
         let mut large = LineFramer::new(1 << 20, shared.lease(Waker::noop().clone()));
         let mut small = LineFramer::new(1 << 20, shared.lease(Waker::noop().clone()));
-        let mut feed = |framer: &mut LineFramer, count: usize| {
+        let feed = |framer: &mut LineFramer, count: usize| {
             framer
                 .read(&pool, |space| {
                     space[..count].fill(b'x');

@@ -10,6 +10,7 @@ pub mod framing;
 pub mod inputs;
 pub mod ledger;
 pub mod line_format;
+pub mod network;
 pub mod pipeline;
 pub mod reader;
 pub mod retry;
@@ -21,4 +22,5 @@ mod sys;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod topology;
 pub mod unfinished;

@@ -12,7 +12,7 @@ use std::{io, path::PathBuf, time::Duration};
 use metlog_buffer::WhenFull;
 
 use self::{open_files::OpenFiles, output::Output};
-use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Refusals, Work};
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
 use crate::{
     config::parameters,
     line_format::{Format, LineFormat, Multiline},
