@@ -84,7 +84,6 @@ pub fn udp(context: &Context, mix: &Mix, rate: usize) -> anyhow::Result<Run> {
     let name = "floor-udp-count";
     let mut process = Process::start(name, Command::new(context.programs.join(name)))?;
     let address = listening_address(&mut process)?;
-    let begin = Instant::now();
     let paced = load::send_paced(address, mix, rate)?;
     let drops = kernel_drops(address.port())?;
     let finished = process.terminate()?;
@@ -93,7 +92,7 @@ pub fn udp(context: &Context, mix: &Mix, rate: usize) -> anyhow::Result<Run> {
     if counted as u64 + drops != paced.sent as u64 {
         bail!("{name} counted {counted} of {} datagrams, {drops} dropped by the kernel", paced.sent);
     }
-    Ok(Run { kernel_drops: drops, ..run_of(&finished, mix.count(), begin.elapsed()) })
+    Ok(Run { kernel_drops: drops, ..run_of(&finished, mix.count(), paced.elapsed) })
 }
 
 /// A run from what the operating system said at the end.

@@ -44,6 +44,9 @@ struct Arguments {
     /// files]
     #[arg(long, value_name = "FOLDER")]
     work: Option<PathBuf>,
+    /// Keep that folder at the end, to look at the outputs of the last runs
+    #[arg(long)]
+    keep: bool,
     /// Where the table is written [default: bench/results]
     #[arg(long, value_name = "FOLDER")]
     results: Option<PathBuf>,
@@ -79,7 +82,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let results = arguments.results.unwrap_or_else(|| source_folder("results"));
     let path = report::write(&results, &rows, &machine, &settings)?;
     println!("\nwritten to {}", path.display());
-    fs::remove_dir_all(&context.work).with_context(|| format!("remove {}", context.work.display()))?;
+    if arguments.keep {
+        println!("inputs and outputs kept in {}", context.work.display());
+    } else {
+        fs::remove_dir_all(&context.work).with_context(|| format!("remove {}", context.work.display()))?;
+    }
     let failed = rows.iter().any(|row| row.verdict.is_failure());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

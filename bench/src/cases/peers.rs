@@ -54,7 +54,8 @@ const PEERS: [Peer; 4] = [
 fn rsyslogd(program: &Path, config: &Path, _folder: &Path) -> Command {
     let mut command = with_own_libraries(program);
     command.arg("-n").arg("-iNONE").arg("-f").arg(config);
-    if let Some(modules) = below_prefix(program, "rsyslog") {
+    if let Some(modules) = own_library_folders(program).into_iter().find(|folder| folder.ends_with("rsyslog"))
+    {
         command.arg("-M").arg(modules);
     }
     command
@@ -71,7 +72,8 @@ fn syslog_ng(program: &Path, config: &Path, folder: &Path) -> Command {
     command.arg("-F").arg("--no-caps").arg("-f").arg(config);
     command.arg("-R").arg(folder.join("persist")).arg("-p").arg(folder.join("pid"));
     command.arg("-c").arg(folder.join("control"));
-    if let Some(modules) = below_prefix(program, "syslog-ng/3.38") {
+    let version = own_library_folders(program).into_iter().find(|folder| folder.ends_with("syslog-ng"));
+    if let Some(modules) = version.and_then(|folder| numbered_folder(&folder)) {
         command.arg(format!("--module-path={}", modules.display()));
     }
     command
@@ -83,12 +85,12 @@ fn vector(program: &Path, config: &Path, _folder: &Path) -> Command {
     command
 }
 
-/// A Debian package may be unpacked into any folder (only one syslog daemon can be installed at a time): then its
-/// libraries and modules are beside it.
+/// Only one syslog daemon of Debian can be installed at a time, but a package may be unpacked into any folder:
+/// then its libraries and modules are beside it, and it has to be told so.
 fn with_own_libraries(program: &Path) -> Command {
     let mut command = Command::new(program);
-    let folders: Vec<PathBuf> = library_folders(program);
-    if !program.starts_with("/usr")
+    let folders = own_library_folders(program);
+    if !folders.is_empty()
         && let Ok(joined) = std::env::join_paths(folders)
     {
         command.env("LD_LIBRARY_PATH", joined);
@@ -96,14 +98,36 @@ fn with_own_libraries(program: &Path) -> Command {
     command
 }
 
-fn below_prefix(program: &Path, name: &str) -> Option<PathBuf> {
-    library_folders(program).into_iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir())
+/// The folders that may hold libraries or modules of an unpacked program; none for an installed one.
+fn own_library_folders(program: &Path) -> Vec<PathBuf> {
+    let prefix = match program.parent().and_then(Path::parent) {
+        Some(prefix) if !["/", "/usr", "/usr/local"].iter().any(|system| prefix == Path::new(system)) => {
+            prefix
+        }
+        _ => return Vec::new(),
+    };
+    let libraries = prefix.join("lib");
+    let of_architecture = libraries.join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    [
+        libraries.join("syslog-ng"),
+        of_architecture.join("syslog-ng"),
+        of_architecture.join("rsyslog"),
+        of_architecture,
+        libraries,
+    ]
+    .into_iter()
+    .filter(|folder| folder.is_dir())
+    .collect()
 }
 
-fn library_folders(program: &Path) -> Vec<PathBuf> {
-    let Some(prefix) = program.parent().and_then(Path::parent) else { return Vec::new() };
-    let architecture = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
-    [prefix.join(architecture), prefix.join("lib")].into_iter().filter(|folder| folder.is_dir()).collect()
+/// The folder below that is named after a version.
+fn numbered_folder(folder: &Path) -> Option<PathBuf> {
+    let starts_with_digit = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).find(starts_with_digit)
 }
 
 /// Where a program is on the PATH.
@@ -155,7 +179,7 @@ fn compare(context: &Context, peer: &Peer, program: &Path, mix: &Mix, name: &str
 
 /// One run of a peer, its outputs counted.
 fn one(context: &Context, peer: &Peer, program: &Path, mix: &Mix) -> anyhow::Result<Run> {
-    let folder = context.fresh_folder("peer")?;
+    let folder = context.fresh_folder(&format!("peer-{}", peer.program))?;
     let template = fs::read_to_string(source_folder("peers").join(peer.config))
         .with_context(|| format!("read {}", peer.config))?;
     let address = free_address()?;
