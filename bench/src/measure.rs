@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_child_is_heard_measured_and_collected() {
-        let mut process = shell("echo ready; trap 'echo lines 7; exit 0' TERM; while :; do sleep 0.01; done");
+        let mut process = shell("trap 'echo lines 7; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
         let found =
             process.wait_for_line("ready", Duration::from_secs(5), |line| (line == "ready").then_some(1));
         assert_eq!(found.unwrap(), 1);

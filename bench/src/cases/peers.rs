@@ -169,7 +169,7 @@ fn compare(context: &Context, peer: &Peer, program: &Path, mix: &Mix, name: &str
     let routed = runs.get(1).map_or(&[][..], Vec::as_slice);
     let row = Row::compared(name, &runs[0], routed, peer.bound, None);
     Ok(row.note(format!(
-        "{}: {:.0} messages/s, peak {:.0} MiB, {:.3} context switches a message",
+        "the floor's column is {}: {:.0} messages/s, peak {:.0} MiB, {:.3} context switches a message",
         peer.program,
         median(runs[0].iter().map(|run| run.rate)),
         peak_mebibytes(&runs[0]),
