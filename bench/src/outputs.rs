@@ -39,6 +39,17 @@ pub fn wait_for_sizes(pairs: &[Pair]) -> anyhow::Result<()> {
     }
 }
 
+/// The comparison after a wait: where the wait failed, the first difference says more than the sizes.
+pub fn check(waited: anyhow::Result<()>, pairs: &[Pair]) -> anyhow::Result<()> {
+    match waited {
+        Ok(()) => compare(pairs),
+        Err(error) => {
+            compare(pairs).with_context(|| error.to_string())?;
+            Err(error)
+        }
+    }
+}
+
 /// Compares every byte; the error names the first line that differs.
 pub fn compare(pairs: &[Pair]) -> anyhow::Result<()> {
     for pair in pairs {
