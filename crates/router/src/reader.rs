@@ -167,6 +167,8 @@ struct Slot {
     is_ready: bool,
     /// It cannot be watched, because it is always ready: a file.
     is_always_ready: bool,
+    /// The other side has closed it. There will be no further event, so it is read to its end.
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -205,7 +207,13 @@ impl Reader {
                 if event.token() == MAILBOX {
                     self.read_notes();
                 } else {
-                    self.make_ready(event.token().0);
+                    let number = event.token().0;
+                    if event.is_read_closed()
+                        && let Some(Some(slot)) = self.slots.get_mut(number)
+                    {
+                        slot.is_closed = true;
+                    }
+                    self.make_ready(number);
                 }
             }
             // Each source once, then a look at who else has something: nobody starves.
@@ -255,7 +263,7 @@ impl Reader {
             }
         };
         let waker = Arc::new(Resume { mailbox: self.mailbox.clone(), number }).into();
-        let slot = Slot { source, input, waker, parked: Vec::new(), is_ready: false, is_always_ready };
+        let slot = Slot { source, input, waker, parked: Vec::new(), is_ready: false, is_always_ready, is_closed: false };
         self.slots[number] = Some(slot);
         // What arrived before the socket was watched rings no bell.
         self.make_ready(number);
@@ -289,7 +297,8 @@ impl Reader {
         }
         let input = slot.input;
         let is_parked = !slot.parked.is_empty();
-        let again = progress == Progress::More || (slot.is_always_ready && progress == Progress::Drained);
+        let is_told = !slot.is_always_ready && !slot.is_closed;
+        let again = progress == Progress::More || (progress == Progress::Drained && !is_told);
         if progress == Progress::Ended && !is_parked {
             if let Some(slot) = self.slots[number].take() {
                 self.ended(slot.source);
