@@ -5,6 +5,7 @@
 //! No I/O, no async, no knowledge of routers or clients.
 
 pub mod decoder;
+pub mod encode;
 pub mod index;
 pub mod reason;
 pub mod timestamp;
