@@ -284,17 +284,10 @@ fn write_payload(out: &mut Vec<u8>, payload: Payload<'_>) {
         Payload::Float(number) => write_float(out, number),
         Payload::Microseconds(microseconds) => {
             write_unsigned(out, microseconds / 1000);
-            let rest = (microseconds % 1000) as u16;
-            if rest != 0 {
-                let digits =
-                    [b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8];
-                let used = if rest % 100 == 0 {
-                    1
-                } else if rest % 10 == 0 {
-                    2
-                } else {
-                    3
-                };
+            let thousandths = microseconds % 1000;
+            if thousandths != 0 {
+                let digits = [b'0' + (thousandths / 100) as u8, pair(thousandths)[0], pair(thousandths)[1]];
+                let used = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
                 out.push(b'.');
                 out.extend_from_slice(&digits[..used]);
             }
@@ -477,7 +470,7 @@ fn is_small_whole(number: f64) -> bool {
     number.fract() == 0.0 && number.abs() < 1e15 && !(number == 0.0 && number.is_sign_negative())
 }
 
-/// Two digits of a number below 100.
+/// The last two digits of a number.
 #[inline]
 fn pair(number: u64) -> &'static [u8] {
     let position = number as usize % 100 * 2;
