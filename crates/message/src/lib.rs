@@ -9,6 +9,7 @@
 //! names the reason; `envelope` then checks the types of the envelope's own keys.
 
 pub mod decoder;
+pub mod encode;
 pub mod index;
 pub mod reason;
 pub mod timestamp;
