@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
 };
 
-use super::{BLOCK, Masks, Quotes};
+use super::{BLOCK, Masks, Quotes, list_bits};
 
 /// Lists further quotes by the best means that this processor has.
 #[inline]
@@ -31,17 +31,19 @@ fn has_avx2() -> bool {
 
 #[target_feature(enable = "avx2,bmi1,popcnt")]
 fn fill_avx2(quotes: &mut Quotes<'_>) {
-    quotes.fill(
+    quotes.fill_with(
         #[inline(always)]
         |block| masks_avx2(block),
+        list_bits,
     );
 }
 
 #[target_feature(enable = "sse2")]
 fn fill_sse2(quotes: &mut Quotes<'_>) {
-    quotes.fill(
+    quotes.fill_with(
         #[inline(always)]
         |block| masks_sse2(block),
+        list_bits,
     );
 }
 
