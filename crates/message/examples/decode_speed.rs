@@ -149,13 +149,14 @@ mod compare {
 }
 
 /// The messages to decode, by the name of the case.
-fn corpora() -> [(&'static str, Slab); 6] {
+fn corpora() -> [(&'static str, Slab); 7] {
     let client = || lines(include_bytes!("../../../tests/data/metlog-0.8.jsonl"));
     let service = || lines(include_bytes!("../../../tests/data/aitc-2012-07-18.jsonl"));
     [
         ("mix", mix(Order::AsClients)),
         ("mix, type last", mix(Order::TypeLast)),
         ("mix, shuffled", mix(Order::Shuffled)),
+        ("one", Slab::new((0..2000).map(|_| message(&mut Random(18), 0, Order::AsClients)))),
         ("client, below 1 kB", Slab::new(client().filter(|line| line.len() < 1000))),
         ("client, all", Slab::new(client())),
         ("service 2012", Slab::new(service())),

@@ -34,7 +34,8 @@ fn fill_avx2(quotes: &mut Quotes<'_>) {
     quotes.fill_with(
         #[inline(always)]
         |block| masks_avx2(block),
-        list_bits,
+        #[inline(always)]
+        |places, start, quotes| list_bits(places, start, quotes),
     );
 }
 
@@ -43,7 +44,8 @@ fn fill_sse2(quotes: &mut Quotes<'_>) {
     quotes.fill_with(
         #[inline(always)]
         |block| masks_sse2(block),
-        list_bits,
+        #[inline(always)]
+        |places, start, quotes| list_bits(places, start, quotes),
     );
 }
 
