@@ -27,6 +27,7 @@ pub(crate) struct Scanned {
 #[inline]
 pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
     let mut quotes = Quotes::new(text);
+    quotes.fill();
     let mut slots = envelope::no_slots();
     let scanner = Scanner { text, quotes: &mut quotes, used: 0, limit: limits.depth.min(DEEPEST) };
     let escaped_keys = scanner.envelope(&mut slots)?;
@@ -150,7 +151,8 @@ impl Scanner<'_, '_> {
     /// Reads the string whose opening quote must be at `at`, the next quote of all; answers the offset behind it.
     #[inline(always)]
     fn string(&mut self, at: usize) -> Option<usize> {
-        let (opening, closing) = self.quotes.pair(&mut self.used)?;
+        let (opening, closing, used) = self.quotes.pair(self.used)?;
+        self.used = used;
         (opening == at).then_some(closing + 1)
     }
 

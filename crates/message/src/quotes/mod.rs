@@ -61,10 +61,10 @@ pub(crate) struct Quotes<'t> {
 }
 
 impl<'t> Quotes<'t> {
-    /// The quotes of `text`, which is shorter than 4 GiB, the first of them listed.
+    /// The quotes of `text`, which is shorter than 4 GiB. None is listed before [`Quotes::fill`].
     #[inline(always)]
     pub fn new(text: &'t [u8]) -> Self {
-        let mut quotes = Quotes {
+        Quotes {
             text,
             looked_at: 0,
             base: 0,
@@ -72,20 +72,18 @@ impl<'t> Quotes<'t> {
             listed: 0,
             escaped: false,
             seen: Seen::default(),
-        };
-        quotes.fill();
-        quotes
+        }
     }
 
-    /// The offsets of the next two quotes, `used` being how many places of the list have been used.
+    /// The offsets of the next two quotes and how many places of the list have been used then, of which `used`
+    /// have been before.
     #[inline(always)]
-    pub fn pair(&mut self, used: &mut usize) -> Option<(usize, usize)> {
-        if *used + 2 > self.listed {
+    pub fn pair(&mut self, used: usize) -> Option<(usize, usize, usize)> {
+        if used + 2 > self.listed {
             return self.pair_beyond_list(used);
         }
-        let pair = self.list.get(*used..*used + 2)?;
-        *used += 2;
-        Some((self.base + pair[0] as usize, self.base + pair[1] as usize))
+        let pair = self.list.get(used..used + 2)?;
+        Some((self.base + pair[0] as usize, self.base + pair[1] as usize, used + 2))
     }
 
     /// Looks at the rest of the text and says what was met in all of it.
@@ -100,20 +98,21 @@ impl<'t> Quotes<'t> {
     /// As [`Quotes::pair`], where the list ends before or between the two.
     #[cold]
     #[inline(never)]
-    fn pair_beyond_list(&mut self, used: &mut usize) -> Option<(usize, usize)> {
+    fn pair_beyond_list(&mut self, mut used: usize) -> Option<(usize, usize, usize)> {
         let mut next = || {
-            while *used == self.listed {
+            while used == self.listed {
                 if self.looked_at >= self.text.len() {
                     return None;
                 }
                 self.renew();
-                *used = 0;
+                used = 0;
             }
-            let offset = self.list.get(*used)?;
-            *used += 1;
+            let offset = self.list.get(used)?;
+            used += 1;
             Some(self.base + *offset as usize)
         };
-        Some((next()?, next()?))
+        let (first, second) = (next()?, next()?);
+        Some((first, second, used))
     }
 
     /// Begins a new list where the last one ended.
@@ -125,18 +124,18 @@ impl<'t> Quotes<'t> {
 
     /// Lists quotes until the list is nearly full, the next offset too large for it, or the text ends.
     #[inline(always)]
-    fn fill(&mut self) {
+    pub fn fill(&mut self) {
         #[cfg(target_arch = "x86_64")]
         x86_64::fill(self);
         #[cfg(not(target_arch = "x86_64"))]
-        self.fill_with(portable::masks, list_bits);
+        self.fill_with(|text, start| masks_by_block(text, start, portable::masks), list_bits);
     }
 
     /// The body of [`Quotes::fill`], compiled once for each way to make masks and to list their bits.
     #[inline(always)]
     fn fill_with(
         &mut self,
-        masks: impl Fn(&[u8; BLOCK]) -> Masks,
+        masks: impl Fn(&[u8], usize) -> Masks,
         list_bits: impl Fn(&mut [u16; BLOCK], u16, u64),
     ) {
         let text = self.text;
@@ -147,10 +146,7 @@ impl<'t> Quotes<'t> {
             else {
                 break;
             };
-            let found = match text[start..].first_chunk::<BLOCK>() {
-                Some(block) => masks(block),
-                None => last_masks(text, start, &masks),
-            };
+            let found = masks(text, start);
             let mut quotes = found.quotes;
             if found.backslashes | found.unusual | u64::from(self.escaped) != 0 {
                 quotes &= !look_closer(text, start, found, &mut self.escaped, &mut self.seen);
@@ -207,9 +203,12 @@ fn look_closer(text: &[u8], start: usize, found: Masks, carry: &mut bool, seen: 
     escaped
 }
 
-/// The masks of the last block, which is shorter than the others.
+/// The masks of the 64 bytes at `start`, or of those that are left there.
 #[inline(always)]
-fn last_masks(text: &[u8], start: usize, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Masks {
+fn masks_by_block(text: &[u8], start: usize, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Masks {
+    if let Some(block) = text.get(start..start + BLOCK).and_then(|block| block.first_chunk()) {
+        return masks(block);
+    }
     if let Some(block) = text.last_chunk::<BLOCK>() {
         // The last 64 bytes, without those that were looked at before.
         let before = start + BLOCK - text.len();
@@ -253,10 +252,12 @@ mod tests {
 
     fn found(text: &[u8]) -> (Vec<usize>, Seen) {
         let mut quotes = Quotes::new(text);
+        quotes.fill();
         let mut used = 0;
         let mut positions = Vec::new();
-        while let Some((first, second)) = quotes.pair(&mut used) {
+        while let Some((first, second, now_used)) = quotes.pair(used) {
             positions.extend([first, second]);
+            used = now_used;
         }
         (positions, quotes.finish())
     }
