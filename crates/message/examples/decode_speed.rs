@@ -11,7 +11,7 @@ use metlog_message::{Decoded, Decoder, Index, Path, Timestamp, lookup};
 use serde::de::IgnoredAny;
 
 const MESSAGES: usize = 20_000;
-const PASSES: usize = 15;
+const PASSES: usize = 50;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
