@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template, When, write_member};
 
-use crate::queue::{Chunk, Pushed, Queue, lock};
+use crate::pool::Chunk;
+use crate::queue::{Pushed, Queue, lock};
 use crate::senders::{Answer, Batch, Sender, Then};
 use crate::severity::Severity;
 use crate::stats::{DropReason, Stats};
