@@ -170,6 +170,14 @@ fn closing_counts_what_is_left_behind_and_what_comes_later() {
 }
 
 #[test]
+fn endless_times_are_taken_as_long_ones() {
+    let client = Client::builder().linger(Duration::MAX).close_timeout(Duration::MAX).build().unwrap();
+    client.incr("hits");
+    assert!(client.flush(Duration::MAX));
+    assert!(client.close(Duration::MAX));
+}
+
+#[test]
 fn dropping_the_last_handle_sends_what_waits() {
     let udp = Udp::bind();
     let client = Client::udp(&udp.address).unwrap();
