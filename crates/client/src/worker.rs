@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template, When, write_member};
 
-use crate::queue::{Chunk, Pushed, Queue, lock};
+use crate::pool::Chunk;
+use crate::queue::{Pushed, Queue, lock};
 use crate::senders::{Answer, Batch, Sender, Then};
 use crate::severity::Severity;
 use crate::stats::{DropReason, Stats};
@@ -31,9 +32,16 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long after its deadline a closing client waits for the sending thread to come back from a system call.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// No deadline is further away than this: a caller's `Duration::MAX` must not overflow.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 const AWAKE: u8 = 0;
+/// Looks again in a moment; a queue that fills up wakes it.
 const DOZING: u8 = 1;
+/// The next message wakes it.
 const ASLEEP: u8 = 2;
+/// Waits for the sender's next try; messages do not wake it.
+const WAITING: u8 = 3;
 
 /// What the application's threads and the sending thread share.
 pub(crate) struct Shared {
@@ -41,7 +49,7 @@ pub(crate) struct Shared {
     /// The last number given out as `metlog_seq`.
     sequence: AtomicU64,
     queue: Queue,
-    /// `AWAKE`, `DOZING` or `ASLEEP`.
+    /// `AWAKE`, `DOZING`, `ASLEEP` or `WAITING`.
     rest: AtomicU8,
     ledger: Mutex<Ledger>,
     control: Mutex<Control>,
@@ -133,7 +141,10 @@ impl Worker {
 
     #[cold]
     fn wake(&self) {
-        if self.shared.rest.swap(AWAKE, Ordering::SeqCst) != AWAKE
+        let rest = self.shared.rest.load(Ordering::SeqCst);
+        if matches!(rest, DOZING | ASLEEP)
+            // Of several threads that see this, one wakes it.
+            && self.shared.rest.compare_exchange(rest, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
             && let Some(thread) = &self.thread
         {
             thread.thread().unpark();
@@ -157,7 +168,7 @@ impl Worker {
         control.flushes_asked += 1;
         let ticket = control.flushes_asked;
         thread.thread().unpark();
-        let waited = self.shared.progress.wait_timeout_while(control, timeout, |control| {
+        let waited = self.shared.progress.wait_timeout_while(control, timeout.min(FAR), |control| {
             control.flushes_done < ticket && !control.finished
         });
         waited.unwrap_or_else(PoisonError::into_inner).0.flushes_done >= ticket
@@ -168,6 +179,7 @@ impl Worker {
     pub(crate) fn close(&self, timeout: Duration) -> bool {
         self.shared.queue.close();
         let Some(thread) = &self.thread else { return true };
+        let timeout = timeout.min(FAR);
         let mut control = lock(&self.shared.control);
         let deadline = Instant::now() + timeout;
         control.stop = Some(control.stop.map_or(deadline, |earlier| earlier.min(deadline)));
@@ -281,7 +293,7 @@ impl Task {
                 // Also with nothing to retry: a message may have come in between, and goes in the next round.
                 std::thread::park_timeout(delay.unwrap_or_default().min(deadline - now));
             } else if let Some(delay) = delay {
-                self.rest(DOZING, Some(delay));
+                self.rest(WAITING, Some(delay.min(FAR)));
             } else {
                 self.idle(found);
             }
