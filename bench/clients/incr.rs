@@ -16,6 +16,7 @@ use metlog_bench::context::median;
 use metlog_bench::os::thread_cpu_time;
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Parser)]
 struct Arguments {
@@ -65,6 +66,8 @@ fn call(client: &metlog::Client, barrier: &Barrier, arguments: &Arguments) -> Ve
         times.push(time.as_nanos() as f64 / arguments.burst as f64);
         if barrier.wait().is_leader() {
             client.flush(FLUSH_TIMEOUT);
+            // The receiver shares the machine: without a moment for it, the kernel would drop what it has no room for.
+            thread::sleep(PAUSE);
         }
     }
     times
