@@ -1,2 +1,44 @@
-//! The `metlog` binary.
-fn main() {}
+//! The `metlog` binary: one command per file in `commands`, wired together here.
+
+mod commands;
+mod logging;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// One call in an application, any destination behind it.
+///
+/// The router receives telemetry messages from applications, matches them, and delivers them to log files,
+/// statsd and other endpoints. `metlog demo` shows the whole system at work with nothing else installed.
+#[derive(Debug, Parser)]
+#[command(name = "metlog", version, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the router
+    Run(commands::run::Arguments),
+    /// Validate a configuration and show every problem in it
+    Check(commands::check::Arguments),
+    /// Send a message, or many from standard input
+    Send(commands::send::Arguments),
+    /// Put load on a router and report what became of it
+    Bench(commands::bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Check(arguments) => commands::check::run(arguments),
+        Command::Send(arguments) => commands::send::run(arguments),
+        Command::Bench(arguments) => commands::bench::run(arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,1 +1,46 @@
-//! The Metlog generator library.
+//! Metlog for Rust: typed telemetry messages from an application to wherever its operators want them.
+//!
+//! ```
+//! let metlog = metlog::Client::udp("127.0.0.1:5565")?;
+//! metlog.incr("hits");
+//! # Ok::<(), metlog::BuildError>(())
+//! ```
+//!
+//! A call never waits, never fails and never panics. It encodes the message into a bounded queue, which takes about a
+//! tenth of a microsecond, and a background thread sends it. What does not fit is dropped and counted.
+//!
+//! * [`Client`]: counters, gauges, timers, log lines, errors, and messages of any type.
+//! * [`senders`]: UDP, TCP, Unix sockets, files, standard output, memory, or one of your own.
+//! * [`filters`]: what is not worth sending.
+//! * [`config`]: all of it from a TOML file.
+//! * [`Stats`]: what became of the messages.
+
+#![cfg(unix)]
+
+mod builder;
+mod client;
+mod clock;
+pub mod config;
+mod draft;
+mod exception;
+pub mod filters;
+mod fork;
+mod message;
+mod number;
+mod queue;
+mod sampling;
+pub mod senders;
+mod severity;
+mod stats;
+mod system;
+mod timer;
+mod worker;
+
+pub use builder::{BuildError, ClientBuilder};
+pub use client::Client;
+pub use draft::Draft;
+pub use message::{FieldValue, Fields, Message, Payload};
+pub use number::Number;
+pub use severity::{Severity, SeverityError};
+pub use stats::{DropReason, Stats};
+pub use timer::Timer;

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_number_and_name() {
-        let names: std::collections::HashSet<String> = Reason::all().map(|reason| reason.to_string()).collect();
+        let names: std::collections::HashSet<String> =
+            Reason::all().map(|reason| reason.to_string()).collect();
         assert_eq!(names.len(), Reason::COUNT);
         for (position, reason) in Reason::all().enumerate() {
             assert_eq!(reason.index(), position, "{reason}");

@@ -1,3 +1,26 @@
 //! The router as a library: inputs, decoders, routes, endpoints, ledger, configuration.
 
+pub mod acknowledgement;
+pub mod batch;
+pub mod clock;
+pub mod control;
+pub mod decoders;
+pub mod endpoints;
+pub mod framing;
+pub mod inputs;
+pub mod ledger;
+pub mod line_format;
+pub mod network;
+pub mod pipeline;
+pub mod reader;
+pub mod retry;
+pub mod config;
 pub mod routes;
+pub mod runner;
+pub mod slab_pool;
+mod sys;
+pub mod template;
+#[cfg(test)]
+mod testing;
+pub mod topology;
+pub mod unfinished;

@@ -34,7 +34,7 @@ const BURST: usize = 256;
 ///   metlog bench --to tcp://127.0.0.1:5565 --messages 1000000
 ///
 ///   metlog bench --to udp://127.0.0.1:5565 --messages 500000 --rate 50000
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Where to: udp://HOST:PORT, tcp://HOST:PORT, or unix:///PATH (a datagram or a stream socket)

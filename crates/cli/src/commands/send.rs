@@ -24,7 +24,7 @@ use super::transport::{Connection, Target};
 ///   metlog send --type oldstyle --severity 4 --logger sync --payload 'disk is nearly full'
 ///
 ///   metlog send --to tcp://127.0.0.1:5565 < messages.jsonl
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Where to: udp://HOST:PORT, tcp://HOST:PORT, or unix:///PATH (a datagram or a stream socket)

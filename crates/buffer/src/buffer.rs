@@ -1,0 +1,204 @@
+//! The queue between threads: a mutex around [`Queue`], the consumer's waker, and the wakers of producers that
+//! wait for room.
+//!
+//! Wakers are `std::task::Waker`s, so a consumer may be an OS thread that parks or a task, and a producer may be an
+//! event loop; the buffer does not know. The consumer is woken only when the queue was empty: at full speed nobody
+//! wakes anybody.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
+    time::Duration,
+};
+
+use crate::{Charge, Pushed, Queue, Status, WhenFull};
+
+/// A [`Queue`] shared by several producers and one consumer.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    state: Mutex<State<T>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    queue: Queue<T>,
+    consumer: Option<Waker>,
+    producers: Vec<Waker>,
+}
+
+impl<T: Charge + Clone> Buffer<T> {
+    /// An empty buffer; see [`Queue::new`].
+    pub fn new(limit_bytes: usize, when_full: WhenFull) -> Self {
+        Buffer {
+            state: Mutex::new(State {
+                queue: Queue::new(limit_bytes, when_full),
+                consumer: None,
+                producers: Vec::new(),
+            }),
+        }
+    }
+
+    /// The queue's own code does not panic, so a poisoned lock can only mean that an item's `Charge` or `Clone` did:
+    /// the counts may then be off by that item, which is better than losing the rest.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends `item` and wakes the consumer if it was idle. With [`Pushed::Full`], `waiter` is kept and woken once there
+    /// is room again, unless it is `None`.
+    pub fn push(&self, item: T, now: Duration, waiter: Option<&Waker>) -> Pushed<T> {
+        let mut state = self.lock();
+        let was_empty = state.queue.is_empty();
+        let pushed = state.queue.push(item, now);
+        if let (Pushed::Full(_), Some(waiter)) = (&pushed, waiter)
+            && !state.producers.iter().any(|known| known.will_wake(waiter))
+        {
+            state.producers.push(waiter.clone());
+        }
+        let consumer = if was_empty && !state.queue.is_empty() { state.consumer.take() } else { None };
+        drop(state);
+        if let Some(consumer) = consumer {
+            consumer.wake();
+        }
+        pushed
+    }
+
+    /// Hands out work as [`Queue::begin`] does. When there is none, `consumer` is kept and woken at the next push or at
+    /// [`Buffer::close`].
+    pub fn begin(&self, budget_bytes: usize, work: &mut Vec<T>, consumer: &Waker) -> usize {
+        let mut state = self.lock();
+        let cursor = state.queue.begin(budget_bytes, work);
+        if work.is_empty() {
+            state.consumer = Some(consumer.clone());
+        }
+        cursor
+    }
+
+    /// See [`Queue::settle`]; wakes producers that wait, once there is room.
+    pub fn settle(&self, messages: usize) {
+        let mut state = self.lock();
+        state.queue.settle(messages);
+        let producers = if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
+        drop(state);
+        producers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes nothing more, and wakes everybody so that they notice.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.queue.close();
+        let wakers: Vec<Waker> = state.consumer.take().into_iter().chain(state.producers.drain(..)).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Empties the buffer and returns how many messages were in it.
+    pub fn abandon(&self) -> usize {
+        self.lock().queue.abandon()
+    }
+
+    /// Whether [`Buffer::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.lock().queue.is_closed()
+    }
+
+    /// What is held now.
+    pub fn status(&self) -> Status {
+        self.lock().queue.status()
+    }
+
+    /// The bound in bytes.
+    pub fn limit_bytes(&self) -> usize {
+        self.lock().queue.limit_bytes()
+    }
+
+    /// What a hand-over that does not fit means here.
+    pub fn when_full(&self) -> WhenFull {
+        self.lock().queue.when_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Parcel(usize);
+
+    impl Charge for Parcel {
+        fn charged_bytes(&self) -> usize {
+            self.0
+        }
+        fn messages(&self) -> usize {
+            1
+        }
+    }
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn bell() -> (Arc<Bell>, Waker) {
+        let bell = Arc::new(Bell::default());
+        (bell.clone(), bell.into())
+    }
+
+    #[test]
+    fn the_consumer_is_woken_only_when_the_buffer_was_empty() {
+        let buffer = Buffer::new(100, WhenFull::Block);
+        let (rung, consumer) = bell();
+        let mut work = Vec::new();
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        buffer.push(Parcel(1), Duration::ZERO, None);
+        buffer.push(Parcel(1), Duration::ZERO, None);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_waiting_producer_is_told_once_when_half_of_the_room_is_free() {
+        let buffer = Buffer::new(100, WhenFull::Block);
+        let (rung, producer) = bell();
+        let (_, consumer) = bell();
+        for _ in 0..4 {
+            assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Accepted);
+        }
+        for _ in 0..3 {
+            assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(25)));
+        }
+        let mut work = Vec::new();
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        buffer.settle(1);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 0, "a quarter is not enough");
+        buffer.settle(1);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn closing_wakes_the_consumer_and_whoever_waits() {
+        let buffer = Buffer::new(10, WhenFull::Block);
+        let (consumer_rung, consumer) = bell();
+        let (producer_rung, producer) = bell();
+        let mut work: Vec<Parcel> = Vec::new();
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        buffer.push(Parcel(10), Duration::ZERO, Some(&producer));
+        buffer.settle(0);
+        buffer.abandon();
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        buffer.close();
+        assert_eq!(consumer_rung.0.load(Ordering::SeqCst), 1);
+        assert_eq!(producer_rung.0.load(Ordering::SeqCst), 1);
+    }
+}

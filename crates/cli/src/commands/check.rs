@@ -1,0 +1,54 @@
+//! `metlog check`: validate a configuration, show every problem in it.
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use metlog_router::{
+    config::Source,
+    topology::{self, Configuration},
+};
+
+/// The arguments of `metlog check`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Exit status 0 when the configuration can be run (warnings included), 1 when it cannot.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match load(&arguments.config)? {
+        Some(configuration) => {
+            println!(
+                "{} is valid: {} inputs, {} routes, {} endpoints",
+                arguments.config.display(),
+                configuration.inputs.len(),
+                configuration.routes.len(),
+                configuration.endpoints.len()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Reads a configuration and shows all its problems on standard error. `None` if it cannot be run.
+pub fn load(path: &Path) -> anyhow::Result<Option<Configuration>> {
+    let source = Source::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (configuration, diagnostics) = topology::load(&source);
+    eprint!("{}", diagnostics.render(&source, io::stderr().is_terminal()));
+    if configuration.is_none() {
+        let errors = diagnostics.errors();
+        eprintln!(
+            "{} cannot be used: {errors} {}",
+            path.display(),
+            if errors == 1 { "error" } else { "errors" }
+        );
+    }
+    Ok(configuration)
+}

@@ -1,0 +1,7 @@
+//! The commands, one file each: its arguments, and what it does.
+
+pub mod bench;
+pub mod check;
+pub mod run;
+pub mod send;
+mod transport;

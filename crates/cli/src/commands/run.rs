@@ -1,0 +1,99 @@
+//! `metlog run`: the router, until a signal or the end of its inputs.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, sync::mpsc, thread, time::Duration};
+
+use anyhow::Context;
+use metlog_router::{
+    clock::SystemClock,
+    ledger::Ledger,
+    topology::{Configuration, Topology},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use super::check;
+use crate::logging::{self, LogFormat};
+
+/// The arguments of `metlog run`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// How the router's own log on standard error is written
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+/// How long files may take to be opened anew.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the router waits for while its threads do the work.
+enum Event {
+    Signal(i32),
+    InputsEnded,
+}
+
+/// Exit status 0 after a signal or the end of all inputs, 1 when it could not start.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    logging::start(arguments.log_format);
+    let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
+    serve(configuration)
+}
+
+fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
+    // Watched before anything is started: a signal that comes early must not end the process in the middle.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch signals")?;
+    let (send, events) = mpsc::channel();
+    let ended = send.clone();
+    let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move || {
+        let _ = ended.send(Event::InputsEnded);
+    })?;
+    for listening in topology.listening() {
+        tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
+    }
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if send.send(Event::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    });
+    loop {
+        match events.recv() {
+            Ok(Event::Signal(SIGHUP)) => reopen(&topology),
+            Ok(Event::Signal(_)) => {
+                tracing::info!("stopping: delivering what is buffered");
+                break;
+            }
+            Ok(Event::InputsEnded) => {
+                tracing::info!("every input has ended");
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    report(&topology.stop());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reopen(topology: &Topology) {
+    match topology.reopen(REOPEN_TIMEOUT) {
+        late if late.is_empty() => tracing::info!("files opened anew"),
+        late => tracing::warn!(endpoints = late.join(", "), "files not opened anew yet: still delivering"),
+    }
+}
+
+/// What the operator wants to know last: did everything arrive?
+fn report(ledger: &Ledger) {
+    for (name, _, account) in ledger.endpoints(Duration::ZERO) {
+        let lost = account.dropped_total();
+        if lost > 0 {
+            tracing::warn!(endpoint = name, delivered = account.delivered, dropped = lost, "messages were dropped");
+        } else {
+            tracing::info!(endpoint = name, delivered = account.delivered, refused = account.refused_total(), "stopped");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The router's own log, on standard error.
+
+use std::io::{self, IsTerminal};
+
+use clap::ValueEnum;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How the router's own log is written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts the log. `METLOG_LOG` chooses what is logged, for example `debug`; the default is `info`.
+pub fn start(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("METLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

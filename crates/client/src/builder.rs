@@ -1,0 +1,146 @@
+//! Putting a client together.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::filters::Filter;
+use crate::senders::{AddressError, NoopSender, Sender};
+use crate::{Client, Severity};
+
+/// The least memory that a queue works with.
+pub(crate) const LEAST_QUEUE_BYTES: usize = 16 * 1024;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The destination is not one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The system gave no thread to send with.
+    #[error("cannot start the sending thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What is needed to start sending, here and again in each forked child.
+pub(crate) struct Settings {
+    pub(crate) logger: String,
+    pub(crate) hostname: String,
+    pub(crate) queue_bytes: usize,
+    pub(crate) linger: Duration,
+    pub(crate) close_timeout: Duration,
+    /// Never sends; others are made from it.
+    pub(crate) sender: Box<dyn Sender>,
+}
+
+/// All that a client is made of.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) severity: Severity,
+    pub(crate) filters: Vec<Box<dyn Filter>>,
+    pub(crate) disabled_timers: HashSet<String>,
+}
+
+/// Puts a [`Client`] together.
+///
+/// ```
+/// use metlog::{Client, Severity, senders::UdpSender};
+///
+/// let client = Client::builder()
+///     .logger("shop")
+///     .severity(Severity::Notice)
+///     .sender(UdpSender::new("127.0.0.1:5565")?)
+///     .disable_timer("noisy")
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder makes a client by `build`"]
+pub struct ClientBuilder {
+    parts: Parts,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> ClientBuilder {
+        let parts = Parts {
+            settings: Settings {
+                logger: String::new(),
+                hostname: crate::system::hostname(),
+                queue_bytes: 8 * 1024 * 1024,
+                linger: Duration::from_millis(2),
+                close_timeout: Duration::from_secs(1),
+                sender: Box::new(NoopSender),
+            },
+            severity: Severity::default(),
+            filters: Vec::new(),
+            disabled_timers: HashSet::new(),
+        };
+        ClientBuilder { parts }
+    }
+}
+
+impl ClientBuilder {
+    /// The name of the application, or of its part, that messages carry as `logger`.
+    pub fn logger(mut self, logger: impl Into<String>) -> ClientBuilder {
+        self.parts.settings.logger = logger.into();
+        self
+    }
+
+    /// The severity of messages that do not say otherwise; informational by default.
+    pub fn severity(mut self, severity: Severity) -> ClientBuilder {
+        self.parts.severity = severity;
+        self
+    }
+
+    /// Where messages go. Without one, nowhere.
+    pub fn sender(mut self, sender: impl Sender) -> ClientBuilder {
+        self.parts.settings.sender = Box::new(sender);
+        self
+    }
+
+    /// One more filter; a message is sent if all of them keep it.
+    pub fn filter(mut self, filter: impl Filter) -> ClientBuilder {
+        self.parts.filters.push(Box::new(filter));
+        self
+    }
+
+    /// A timer that is not sent; `*` stands for all.
+    pub fn disable_timer(mut self, name: impl Into<String>) -> ClientBuilder {
+        self.parts.disabled_timers.insert(name.into());
+        self
+    }
+
+    /// How much memory the messages that wait may take; 8 MiB by default, and 16 KiB at least. When it is used up,
+    /// messages are dropped and counted.
+    pub fn queue_bytes(mut self, bytes: usize) -> ClientBuilder {
+        self.parts.settings.queue_bytes = bytes.max(LEAST_QUEUE_BYTES);
+        self
+    }
+
+    /// How long the sending thread waits for more messages, to send them together; 2 ms by default.
+    pub fn linger(mut self, linger: Duration) -> ClientBuilder {
+        self.parts.settings.linger = linger;
+        self
+    }
+
+    /// How long dropping the last handle of the client may take to send what waits; one second by default.
+    pub fn close_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.parts.settings.close_timeout = timeout;
+        self
+    }
+
+    /// Another name than the system's for `metlog_hostname`.
+    pub fn hostname(mut self, hostname: impl Into<String>) -> ClientBuilder {
+        self.parts.settings.hostname = hostname.into();
+        self
+    }
+
+    /// Starts the client. It does not wait for a connection: a destination that is down now may be up later.
+    pub fn build(self) -> Result<Client, BuildError> {
+        let (client, started) = Client::start(self.parts);
+        started.map(|()| client).map_err(BuildError::Thread)
+    }
+
+    /// Starts the client; where the system has no thread for it, one that drops and counts everything.
+    pub(crate) fn build_or_mute(self) -> Client {
+        Client::start(self.parts).0
+    }
+}

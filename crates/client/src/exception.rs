@@ -1,0 +1,86 @@
+//! Errors as messages: what happened, what kind of error it is, and what caused it.
+
+use std::error::Error;
+
+use metlog_message::encode::{FieldValue, write_string};
+
+use crate::{Client, Severity};
+
+/// A chain of causes that is longer than this, or runs in a circle, is cut.
+const LONGEST_CHAIN: usize = 32;
+
+/// Sends an error: a log line (`oldstyle`, severity alert, as the original clients' `exception`), whose payload is
+/// the error's text.
+pub(crate) fn send<E: Error + ?Sized>(client: &Client, error: &E) {
+    let message = error.to_string();
+    let kind = type_name(error);
+    client
+        .log(Severity::Alert, message.as_str())
+        .field("exc_type", kind.as_str())
+        .field("exc_message", message.as_str())
+        .field("stack", FieldValue::Json(&stack(&kind, &message, error)))
+        .send();
+}
+
+/// The type's name. Behind `dyn Error` there is none to be had, but what `Debug` writes nearly always begins with it.
+fn type_name<E: Error + ?Sized>(error: &E) -> String {
+    let name = std::any::type_name::<E>();
+    if !name.starts_with("dyn ") {
+        return name.to_owned();
+    }
+    let debug = format!("{error:?}");
+    let end = debug.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(debug.len());
+    if debug.starts_with(|c: char| c.is_alphabetic()) { debug[..end].to_owned() } else { "Error".to_owned() }
+}
+
+/// The error and its sources as a JSON array of texts, the outermost first.
+fn stack<E: Error + ?Sized>(kind: &str, message: &str, error: &E) -> String {
+    let mut members = Vec::new();
+    write_string(&mut members, &format!("{kind}: {message}"));
+    let mut source = error.source();
+    for _ in 1..LONGEST_CHAIN {
+        let Some(cause) = source else { break };
+        members.push(b',');
+        write_string(&mut members, &format!("caused by {}: {cause}", type_name(cause)));
+        source = cause.source();
+    }
+    // Text went in, and only whole texts were written.
+    format!("[{}]", String::from_utf8_lossy(&members))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot charge \"{card}\"")]
+    struct Outer {
+        card: &'static str,
+        #[source]
+        cause: std::num::ParseIntError,
+    }
+
+    #[test]
+    fn an_error_tells_its_type_its_text_and_its_causes() {
+        let (client, capture) = Client::capture();
+        let error = Outer { card: "visa", cause: "x".parse::<i32>().unwrap_err() };
+        client.exception(&error);
+        let boxed: Box<dyn Error> = Box::new(error);
+        client.exception(&*boxed);
+        assert!(client.flush(std::time::Duration::from_secs(10)));
+        let messages: Vec<serde_json::Value> =
+            capture.messages().iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        for message in &messages {
+            assert_eq!(message["type"], "oldstyle");
+            assert_eq!(message["severity"], 1);
+            assert_eq!(message["payload"], "cannot charge \"visa\"");
+            assert_eq!(message["fields"]["exc_message"], "cannot charge \"visa\"");
+            assert!(message["fields"]["exc_type"].as_str().unwrap().ends_with("Outer"));
+            assert_eq!(
+                message["fields"]["stack"][1],
+                "caused by ParseIntError: invalid digit found in string"
+            );
+        }
+        assert_eq!(messages.len(), 2);
+    }
+}

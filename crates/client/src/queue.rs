@@ -1,0 +1,432 @@
+//! The bounded queue between the application's threads and the sending thread.
+//!
+//! A message is encoded straight into a chunk of memory that belongs to the calling thread's *shard*, under that
+//! shard's lock: two threads share a lock only when there are more threads than shards, and the sending thread
+//! holds it only to take the chunks away. Chunks come from one pool, which is what bounds the memory. They are
+//! reused, because the first touch of fresh memory costs more than writing a message into it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use metlog_message::encode::{Record, SecondCache, Template};
+
+use crate::senders::oversize;
+use crate::stats::DropReason;
+
+/// The longest message, as routers accept it by default; the payload of a longer one is cut.
+const LONGEST_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// The size of a chunk in a queue of ordinary size.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Some encoded messages, each followed by a line break.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    /// Where each message ends, its line break included.
+    pub(crate) ends: Vec<u32>,
+    /// What the pool counts for it.
+    charged_bytes: usize,
+}
+
+impl Chunk {
+    /// Ends a message that was just written to `bytes`.
+    #[inline]
+    pub(crate) fn end_message(&mut self) {
+        self.bytes.push(b'\n');
+        // A chunk is at most `LONGEST_MESSAGE_BYTES` or `CHUNK_BYTES` long, far below 4 GiB.
+        self.ends.push(self.bytes.len() as u32);
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits for the sending thread.
+    Queued,
+    /// The same, and the queue is more than half full: the sending thread must not linger.
+    Filling,
+    /// It was dropped and counted.
+    Dropped,
+}
+
+pub(crate) struct Queue {
+    shards: Box<[Shard]>,
+    pool: Pool,
+}
+
+/// On cache lines of its own (two, because processors fetch them in pairs), so that threads do not slow each other.
+#[repr(align(128))]
+#[derive(Default)]
+struct Shard {
+    state: Mutex<ShardState>,
+    filtered: AtomicU64,
+    sampled_out: AtomicU64,
+}
+
+#[derive(Default)]
+struct ShardState {
+    current: Chunk,
+    full: Vec<Chunk>,
+    clock: SecondCache,
+    accepted: u64,
+    queued: u64,
+    truncated: u64,
+    dropped: [u64; DropReason::COUNT],
+    closed: bool,
+}
+
+/// What the queue has counted.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) queued: u64,
+    pub(crate) truncated: u64,
+    pub(crate) filtered: u64,
+    pub(crate) sampled_out: u64,
+    pub(crate) dropped: [u64; DropReason::COUNT],
+}
+
+impl Queue {
+    /// A queue that never holds more than `limit_bytes` of messages.
+    pub(crate) fn new(limit_bytes: usize) -> Queue {
+        let processors = std::thread::available_parallelism().map_or(4, usize::from);
+        let shards = (processors * 2).next_power_of_two().clamp(4, 32);
+        let chunk_bytes = (limit_bytes / (shards * 2)).clamp(1024, CHUNK_BYTES);
+        Queue {
+            shards: (0..shards).map(|_| Shard::default()).collect(),
+            pool: Pool { limit_bytes, chunk_bytes, state: Mutex::default() },
+        }
+    }
+
+    fn shard(&self) -> &Shard {
+        // The number of shards is a power of two.
+        &self.shards[thread_number() & (self.shards.len() - 1)]
+    }
+
+    /// Encodes a message into the queue. `sequence` is the last number that was given out.
+    #[inline]
+    pub(crate) fn push(&self, template: &Template, mut record: Record<'_>, sequence: &AtomicU64) -> Pushed {
+        let bound = template.longest(&record) + 1;
+        if bound > self.pool.chunk_bytes / 4 {
+            return self.push_long(template, record, sequence);
+        }
+        let mut guard = lock(&self.shard().state);
+        let state = &mut *guard;
+        state.accepted += 1;
+        if state.closed {
+            return state.drop_one(DropReason::Closed);
+        }
+        if template.has_source() {
+            record.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        let mut pushed = Pushed::Queued;
+        if state.current.bytes.capacity() - state.current.bytes.len() < bound {
+            match self.next_chunk(state, bound) {
+                Some(answer) => pushed = answer,
+                None => return state.drop_one(DropReason::QueueFull),
+            }
+        }
+        template.write(&mut state.current.bytes, &record, &mut state.clock);
+        state.current.end_message();
+        state.queued += 1;
+        pushed
+    }
+
+    /// The way of a long message: encoded before the lock is taken, so that nobody waits for it.
+    #[cold]
+    fn push_long(&self, template: &Template, mut record: Record<'_>, sequence: &AtomicU64) -> Pushed {
+        let mut message = Vec::new();
+        let shard = self.shard();
+        if template.has_source() && !lock(&shard.state).closed {
+            record.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        template.write(&mut message, &record, &mut SecondCache::default());
+        let mut fits = true;
+        let too_long = message.len() > LONGEST_MESSAGE_BYTES;
+        if too_long {
+            let mut shorter = Vec::new();
+            fits = oversize::shorten(&message, LONGEST_MESSAGE_BYTES, &mut shorter);
+            message = shorter;
+        }
+
+        let mut guard = lock(&shard.state);
+        let state = &mut *guard;
+        state.accepted += 1;
+        if state.closed {
+            return state.drop_one(DropReason::Closed);
+        }
+        if !fits {
+            return state.drop_one(DropReason::TooLarge);
+        }
+        let mut pushed = Pushed::Queued;
+        if state.current.bytes.capacity() - state.current.bytes.len() <= message.len() {
+            match self.next_chunk(state, message.len() + 1) {
+                Some(answer) => pushed = answer,
+                None => return state.drop_one(DropReason::QueueFull),
+            }
+        }
+        state.truncated += u64::from(too_long);
+        state.current.bytes.extend_from_slice(&message);
+        state.current.end_message();
+        state.queued += 1;
+        pushed
+    }
+
+    /// Puts the current chunk aside and starts one with room for `bytes`; `None` when the queue is full.
+    #[cold]
+    fn next_chunk(&self, state: &mut ShardState, bytes: usize) -> Option<Pushed> {
+        let (next, over_half) = self.pool.take(bytes)?;
+        let last = std::mem::replace(&mut state.current, next);
+        if !last.ends.is_empty() {
+            state.full.push(last);
+        } else if last.charged_bytes > 0 {
+            self.pool.give(last);
+        }
+        Some(if over_half { Pushed::Filling } else { Pushed::Queued })
+    }
+
+    /// Counts a message that a filter dropped.
+    pub(crate) fn count_filtered(&self) {
+        self.shard().filtered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a message that its sample rate dropped.
+    pub(crate) fn count_sampled_out(&self) {
+        self.shard().sampled_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Moves everything that waits to `into`, each thread's messages in their order, and says how many they are.
+    pub(crate) fn collect(&self, into: &mut VecDeque<Chunk>) -> u64 {
+        let mut messages = 0;
+        for shard in &self.shards {
+            let mut state = lock(&shard.state);
+            if state.queued == 0 {
+                continue;
+            }
+            messages += std::mem::take(&mut state.queued);
+            into.extend(state.full.drain(..));
+            if !state.current.ends.is_empty() {
+                into.push_back(std::mem::take(&mut state.current));
+            }
+        }
+        messages
+    }
+
+    /// Whether nothing waits. A thread that pushes afterwards sees whatever was stored before this call.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| lock(&shard.state).queued == 0)
+    }
+
+    /// Takes a chunk back whose messages are out.
+    pub(crate) fn give_back(&self, chunk: Chunk) {
+        if chunk.charged_bytes > 0 {
+            self.pool.give(chunk);
+        }
+    }
+
+    /// Returns memory to the system that a burst needed and idleness does not.
+    pub(crate) fn shrink(&self) {
+        lock(&self.pool.state).free = Vec::new();
+    }
+
+    /// From now on every message is dropped and counted.
+    pub(crate) fn close(&self) {
+        for shard in &self.shards {
+            lock(&shard.state).closed = true;
+        }
+    }
+
+    /// The sums over all shards.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for shard in &self.shards {
+            let state = lock(&shard.state);
+            sum.accepted += state.accepted;
+            sum.queued += state.queued;
+            sum.truncated += state.truncated;
+            sum.filtered += shard.filtered.load(Ordering::Relaxed);
+            sum.sampled_out += shard.sampled_out.load(Ordering::Relaxed);
+            for (total, dropped) in sum.dropped.iter_mut().zip(state.dropped) {
+                *total += dropped;
+            }
+        }
+        sum
+    }
+}
+
+impl ShardState {
+    #[cold]
+    fn drop_one(&mut self, reason: DropReason) -> Pushed {
+        self.dropped[reason as usize] += 1;
+        Pushed::Dropped
+    }
+}
+
+/// The chunks of one queue.
+struct Pool {
+    limit_bytes: usize,
+    chunk_bytes: usize,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    free: Vec<Chunk>,
+    used_bytes: usize,
+}
+
+impl Pool {
+    /// A chunk with room for `bytes`, and whether more than half of the pool is now in use.
+    fn take(&self, bytes: usize) -> Option<(Chunk, bool)> {
+        let size = bytes.max(self.chunk_bytes);
+        let mut state = lock(&self.state);
+        if state.used_bytes + size > self.limit_bytes {
+            return None;
+        }
+        state.used_bytes += size;
+        let over_half = state.used_bytes > self.limit_bytes / 2;
+        let reused = if size == self.chunk_bytes { state.free.pop() } else { None };
+        let chunk = reused.unwrap_or_else(|| {
+            // Free chunks make way, so that free and used memory together stay within the limit.
+            let room = (self.limit_bytes - state.used_bytes) / self.chunk_bytes;
+            state.free.truncate(room);
+            Chunk { bytes: Vec::with_capacity(size), ends: Vec::new(), charged_bytes: size }
+        });
+        Some((chunk, over_half))
+    }
+
+    fn give(&self, mut chunk: Chunk) {
+        let mut state = lock(&self.state);
+        state.used_bytes -= chunk.charged_bytes;
+        if chunk.charged_bytes == self.chunk_bytes {
+            chunk.bytes.clear();
+            chunk.ends.clear();
+            state.free.push(chunk);
+        }
+    }
+}
+
+/// A number for the calling thread, counted up from 0 in the order of the threads' first calls.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    thread_local! {
+        /// 0 until the first call.
+        static NUMBER: Cell<usize> = const { Cell::new(0) };
+    }
+    NUMBER.with(|cell| {
+        let mut number = cell.get();
+        if number == 0 {
+            number = NEXT.fetch_add(1, Ordering::Relaxed);
+            cell.set(number);
+        }
+        number
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use metlog_message::Timestamp;
+    use metlog_message::encode::{Fields, Payload, When};
+
+    use super::*;
+
+    fn record(payload: &str) -> Record<'_> {
+        Record {
+            kind: "oldstyle",
+            when: When::At(Timestamp { seconds: 0, nanoseconds: 0 }),
+            logger: None,
+            severity: 6,
+            payload: Payload::Text(payload),
+            fields: Fields::Members(b""),
+            sequence: 0,
+        }
+    }
+
+    fn template() -> Template {
+        Template::new("test", 1, "host", Some(1))
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_in_order_with_its_number() {
+        let queue = Queue::new(1024 * 1024);
+        let sequence = AtomicU64::new(0);
+        for text in ["one", "two", "three"] {
+            assert_eq!(queue.push(&template(), record(text), &sequence), Pushed::Queued);
+        }
+        assert!(!queue.is_empty());
+        let mut chunks = VecDeque::new();
+        assert_eq!(queue.collect(&mut chunks), 3);
+        assert!(queue.is_empty());
+        let text: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.clone()).collect();
+        let messages: Vec<serde_json::Value> = text
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        let seen: Vec<_> = messages
+            .iter()
+            .map(|m| (m["payload"].as_str().unwrap(), m["metlog_seq"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(seen, [("one", 1), ("two", 2), ("three", 3)]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_recovers_when_memory_comes_back() {
+        let queue = Queue::new(64 * 1024);
+        let sequence = AtomicU64::new(0);
+        let text = "x".repeat(500);
+        while queue.push(&template(), record(&text), &sequence) != Pushed::Dropped {}
+        let counts = queue.counts();
+        assert_eq!(counts.dropped[DropReason::QueueFull as usize], 1);
+        assert_eq!(counts.accepted, counts.queued + 1);
+        assert!(counts.queued > 50, "{}", counts.queued);
+
+        let mut chunks = VecDeque::new();
+        queue.collect(&mut chunks);
+        let held: usize = chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+        assert!(held <= 64 * 1024, "{held}");
+        chunks.into_iter().for_each(|chunk| queue.give_back(chunk));
+        assert_ne!(queue.push(&template(), record(&text), &sequence), Pushed::Dropped);
+    }
+
+    #[test]
+    fn a_message_longer_than_a_chunk_gets_a_chunk_of_its_own() {
+        let queue = Queue::new(8 * 1024 * 1024);
+        let sequence = AtomicU64::new(0);
+        queue.push(&template(), record("short"), &sequence);
+        queue.push(&template(), record(&"long".repeat(50_000)), &sequence);
+        queue.push(&template(), record("short"), &sequence);
+        let mut chunks = VecDeque::new();
+        assert_eq!(queue.collect(&mut chunks), 3);
+        chunks.into_iter().for_each(|chunk| queue.give_back(chunk));
+        assert_eq!(lock(&queue.pool.state).used_bytes, 0);
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_is_cut_and_stays_json() {
+        let queue = Queue::new(8 * 1024 * 1024);
+        queue.push(&template(), record(&"\"".repeat(1024 * 1024)), &AtomicU64::new(0));
+        let mut chunks = VecDeque::new();
+        assert_eq!(queue.collect(&mut chunks), 1);
+        assert!(chunks[0].bytes.len() <= LONGEST_MESSAGE_BYTES + 1);
+        serde_json::from_slice::<serde_json::Value>(&chunks[0].bytes).unwrap();
+        assert_eq!(queue.counts().truncated, 1);
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing_and_gives_out_no_numbers() {
+        let queue = Queue::new(1024 * 1024);
+        let sequence = AtomicU64::new(0);
+        queue.close();
+        assert_eq!(queue.push(&template(), record("late"), &sequence), Pushed::Dropped);
+        assert_eq!(queue.counts().dropped[DropReason::Closed as usize], 1);
+        assert_eq!(sequence.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,92 @@
+//! A message that is longer than its transport carries: its payload is cut, with a marker, and it stays JSON.
+
+/// Writes a form of `message` that is at most `limit` bytes long to `out`. `false` where there is none, because it
+/// is not the payload that is long; then `out` is of no use.
+///
+/// The message is one of ours, so its keys stand in the envelope's order and the first `,"payload":"` is the real
+/// one: in the strings before it a quote has a backslash before it.
+pub(crate) fn shorten(message: &[u8], limit: usize, out: &mut Vec<u8>) -> bool {
+    const KEY: &[u8] = b",\"payload\":\"";
+    out.clear();
+    let Some(start) = find(message, KEY).map(|place| place + KEY.len()) else { return false };
+    let Some(length) = string_length(&message[start..]) else { return false };
+    let (payload, rest) = message[start..].split_at(length);
+    let marker = format!(" [truncated from {} bytes]", message.len());
+    let fixed = start + rest.len() + marker.len();
+    let Some(room) = limit.checked_sub(fixed) else { return false };
+    out.extend_from_slice(&message[..start]);
+    out.extend_from_slice(&payload[..cut(payload, room)]);
+    out.extend_from_slice(marker.as_bytes());
+    out.extend_from_slice(rest);
+    true
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// How long the inside of a JSON string is that starts here.
+fn string_length(bytes: &[u8]) -> Option<usize> {
+    let mut position = 0;
+    loop {
+        match bytes.get(position)? {
+            b'"' => return Some(position),
+            b'\\' => position += 2,
+            _ => position += 1,
+        }
+    }
+}
+
+/// The last place at or before `room` where the inside of a JSON string can end: not within an escape, and not
+/// within a character.
+fn cut(text: &[u8], room: usize) -> usize {
+    let mut last = 0;
+    let mut position = 0;
+    while position <= room.min(text.len()) {
+        last = position;
+        position += match text.get(position) {
+            None => break,
+            Some(b'\\') if text.get(position + 1) == Some(&b'u') => 6,
+            Some(b'\\') => 2,
+            Some(0..=0x7f) => 1,
+            Some(0x80..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..) => 4,
+        };
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cut_leaves_json_within_the_limit() {
+        let payload = "a\u{1}\"\\\\äx\u{20ac}\u{1f600}\n".repeat(20);
+        let payload = serde_json::to_string(&payload).unwrap();
+        let message =
+            format!(r#"{{"type":",\"payload\":\"","payload":{payload},"fields":{{"payload":"x"}}}}"#);
+        let mut out = Vec::new();
+        let mut fitted = 0;
+        for limit in 0..message.len() {
+            if !shorten(message.as_bytes(), limit, &mut out) {
+                assert_eq!(fitted, 0, "{limit}");
+                continue;
+            }
+            fitted += 1;
+            assert!(out.len() <= limit, "{} > {limit}", out.len());
+            let back: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert!(back["payload"].as_str().unwrap().ends_with(" bytes]"));
+            assert_eq!(back["fields"]["payload"], "x");
+            assert_eq!(back["type"], ",\"payload\":\"");
+        }
+        assert!(fitted > 100);
+    }
+
+    #[test]
+    fn long_fields_cannot_be_cut() {
+        let message = format!(r#"{{"type":"x","payload":"","fields":{{"a":"{}"}}}}"#, "x".repeat(100));
+        assert!(!shorten(message.as_bytes(), 80, &mut Vec::new()));
+    }
+}

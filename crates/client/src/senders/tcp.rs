@@ -1,0 +1,122 @@
+//! Messages over TCP, one per line.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::address::Address;
+use super::lines::{Connect, LineSender, WRITE_TIMEOUT};
+use super::{AddressError, Answer, Batch, Sender};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Sends messages over TCP, one per line, and connects again when the connection breaks.
+///
+/// While there is no connection, messages wait in the client's bounded queue.
+///
+/// ```no_run
+/// use metlog::Client;
+/// use metlog::senders::TcpSender;
+///
+/// let client = Client::builder().sender(TcpSender::new("127.0.0.1:5565")?).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TcpSender {
+    lines: LineSender<TcpConnect>,
+}
+
+#[derive(Debug, Clone)]
+struct TcpConnect {
+    /// In the order of preference.
+    addresses: Vec<Address>,
+}
+
+impl TcpSender {
+    /// A sender to `host:port`. The name is looked up on each connect.
+    pub fn new(address: &str) -> Result<TcpSender, AddressError> {
+        TcpSender::first_of(&[address])
+    }
+
+    /// A sender to the first of several addresses that takes a connection.
+    pub fn first_of(addresses: &[impl AsRef<str>]) -> Result<TcpSender, AddressError> {
+        let addresses: Vec<_> =
+            addresses.iter().map(|address| Address::parse(address.as_ref())).collect::<Result<_, _>>()?;
+        if addresses.is_empty() {
+            return Err(AddressError::Empty { missing: "host" });
+        }
+        Ok(TcpSender { lines: LineSender::new(TcpConnect { addresses }, true) })
+    }
+
+    /// Another one to the same addresses.
+    pub(crate) fn duplicate(&self) -> TcpSender {
+        TcpSender { lines: self.lines.duplicate() }
+    }
+}
+
+impl Sender for TcpSender {
+    fn send(&mut self, batch: &Batch<'_>) -> Answer {
+        self.lines.send(batch)
+    }
+
+    fn fresh(&self) -> Box<dyn Sender> {
+        self.lines.fresh()
+    }
+
+    fn over_network(&self) -> bool {
+        true
+    }
+}
+
+impl Connect for TcpConnect {
+    type Stream = TcpStream;
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in &self.addresses {
+            let resolved = match address.resolve() {
+                Ok(resolved) => resolved,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            for address in resolved {
+                match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                    Ok(stream) => {
+                        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+                        // A batch is one write: there is nothing for Nagle's algorithm to gather.
+                        stream.set_nodelay(true)?;
+                        return Ok(stream);
+                    }
+                    Err(error) => last = error,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn is_open(&self, stream: &TcpStream) -> bool {
+        is_open(&SockRef::from(stream))
+    }
+
+    fn describe(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(Address::to_string).collect();
+        format!("tcp {}", addresses.join(", "))
+    }
+}
+
+/// Whether a stream's other end is there. The first write to a connection that the receiver has closed still
+/// succeeds, and is lost; a look at the receiving side saves it.
+pub(crate) fn is_open(socket: &SockRef<'_>) -> bool {
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    match socket.recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
+        Ok(0) => false,
+        // Nothing is expected from a receiver, and nothing that it says is of interest.
+        Ok(_) => true,
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+    }
+}

@@ -1,0 +1,165 @@
+//! Messages arrive over each transport, whole and in order.
+
+mod support;
+
+use std::os::unix::net::{UnixDatagram, UnixListener};
+
+use metlog::senders::{TcpSender, UdpSender, UnixDatagramSender, UnixStreamSender};
+use metlog::{Client, Severity};
+use support::{LONG, Udp, lines, parse, payloads, tcp_listener};
+
+#[test]
+fn a_counter_over_udp_is_an_envelope_with_a_number_and_a_source() {
+    let udp = Udp::bind();
+    let client = Client::builder()
+        .logger("shop")
+        .hostname("web1")
+        .sender(UdpSender::new(&udp.address).unwrap())
+        .build()
+        .unwrap();
+    client.incr("hits");
+    client.incr("hits");
+    let messages = udp.messages(2);
+    for (number, message) in messages.iter().enumerate() {
+        assert_eq!(message["type"], "counter");
+        assert_eq!(message["logger"], "shop");
+        assert_eq!(message["severity"], 6);
+        assert_eq!(message["payload"], "1");
+        assert_eq!(message["fields"], parse(r#"{"name":"hits","rate":1.0}"#));
+        assert_eq!(message["env_version"], "0.8");
+        assert_eq!(message["metlog_pid"], std::process::id());
+        assert_eq!(message["metlog_hostname"], "web1");
+        assert_eq!(message["metlog_seq"], number + 1);
+        let source = message["metlog_src"].as_str().unwrap();
+        assert!(source.len() == 16 && source.bytes().all(|byte| byte.is_ascii_hexdigit()), "{source}");
+        let timestamp = message["timestamp"].as_str().unwrap();
+        assert!(timestamp.len() == 27 && timestamp.ends_with('Z'), "{timestamp}");
+    }
+    assert_eq!(messages[0]["metlog_src"], messages[1]["metlog_src"]);
+}
+
+#[test]
+fn two_clients_are_two_sources() {
+    let udp = Udp::bind();
+    let mut sources = std::collections::HashSet::new();
+    for _ in 0..2 {
+        let client = Client::udp(&udp.address).unwrap();
+        client.incr("hits");
+        sources.insert(udp.messages(1)[0]["metlog_src"].to_string());
+    }
+    assert_eq!(sources.len(), 2);
+}
+
+#[test]
+fn a_burst_over_udp_shares_datagrams() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    for number in 0..1000 {
+        client.info(number.to_string());
+    }
+    let mut messages = Vec::new();
+    let mut datagrams = 0;
+    while messages.len() < 1000 {
+        let datagram = udp.datagram();
+        assert!(datagram.len() <= 1432, "{}", datagram.len());
+        assert_ne!(datagram.last(), Some(&b'\n'));
+        messages.extend(datagram.split(|byte| *byte == b'\n').map(parse));
+        datagrams += 1;
+    }
+    assert!(datagrams <= 300, "{datagrams}");
+    assert_eq!(payloads(&messages), (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn unpacked_messages_have_a_datagram_each() {
+    let udp = Udp::bind();
+    let sender = UdpSender::new(&udp.address).unwrap().pack(false);
+    let client = Client::builder().sender(sender).build().unwrap();
+    for number in 0..300 {
+        client.info(number.to_string());
+    }
+    for number in 0..300 {
+        assert_eq!(parse(udp.datagram())["payload"], number.to_string());
+    }
+}
+
+#[test]
+fn tcp_keeps_each_threads_order() {
+    let (listener, address) = tcp_listener();
+    let client = Client::builder().sender(TcpSender::new(&address).unwrap()).build().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let client = client.clone();
+            scope.spawn(move || {
+                for number in 0..5000 {
+                    client.metlog("x").payload(number.to_string()).field("thread", thread).send();
+                }
+            });
+        }
+    });
+    let lines = lines(listener.accept().unwrap().0);
+    let mut next = [0_u64; 4];
+    let mut numbers = vec![false; 20_001];
+    for _ in 0..20_000 {
+        let message = parse(lines.recv_timeout(LONG).expect("a line"));
+        let thread = message["fields"]["thread"].as_u64().unwrap() as usize;
+        assert_eq!(message["payload"], next[thread].to_string());
+        next[thread] += 1;
+        let number = message["metlog_seq"].as_u64().unwrap() as usize;
+        assert!(!std::mem::replace(&mut numbers[number], true), "{number} twice");
+    }
+    assert_eq!(next, [5000; 4]);
+    assert!(client.flush(LONG));
+    assert_eq!(client.stats().sent, 20_000);
+}
+
+#[test]
+fn unix_sockets_of_both_kinds_get_every_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = folder.path().join("stream");
+    let listener = UnixListener::bind(&stream).unwrap();
+    let client = Client::builder().sender(UnixStreamSender::new(&stream)).build().unwrap();
+    client.info("over the stream");
+    let lines = lines(listener.accept().unwrap().0);
+    assert_eq!(parse(lines.recv_timeout(LONG).unwrap())["payload"], "over the stream");
+
+    let path = folder.path().join("datagram");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    let client = Client::builder().sender(UnixDatagramSender::new(&path)).build().unwrap();
+    for number in 0..1000 {
+        client.info(number.to_string());
+    }
+    let mut buffer = [0; 4096];
+    for number in 0..1000 {
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(parse(&buffer[..length])["payload"], number.to_string());
+    }
+}
+
+#[test]
+fn a_file_has_a_line_for_each_message_and_no_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let client = Client::file(&path).unwrap();
+    for number in 0..10_000 {
+        client.log(Severity::Notice, number.to_string()).send();
+    }
+    drop(client);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let messages: Vec<_> = text.lines().map(parse).collect();
+    assert_eq!(payloads(&messages), (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(messages.iter().all(|message| message.get("metlog_seq").is_none()));
+}
+
+#[test]
+fn a_lone_message_leaves_without_a_flush() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    for _ in 0..3 {
+        // Long enough for the sending thread to have gone to sleep.
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        client.incr("hits");
+        udp.messages(1);
+    }
+}

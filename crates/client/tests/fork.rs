@@ -1,0 +1,94 @@
+//! A forked child sends on its own, under a source of its own, and never hangs.
+
+#![allow(unsafe_code)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use metlog::Client;
+use support::{LONG, Udp};
+
+/// Runs `work` in a child and returns its exit status, or panics if it hangs.
+fn in_a_child(work: impl FnOnce() -> bool) {
+    // SAFETY: the child runs `work` and leaves by `_exit`. That it may allocate and start threads, although other
+    // threads may exist here, is what the C library on Linux promises, and what forking servers rely on.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork failed");
+    if child == 0 {
+        let status = if work() { 0 } else { 1 };
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(status) };
+    }
+    let mut status = 0;
+    support::until("the child's exit", || {
+        // SAFETY: `status` is valid for writing.
+        let ended = unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) };
+        assert!(ended >= 0);
+        ended == child
+    });
+    assert_eq!(status, 0, "the child's exit status");
+}
+
+#[test]
+fn a_child_is_a_source_of_its_own_and_the_parent_goes_on() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    client.info("parent");
+    assert!(client.flush(LONG));
+
+    // Other threads keep the queue's locks busy at the moment of the fork.
+    let busy = Client::noop();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    busy.incr("busy");
+                }
+            });
+        }
+        for _ in 0..20 {
+            in_a_child(|| {
+                client.info("child");
+                busy.incr("busy");
+                let sent = client.flush(Duration::from_secs(10)) && busy.flush(Duration::from_secs(10));
+                sent && client.stats().accepted == 1 && client.close(Duration::from_secs(10))
+            });
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    client.info("parent");
+    assert!(client.flush(LONG));
+
+    let mut sources: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    for message in udp.messages(22) {
+        let text = message["payload"].as_str().unwrap().to_owned();
+        let number = message["metlog_seq"].as_u64().unwrap();
+        let process = message["metlog_pid"].as_u64().unwrap();
+        assert_eq!(text == "parent", process == u64::from(std::process::id()));
+        sources.entry(message["metlog_src"].to_string()).or_default().push((text, number));
+    }
+    assert_eq!(sources.len(), 21);
+    for messages in sources.values() {
+        let parent = [("parent".to_owned(), 1), ("parent".to_owned(), 2)];
+        assert!(messages == &parent || messages == &[("child".to_owned(), 1)], "{messages:?}");
+    }
+}
+
+#[test]
+fn a_child_that_only_drops_the_client_does_not_wait_for_a_thread_that_is_not_there() {
+    let client = Client::builder().close_timeout(Duration::from_secs(60)).build().unwrap();
+    client.incr("hits");
+    let child_handle = client.clone();
+    in_a_child(move || {
+        drop(child_handle);
+        true
+    });
+    let mut client = Some(client);
+    in_a_child(|| {
+        drop(client.take());
+        true
+    });
+}

@@ -1,0 +1,236 @@
+//! What flows: a batch of messages in one slab of bytes, and the hand-over of a selection of it to one endpoint.
+//!
+//! Every message in a slab is followed by a line break, so an endpoint that writes lines writes the slab's bytes.
+//! Slabs are recycled: a batch gives its memory back to the pool it came from when the last endpoint lets go of it.
+
+use std::sync::Arc;
+
+use metlog_buffer::Charge;
+use metlog_message::{Index, Timestamp};
+
+use crate::{acknowledgement::Acknowledgement, slab_pool::Slab};
+
+/// The most bytes that a batch gathers, unless a single message is larger.
+pub const BATCH_BYTES: usize = 256 * 1024;
+
+/// The most messages that a batch gathers.
+pub const BATCH_MESSAGES: usize = 4096;
+
+/// Where one message lies in its batch's slab.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// First byte in the slab.
+    pub start: u32,
+    /// One past the last byte; the slab has a line break there.
+    pub end: u32,
+    /// Where the message's own values lie, relative to `start`.
+    pub index: Index,
+}
+
+impl Entry {
+    /// The message's length with its line break.
+    fn line_bytes(&self) -> usize {
+        (self.end - self.start) as usize + 1
+    }
+}
+
+/// A slab of messages from one source.
+#[derive(Debug)]
+pub struct Batch {
+    slab: Slab,
+    entries: Vec<Entry>,
+    received: Timestamp,
+    acknowledgement: Option<Acknowledgement>,
+}
+
+/// One message, borrowed from its batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'b> {
+    /// The message's JSON text.
+    pub bytes: &'b [u8],
+    /// The same with the line break behind it.
+    pub line: &'b [u8],
+    /// Where its values lie in `bytes`.
+    pub index: &'b Index,
+    /// When the router received it.
+    pub received: Timestamp,
+}
+
+impl Batch {
+    /// Closes a batch. Every entry must lie inside the slab and be followed by a line break.
+    pub fn new(
+        slab: Slab,
+        entries: Vec<Entry>,
+        received: Timestamp,
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Self {
+        debug_assert!(entries.iter().all(|entry| slab.get(entry.end as usize) == Some(&b'\n')));
+        Batch { slab, entries, received, acknowledgement }
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn message<'b>(&'b self, entry: &'b Entry) -> Message<'b> {
+        let (start, end) = (entry.start as usize, entry.end as usize);
+        Message {
+            bytes: self.slab.get(start..end).unwrap_or_default(),
+            line: self.slab.get(start..=end).unwrap_or_default(),
+            index: &entry.index,
+            received: self.received,
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.slab.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// The selected messages in a slab of their own.
+    fn copy(&self, selected: &[u32], bytes: usize) -> Batch {
+        let mut slab = self.slab.pool().take(bytes);
+        let mut entries = Vec::with_capacity(selected.len());
+        for entry in selected.iter().filter_map(|&number| self.entries.get(number as usize)) {
+            let start = slab.len() as u32;
+            slab.extend(self.message(entry).line);
+            entries.push(Entry { start, end: slab.len() as u32 - 1, index: entry.index });
+        }
+        Batch { slab, entries, received: self.received, acknowledgement: self.acknowledgement.clone() }
+    }
+}
+
+/// The messages of one batch that go to one endpoint. Cheap to clone; the last clone lets the slab go.
+#[derive(Debug, Clone)]
+pub struct Handover {
+    batch: Arc<Batch>,
+    selected: Selected,
+}
+
+#[derive(Debug, Clone)]
+enum Selected {
+    All,
+    Some(Arc<[u32]>),
+}
+
+impl Handover {
+    /// Hands over the whole batch.
+    pub fn all(batch: &Arc<Batch>) -> Handover {
+        Handover { batch: batch.clone(), selected: Selected::All }
+    }
+
+    /// Hands over the messages with these numbers, ascending. A selection of less than half of the slab's bytes is
+    /// copied, so that a few messages in a slow endpoint's buffer do not keep a whole slab alive.
+    pub fn select(batch: &Arc<Batch>, selected: &[u32]) -> Handover {
+        if selected.len() == batch.len() {
+            return Handover::all(batch);
+        }
+        let bytes: usize = selected
+            .iter()
+            .filter_map(|&number| batch.entries.get(number as usize))
+            .map(Entry::line_bytes)
+            .sum();
+        if bytes < batch.slab.len() / 2 {
+            Handover { batch: Arc::new(batch.copy(selected, bytes)), selected: Selected::All }
+        } else {
+            Handover { batch: batch.clone(), selected: Selected::Some(selected.into()) }
+        }
+    }
+
+    /// How many messages are handed over.
+    pub fn len(&self) -> usize {
+        match &self.selected {
+            Selected::All => self.batch.len(),
+            Selected::Some(selected) => selected.len(),
+        }
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn entry(&self, position: usize) -> Option<&Entry> {
+        match &self.selected {
+            Selected::All => self.batch.entries.get(position),
+            Selected::Some(selected) => self.batch.entries.get(*selected.get(position)? as usize),
+        }
+    }
+
+    /// The message at a position within this hand-over.
+    pub fn message(&self, position: usize) -> Option<Message<'_>> {
+        self.entry(position).map(|entry| self.batch.message(entry))
+    }
+
+    /// The longest run of messages from `position` on that lie one behind the other in the slab: how many they are,
+    /// and their bytes with every line break. `None` past the end.
+    pub fn run(&self, position: usize) -> Option<(usize, &[u8])> {
+        let first = self.entry(position)?;
+        let mut last = first;
+        let mut count = 1;
+        while let Some(next) = self.entry(position + count) {
+            if next.start != last.end + 1 {
+                break;
+            }
+            last = next;
+            count += 1;
+        }
+        Some((count, self.batch.slab.get(first.start as usize..=last.end as usize)?))
+    }
+}
+
+impl Charge for Handover {
+    fn charged_bytes(&self) -> usize {
+        let selection = match &self.selected {
+            Selected::All => 0,
+            Selected::Some(selected) => size_of_val::<[u32]>(selected),
+        };
+        self.batch.memory() + selection
+    }
+
+    fn messages(&self) -> usize {
+        self.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{batch_of, lines};
+
+    #[test]
+    fn a_small_selection_is_copied_and_lets_the_slab_go() {
+        let batch = Arc::new(batch_of(&lines(10)));
+        let handover = Handover::select(&batch, &[1, 4]);
+        assert_eq!(Arc::strong_count(&batch), 1);
+        assert_eq!(handover.len(), 2);
+        assert_eq!(handover.message(1).unwrap().bytes, batch.message(&batch.entries[4]).bytes);
+        assert_eq!(handover.run(0).unwrap().0, 2, "copied messages lie side by side");
+    }
+
+    #[test]
+    fn a_large_selection_shares_the_slab_and_is_read_in_runs() {
+        let batch = Arc::new(batch_of(&lines(10)));
+        let handover = Handover::select(&batch, &[0, 1, 2, 5, 6, 7, 8]);
+        assert_eq!(Arc::strong_count(&batch), 2);
+        let (count, bytes) = handover.run(0).unwrap();
+        assert_eq!(count, 3);
+        assert_eq!(bytes, lines(3).concat().as_bytes());
+        assert_eq!(handover.run(3).unwrap().0, 4);
+        assert!(handover.run(7).is_none());
+    }
+
+    #[test]
+    fn a_handover_is_charged_what_it_keeps_alive() {
+        let batch = Arc::new(batch_of(&lines(100)));
+        let whole = Handover::all(&batch).charged_bytes();
+        let most = Handover::select(&batch, &(0..90).collect::<Vec<u32>>()).charged_bytes();
+        assert!(most >= whole, "most of a slab keeps all of it: {most} < {whole}");
+        assert!(Handover::select(&batch, &[3]).charged_bytes() < whole / 4);
+    }
+}

@@ -1,0 +1,238 @@
+//! What only shows when the file is looked at as a whole.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Api, ByteSize, Diagnostics, EndpointComponent, InputComponent, Limits, Rejects,
+    components::Declared,
+    routes::{DeclaredRoute, unknown_endpoint},
+};
+
+/// The parts of the file as far as they could be read.
+pub(super) struct File<'f, I: ?Sized, E: ?Sized> {
+    pub table: &'f DeTable<'f>,
+    pub threads: Option<usize>,
+    pub limits: Option<&'f Limits>,
+    pub rejects: Option<&'f Rejects>,
+    pub api: Option<&'f Api>,
+    pub inputs: &'f [Declared<InputComponent<I>>],
+    pub endpoints: &'f [Declared<EndpointComponent<E>>],
+    pub routes: &'f [DeclaredRoute],
+}
+
+/// The place that stands for the file as a whole.
+const NOWHERE: Range<usize> = 0..0;
+
+impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
+    /// Runs every check.
+    pub fn check(&self, diagnostics: &mut Diagnostics) {
+        self.limits(diagnostics);
+        self.buffers(diagnostics);
+        self.listeners(diagnostics);
+        self.api(diagnostics);
+        self.reject_targets(diagnostics);
+        self.reachable_routes(diagnostics);
+        self.used_endpoints(diagnostics);
+    }
+
+    /// A value of the file by its section and key.
+    fn value(&self, path: &[&str]) -> Option<&toml::Spanned<DeValue<'_>>> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.table.get(*first)?, |value, key| value.get_ref().get(*key))
+    }
+
+    fn place(&self, path: &[&str]) -> Range<usize> {
+        self.value(path).map_or(NOWHERE, |value| value.span())
+    }
+
+    fn limits(&self, diagnostics: &mut Diagnostics) {
+        if self.threads == Some(0) {
+            let problem = diagnostics.error(self.place(&["threads"]), "`threads` must be at least 1");
+            problem.help("leave it out for one thread per core");
+        }
+        let Some(limits) = self.limits else { return };
+        let at_least_one = [
+            ("message", limits.message.bytes() == 0),
+            ("depth", limits.depth == 0),
+            ("connections", limits.connections == 0),
+            ("open_files", limits.open_files == 0),
+        ];
+        for (key, zero) in at_least_one {
+            if zero {
+                let message = format!("`{key}` must be more than 0");
+                diagnostics.error(self.place(&["limits", key]), message).help("leave it out for the default");
+            }
+        }
+        if limits.message > ByteSize::mib(1024) {
+            diagnostics.error(self.place(&["limits", "message"]), "`message` can be at most \"1GiB\"");
+        }
+    }
+
+    fn buffers(&self, diagnostics: &mut Diagnostics) {
+        let Some(limits) = self.limits else { return };
+        let sizes: Vec<(&str, ByteSize)> = self
+            .endpoints
+            .iter()
+            .filter_map(|declared| Some((declared.name.as_str(), declared.component.as_ref()?.buffer.memory)))
+            .collect();
+        let sum = ByteSize(sizes.iter().fold(0, |sum: u64, (_, size)| sum.saturating_add(size.bytes())));
+        if sum > limits.memory {
+            let place = match self.place(&["limits", "memory"]) {
+                NOWHERE => sizes
+                    .iter()
+                    .max_by_key(|(_, size)| *size)
+                    .map_or(NOWHERE, |(name, _)| self.place(&["endpoints", name, "buffer", "memory"])),
+                place => place,
+            };
+            let terms: Vec<String> = sizes.iter().map(|(name, size)| format!("{size} ({name})")).collect();
+            let problem = diagnostics.error(place, "the endpoints' buffers do not fit into `limits.memory`");
+            problem.help(format!(
+                "{} = {sum} is more than {}; raise `memory` under [limits], or give the buffers less",
+                terms.join(" + "),
+                limits.memory
+            ));
+        }
+    }
+
+    /// Two listeners cannot have one address.
+    fn listeners(&self, diagnostics: &mut Diagnostics) {
+        let mut seen: Vec<(String, Listener)> = Vec::new();
+        if let Some(api) = self.api {
+            seen.push(("api".to_owned(), Listener::Network { datagrams: false, address: api.listen }));
+        }
+        for declared in self.inputs {
+            let Some(component) = &declared.component else { continue };
+            let group = ["inputs", declared.name.as_str()];
+            let text =
+                |key| self.value(&[group[0], group[1], key]).and_then(|value| value.get_ref().as_str());
+            let Some((key, listener)) = Listener::of(component.kind, text("listen"), text("path")) else {
+                continue;
+            };
+            if let Some((other, _)) = seen.iter().find(|(_, other)| other.collides(&listener)) {
+                let message = format!("inputs.{} and {other} listen on the same address", declared.name);
+                let problem = diagnostics.error(self.place(&[group[0], group[1], key]), message);
+                problem.help("give one of them another address");
+            }
+            seen.push((format!("inputs.{}", declared.name), listener));
+        }
+    }
+
+    fn api(&self, diagnostics: &mut Diagnostics) {
+        let Some(api) = self.api else { return };
+        if !api.listen.ip().to_canonical().is_loopback() && api.token.is_none() {
+            let message = "the API can be reached from other machines, but has no token";
+            let problem = diagnostics.error(self.place(&["api", "listen"]), message);
+            problem.help("add token = \"${METLOG_TOKEN}\" under [api], or listen on 127.0.0.1");
+        }
+    }
+
+    fn reject_targets(&self, diagnostics: &mut Diagnostics) {
+        let names: Vec<&str> = self.endpoints.iter().map(|declared| declared.name.as_str()).collect();
+        let items = self.value(&["rejects", "to"]).and_then(|value| value.get_ref().as_array());
+        for item in items.into_iter().flat_map(|items| items.iter()) {
+            if let Some(name) = item.get_ref().as_str()
+                && !names.contains(&name)
+            {
+                unknown_endpoint(item, name, &names, diagnostics);
+            }
+        }
+    }
+
+    fn reachable_routes(&self, diagnostics: &mut Diagnostics) {
+        if self.routes.is_empty() {
+            if self.table.contains_key("routes") {
+                return;
+            }
+            let problem = diagnostics.warning(NOWHERE, "there is no route, so every message is dropped");
+            problem.help(
+                "messages that no route takes are counted as `unrouted`; add [[routes]] with to = [\"NAME\"]",
+            );
+            return;
+        }
+        let all_final = self.routes.iter().position(|declared| {
+            declared.takes_all() && declared.route.as_ref().is_some_and(|route| route.is_final)
+        });
+        let all = self.routes.iter().position(DeclaredRoute::takes_all);
+        for (position, declared) in self.routes.iter().enumerate() {
+            let Some(route) = &declared.route else { continue };
+            let (taker, how) = match (route.unrouted, all, all_final) {
+                (true, Some(taker), _) => (taker, "takes every message"),
+                (false, _, Some(taker)) if taker < position => (taker, "takes every message and is `final`"),
+                _ => continue,
+            };
+            let problem = diagnostics
+                .warning(declared.span.clone(), format!("route {} never gets a message", position + 1));
+            problem.help(format!("route {} {how}: give it a `match`, or remove this route", taker + 1));
+        }
+        let catches_all = self.routes.iter().any(|declared| {
+            // A route that could not be read may have been meant as the catch-all.
+            declared.route.as_ref().is_none_or(|route| route.unrouted)
+        });
+        if !catches_all && all.is_none() {
+            let problem = diagnostics
+                .warning(NOWHERE, "there is no catch-all: a message that no route takes is dropped");
+            problem.help(
+                "such messages are counted as `unrouted`; to keep them add [[routes]] with unrouted = true",
+            );
+        }
+    }
+
+    fn used_endpoints(&self, diagnostics: &mut Diagnostics) {
+        if self.routes.is_empty() || self.routes.iter().any(|declared| declared.route.is_none()) {
+            return;
+        }
+        for (position, declared) in self.endpoints.iter().enumerate() {
+            let routed = self.routes.iter().filter_map(|route| route.route.as_ref());
+            let named = self.rejects.is_some_and(|rejects| rejects.to.contains(&declared.name));
+            if !named && !routed.into_iter().any(|route| route.to.contains(&position)) {
+                let message = format!("no route sends anything to endpoints.{}", declared.name);
+                let problem = diagnostics.warning(declared.span.clone(), message);
+                problem.help(format!("add it to the `to` of a route: to = [\"{}\"]", declared.name));
+            }
+        }
+    }
+}
+
+/// What an input occupies.
+enum Listener {
+    Network { datagrams: bool, address: SocketAddr },
+    Path(String),
+}
+
+impl Listener {
+    /// By convention the keys of every input that listens: `listen` is a network address, `path` a Unix socket, and
+    /// only the kind `udp` takes datagrams from the network.
+    fn of(kind: &str, listen: Option<&str>, path: Option<&str>) -> Option<(&'static str, Listener)> {
+        match (listen.and_then(|text| text.parse().ok()), path) {
+            (Some(address), _) => Some(("listen", Listener::Network { datagrams: kind == "udp", address })),
+            (None, Some(path)) => Some(("path", Listener::Path(path.to_owned()))),
+            (None, None) => None,
+        }
+    }
+
+    fn collides(&self, other: &Listener) -> bool {
+        match (self, other) {
+            (
+                Listener::Network { datagrams, address },
+                Listener::Network { datagrams: other_datagrams, address: other_address },
+            ) => {
+                let overlap = |one: IpAddr, two: IpAddr| {
+                    one == two
+                        || (one.is_ipv4() == two.is_ipv4() && (one.is_unspecified() || two.is_unspecified()))
+                };
+                // Port 0 asks for any free one.
+                datagrams == other_datagrams
+                    && address.port() == other_address.port()
+                    && address.port() != 0
+                    && overlap(address.ip(), other_address.ip())
+            }
+            (Listener::Path(path), Listener::Path(other)) => path == other,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Reads the whole file: the top-level keys, the inputs, the endpoints, and hands the rest on.
+
+use std::{path::PathBuf, time::Duration};
+
+use toml::de::DeTable;
+
+use super::{
+    Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
+    Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, routes,
+    settings::DecoderName,
+};
+
+/// A kind of input or endpoint, as a registry lists it. `S` is the trait of its settings.
+#[derive(Debug)]
+pub struct Kind<S: ?Sized> {
+    /// The word after `kind =`.
+    pub name: &'static str,
+    /// What it is for, in one sentence.
+    pub summary: &'static str,
+    /// The keys that it takes.
+    pub docs: fn() -> Vec<ParameterDoc>,
+    /// The body of a section of this kind, as an example.
+    pub sample: &'static str,
+    /// Reads those keys. Keys that every input or endpoint has are read already.
+    pub read: fn(&mut Section<'_>) -> Option<Box<S>>,
+}
+
+impl<S: ?Sized> Kind<S> {
+    /// Reads the body of a section, as [`Kind::sample`] has one, for tests of a kind. The error is what an
+    /// operator would be shown.
+    pub fn read_body(&self, body: &str) -> Result<Box<S>, String> {
+        let source = Source::new(self.name, body);
+        let mut diagnostics = Diagnostics::new();
+        let table = parse(&source, &mut diagnostics);
+        let mut section = Section::new(self.name, 0..body.len(), &table, &mut diagnostics);
+        for key in ["kind", "decoder", "buffer"] {
+            section.value(key);
+        }
+        let settings = (self.read)(&mut section);
+        section.finish();
+        diagnostics.settle();
+        match settings {
+            Some(settings) if !diagnostics.has_errors() => Ok(settings),
+            _ => Err(diagnostics.render(&source, false)),
+        }
+    }
+}
+
+/// Reads a configuration file. There is a configuration if and only if the diagnostics have no errors.
+pub fn load<I: ?Sized, E: ?Sized>(
+    source: &Source,
+    inputs: &[Kind<I>],
+    endpoints: &[Kind<E>],
+) -> (Option<Configuration<I, E>>, Diagnostics) {
+    load_with_environment(source, inputs, endpoints, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], with environment variables from elsewhere.
+pub fn load_with_environment<I: ?Sized, E: ?Sized>(
+    source: &Source,
+    inputs: &[Kind<I>],
+    endpoints: &[Kind<E>],
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> (Option<Configuration<I, E>>, Diagnostics) {
+    let mut diagnostics = Diagnostics::new();
+    let table = parse(source, &mut diagnostics);
+    let table = environment::substitute(table, source, variable, &mut diagnostics);
+    let configuration = Root { inputs, endpoints }.read(&table, &mut diagnostics);
+    diagnostics.settle();
+    (configuration.filter(|_| !diagnostics.has_errors()), diagnostics)
+}
+
+/// Parses as far as possible. What cannot be parsed is reported, once per line, and the rest is still looked at.
+fn parse<'s>(source: &'s Source, diagnostics: &mut Diagnostics) -> DeTable<'s> {
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    for error in errors {
+        diagnostics.syntax_error(
+            error.span().unwrap_or(source.text.len()..source.text.len()),
+            error.message(),
+            source,
+        );
+    }
+    table.into_inner()
+}
+
+struct Root<'k, I: ?Sized, E: ?Sized> {
+    inputs: &'k [Kind<I>],
+    endpoints: &'k [Kind<E>],
+}
+
+impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
+    fn read(&self, table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> Option<Configuration<I, E>> {
+        let mut root = Section::new("", 0..0, table, diagnostics);
+        let data_dir = root.or_default("data_dir", PathBuf::from("./metlog-data"));
+        let threads = root.required::<Option<usize>>("threads");
+        let shutdown_timeout = root.or_default("shutdown_timeout", Duration::from_secs(30));
+        let limits = root.or_all_defaults::<Limits>("limits");
+        let rejects = root.or_all_defaults::<Rejects>("rejects");
+        let api = root.required::<Option<Api>>("api");
+        let inputs = components::read(&mut root, "inputs", self.inputs, input);
+        let endpoints = components::read(&mut root, "endpoints", self.endpoints, endpoint);
+        let names: Vec<&str> = endpoints.iter().map(|declared| declared.name.as_str()).collect();
+        let routes = routes::read(&mut root, &names);
+        root.finish();
+
+        if !diagnostics.is_incomplete() {
+            let file = checks::File {
+                table,
+                threads: threads.flatten(),
+                limits: limits.as_ref(),
+                rejects: rejects.as_ref(),
+                api: api.as_ref().and_then(Option::as_ref),
+                inputs: &inputs,
+                endpoints: &endpoints,
+                routes: &routes,
+            };
+            file.check(diagnostics);
+        }
+        Some(Configuration {
+            data_dir: data_dir?,
+            limits: limits?,
+            shutdown_timeout: shutdown_timeout?,
+            threads: threads?,
+            inputs: inputs.into_iter().map(|declared| declared.component).collect::<Option<_>>()?,
+            endpoints: endpoints.into_iter().map(|declared| declared.component).collect::<Option<_>>()?,
+            routes: routes.into_iter().map(|declared| declared.route).collect::<Option<_>>()?,
+            rejects: rejects?,
+            api: api?,
+        })
+    }
+}
+
+fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
+    let decoder = decoder(section);
+    let settings = (kind.read)(section);
+    Some(InputComponent { name: name.to_owned(), kind: kind.name, settings: settings?, decoder: decoder? })
+}
+
+/// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
+fn decoder(section: &mut Section<'_>) -> Option<DecoderSettings> {
+    match section.or_default("decoder", DecoderName::Json)? {
+        DecoderName::Line => {
+            let logger = section.or_default("logger", String::new());
+            let severity = section.or_default("severity", 6);
+            let severity = severity.filter(|severity| {
+                let known = *severity <= 7;
+                if !known {
+                    let span = section.span_of("severity");
+                    section.diagnostics().error(span, "`severity` goes from 0 (emergency) to 7 (debug)");
+                }
+                known
+            });
+            Some(DecoderSettings::Line { logger: logger?, severity: severity? })
+        }
+        DecoderName::Json => {
+            for key in ["logger", "severity"] {
+                if let Some(value) = section.value(key) {
+                    let message = format!("`{key}` is only used with `decoder = \"line\"`");
+                    let problem = section.diagnostics().error(value.span(), message);
+                    problem.help(format!(
+                        "JSON messages bring their own `{key}`: remove the key, or set the decoder"
+                    ));
+                }
+            }
+            Some(DecoderSettings::Json)
+        }
+    }
+}
+
+fn endpoint<E: ?Sized>(
+    name: &str,
+    kind: &Kind<E>,
+    section: &mut Section<'_>,
+) -> Option<EndpointComponent<E>> {
+    let buffer = section.or_all_defaults::<BufferSettings>("buffer");
+    let settings = (kind.read)(section);
+    Some(EndpointComponent { name: name.to_owned(), kind: kind.name, settings: settings?, buffer: buffer? })
+}

@@ -1,0 +1,154 @@
+//! What the configuration file says, as types: the result of reading it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::types::{ByteSize, Secret};
+use crate::{choices, parameters, routes::condition::Condition};
+
+/// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
+#[derive(Debug)]
+pub struct Configuration<I: ?Sized, E: ?Sized> {
+    /// Where buffers, the embedded store and checkpoints live.
+    pub data_dir: PathBuf,
+    /// What bounds memory, messages and connections.
+    pub limits: Limits,
+    /// How long buffers may drain before the router exits.
+    pub shutdown_timeout: Duration,
+    /// How many reader threads; `None`: one per core.
+    pub threads: Option<usize>,
+    /// In the order of the file.
+    pub inputs: Vec<InputComponent<I>>,
+    /// In the order of the file; routes refer to them by position.
+    pub endpoints: Vec<EndpointComponent<E>>,
+    /// In the order of the file, which is the order in which they are tried.
+    pub routes: Vec<Route>,
+    /// What becomes of frames that could not be used.
+    pub rejects: Rejects,
+    /// The HTTP interface for operators, where one is configured.
+    pub api: Option<Api>,
+}
+
+/// One `[inputs.NAME]`.
+#[derive(Debug)]
+pub struct InputComponent<I: ?Sized> {
+    /// The name that the operator gave it.
+    pub name: String,
+    /// Which kind it is.
+    pub kind: &'static str,
+    /// What this kind takes.
+    pub settings: Box<I>,
+    /// How bytes become messages.
+    pub decoder: DecoderSettings,
+}
+
+/// One `[endpoints.NAME]`.
+#[derive(Debug)]
+pub struct EndpointComponent<E: ?Sized> {
+    /// The name that the operator gave it.
+    pub name: String,
+    /// Which kind it is.
+    pub kind: &'static str,
+    /// What this kind takes.
+    pub settings: Box<E>,
+    /// The queue in front of it.
+    pub buffer: BufferSettings,
+}
+
+/// One `[[routes]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Its position in the file, from 1.
+    pub number: usize,
+    /// The name that the operator gave it, if any.
+    pub name: Option<String>,
+    /// Which messages it takes. A route without `match` takes every message. For a catch-all this always holds.
+    pub condition: Condition,
+    /// Positions in [`Configuration::endpoints`], each at most once.
+    pub to: Vec<usize>,
+    /// No later route sees a message that this one took.
+    pub is_final: bool,
+    /// Takes what no other route took.
+    pub unrouted: bool,
+}
+
+/// How an input turns bytes into messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecoderSettings {
+    /// Each frame or line is an envelope in JSON.
+    Json,
+    /// Each line is the payload of an `oldstyle` message.
+    Line {
+        /// Its `logger`.
+        logger: String,
+        /// Its `severity`, 0 to 7.
+        severity: u8,
+    },
+}
+
+choices! {
+    /// How an input turns bytes into messages.
+    pub enum DecoderName {
+        /// Each frame or line is an envelope in JSON.
+        Json = "json",
+        /// Each line is the payload of a message of type `oldstyle`.
+        Line = "line",
+    }
+}
+
+choices! {
+    /// What happens when an endpoint's buffer is full.
+    pub enum WhenFull {
+        /// The connection that brought the message waits; inputs that cannot wait drop it.
+        Block = "block",
+        /// The newest message is dropped and counted.
+        DropNewest = "drop_newest",
+        /// The oldest message in the buffer is dropped and counted.
+        DropOldest = "drop_oldest",
+    }
+}
+
+parameters! {
+    /// The queue in front of one endpoint.
+    pub struct BufferSettings {
+        /// How many bytes wait in memory for the endpoint. The buffers together must fit into `limits.memory`.
+        pub memory: ByteSize = ByteSize::mib(8),
+        /// What happens when that is full. The default depends on the kind of endpoint.
+        pub when_full: Option<WhenFull>,
+    }
+}
+
+parameters! {
+    /// What bounds memory, messages and connections.
+    pub struct Limits {
+        /// All memory for messages, over inputs and buffers.
+        pub memory: ByteSize = ByteSize::mib(256),
+        /// The largest message; what is longer is rejected as `too-large`.
+        pub message: ByteSize = ByteSize::mib(1),
+        /// How deep a message may be nested; the envelope itself is level 1.
+        pub depth: usize = 128,
+        /// How many connections the inputs hold open, together.
+        pub connections: usize = 4096,
+        /// How many files one endpoint holds open; past that the least recently used one is closed.
+        pub open_files: usize = 256,
+    }
+}
+
+parameters! {
+    /// What becomes of frames and messages that could not be used. They are counted in any case.
+    pub struct Rejects {
+        /// The endpoints that get each reject as a message of type `metlog.reject`.
+        pub to: Vec<String> = Vec::new(),
+        /// At most so many of these messages a second; more are only counted.
+        pub max_per_second: u32 = 10,
+    }
+}
+
+parameters! {
+    /// The HTTP interface for operators: health, metrics, tap, query, dashboard.
+    pub struct Api {
+        /// Where it listens. On any address but a loopback one it needs a `token`.
+        pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 5580)),
+        /// Requests must carry this as `Authorization: Bearer TOKEN`.
+        pub token: Option<Secret>,
+    }
+}

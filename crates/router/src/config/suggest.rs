@@ -1,0 +1,91 @@
+//! "Did you mean …?": the nearest of some known names.
+
+/// The candidate nearest to `word`, if one is near enough to be meant.
+pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let word = plain(word);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&word, &plain(candidate)), candidate))
+        .filter(|(distance, candidate)| *distance <= (word.len().max(candidate.chars().count()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// "`a`, `b` or `c`".
+pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n str>, last: &str) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((only, [])) => only.clone(),
+        Some((end, rest)) => format!("{} {last} {end}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Where a key belongs that is often written in the wrong place.
+pub(super) fn belongs(key: &str) -> Option<&'static str> {
+    match key {
+        "data_dir" | "threads" | "shutdown_timeout" => {
+            Some("it belongs at the top of the file, before the first [section]")
+        }
+        "memory" | "when_full" | "disk" | "fsync" => {
+            Some("it belongs to an endpoint, as in buffer = { memory = \"8MiB\" }")
+        }
+        "match" | "to" | "final" | "unrouted" => Some("it belongs to a route, under [[routes]]"),
+        _ => None,
+    }
+}
+
+/// Case and the choice between `-` and `_` are no difference.
+fn plain(word: &str) -> Vec<char> {
+    word.chars().flat_map(char::to_lowercase).map(|c| if c == '-' { '_' } else { c }).collect()
+}
+
+/// How many letters must be added, dropped, replaced or swapped with their neighbour (optimal string alignment).
+fn distance(from: &[char], to: &[char]) -> usize {
+    let mut two_above = vec![0; to.len() + 1];
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    for row in 1..=from.len() {
+        let mut current = vec![row; to.len() + 1];
+        for column in 1..=to.len() {
+            let changed = usize::from(from[row - 1] != to[column - 1]);
+            let mut best = (above[column] + 1).min(current[column - 1] + 1).min(above[column - 1] + changed);
+            let swapped =
+                row > 1 && column > 1 && from[row - 1] == to[column - 2] && from[row - 2] == to[column - 1];
+            if swapped {
+                best = best.min(two_above[column - 2] + 1);
+            }
+            current[column] = best;
+        }
+        two_above = std::mem::replace(&mut above, current);
+    }
+    above[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        let known = ["address", "prefix", "when_full", "max"];
+        for (word, meant) in [
+            ("adress", Some("address")),
+            ("addresss", Some("address")),
+            ("when-full", Some("when_full")),
+            ("whenfull", Some("when_full")),
+            ("Max", Some("max")),
+            ("mxa", Some("max")),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn lists_read_as_sentences() {
+        assert_eq!(listed([], "or"), "");
+        assert_eq!(listed(["a"], "or"), "`a`");
+        assert_eq!(listed(["a", "b", "c"], "or"), "`a`, `b` or `c`");
+    }
+}

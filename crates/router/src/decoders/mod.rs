@@ -1,0 +1,50 @@
+//! Decoders: from a frame's bytes to a message in canonical JSON.
+//!
+//! JSON is validated and indexed where it lies; every other format is transcoded to JSON once, here. Adding a decoder
+//! is one file here, a variant of [`FrameDecoder`], and its name in [`FrameDecoder::named`] where datagrams may ask for it.
+
+pub mod line;
+
+use metlog_message::{Decoded, Decoder, Reason, Timestamp};
+
+use self::line::LineDecoder;
+
+/// An input's decoder.
+#[derive(Debug, Clone)]
+pub enum FrameDecoder {
+    /// Each frame is a message in JSON.
+    Json(Decoder),
+    /// Each frame is a log line.
+    Line(LineDecoder),
+}
+
+impl FrameDecoder {
+    /// Decodes one frame: a line without its line break, or a whole datagram.
+    #[inline]
+    pub fn decode(&self, frame: &[u8], received: Timestamp) -> Result<Decoded, Reason> {
+        match self {
+            FrameDecoder::Json(decoder) => decoder.decode(frame, received),
+            FrameDecoder::Line(decoder) => decoder.decode(frame, received),
+        }
+    }
+}
+
+/// Splits a datagram that names its decoder, `\0name::content`; `None` for one that does not.
+pub fn split_named(frame: &[u8]) -> Option<(&[u8], &[u8])> {
+    let behind = frame.strip_prefix(b"\0")?;
+    let colons = memchr::memmem::find(behind, b"::")?;
+    Some((&behind[..colons], &behind[colons + 2..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_names_its_decoder_between_a_nul_and_two_colons() {
+        assert_eq!(split_named(b"\0msgpack::\x81\xa1"), Some((b"msgpack".as_slice(), b"\x81\xa1".as_slice())));
+        assert_eq!(split_named(b"\0json::{\"a\":\"b::c\"}").unwrap().1, b"{\"a\":\"b::c\"}");
+        assert_eq!(split_named(b"{\"type\":\"x::y\"}"), None);
+        assert_eq!(split_named(b"\0"), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! Inputs: where messages come from.
+//!
+//! An input owns its transport and nothing else: it opens [`Source`]s, which a reader thread asks to read when the
+//! operating system says that there is something. Decoding, routing, back-pressure, counting and shutdown live once, in
+//! the reader and its pipeline. Adding a kind is one file here and its two lines in [`registry`].
+
+pub mod datagrams;
+pub mod registry;
+pub mod stdin;
+pub mod streams;
+pub mod tcp;
+pub mod udp;
+pub mod unix;
+
+use std::{
+    fmt::Debug,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
+
+use mio::{Registry, Token};
+
+use crate::{
+    ledger::InputCounters,
+    pipeline::{Parked, Pipeline},
+    unfinished::UnfinishedLines,
+};
+
+/// Something that messages can be read from: a socket, a connection, a stream.
+pub trait Source: Debug + Send {
+    /// Asks to be told when there is something to read. A file answers `PermissionDenied` (it is always ready) and is then
+    /// read without being asked.
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
+
+    /// Reads once, without ever waiting, and hands what was read to the flow.
+    fn read(&mut self, flow: &mut Flow<'_>) -> Progress;
+
+    /// The router stops, and everything that the kernel held was read: hand over what is left.
+    fn finish(&mut self, flow: &mut Flow<'_>) {
+        let _ = flow;
+    }
+
+    /// Whether this only accepts connections.
+    fn is_listener(&self) -> bool {
+        false
+    }
+}
+
+/// How far a read got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There is nothing more at the moment.
+    Drained,
+    /// There may be more.
+    More,
+    /// There will never be more.
+    Ended,
+}
+
+/// What a source hands its bytes to.
+#[derive(Debug)]
+pub struct Flow<'a> {
+    /// Decodes, routes, hands over.
+    pub pipeline: &'a mut Pipeline,
+    /// Rings when it is worth reading on after an endpoint's buffer was full.
+    pub waker: &'a Waker,
+    /// What did not fit; while there is anything, the source is not read.
+    pub parked: &'a mut Vec<Parked>,
+    /// New connections, to be spread over the reader threads.
+    pub accepted: &'a mut Vec<Box<dyn Source>>,
+}
+
+/// What an input is given when it is opened.
+#[derive(Debug, Clone)]
+pub struct InputContext {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How many reader threads there are.
+    pub threads: usize,
+    /// The longest line in bytes.
+    pub message_bytes: usize,
+    /// The memory that unfinished lines share.
+    pub unfinished: UnfinishedLines,
+    /// The limit on connections, over all inputs.
+    pub connections: ConnectionLimit,
+    /// Where it counts connections and kernel drops; the pipeline does the rest.
+    pub counters: Arc<InputCounters>,
+}
+
+/// An input that is open.
+#[derive(Debug)]
+pub struct OpenedInput {
+    /// What to read.
+    pub sources: Vec<Box<dyn Source>>,
+    /// Where it listens, in words for an operator: an address, a path.
+    pub address: String,
+}
+
+/// Why an input could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("input `{name}`: {problem}")]
+pub struct OpenError {
+    /// The input's name.
+    pub name: String,
+    /// What happened and what to do.
+    pub problem: String,
+}
+
+impl InputContext {
+    /// An error of this input.
+    pub fn error(&self, problem: impl ToString) -> OpenError {
+        OpenError { name: self.name.clone(), problem: problem.to_string() }
+    }
+}
+
+/// An input's checked parameters, ready to be opened.
+pub trait InputSettings: Debug + Send + Sync {
+    /// Opens it.
+    fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError>;
+}
+
+/// A bound on open connections, shared by all inputs.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimit {
+    open: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+/// One place under the limit; free again when dropped.
+#[derive(Debug)]
+pub struct ConnectionPlace {
+    open: Arc<AtomicUsize>,
+    counters: Arc<InputCounters>,
+}
+
+impl ConnectionLimit {
+    /// At most `limit` connections.
+    pub fn new(limit: usize) -> Self {
+        ConnectionLimit { open: Arc::default(), limit }
+    }
+
+    /// A place for one more, or `None`; counts either way.
+    pub fn take(&self, counters: &Arc<InputCounters>) -> Option<ConnectionPlace> {
+        let open = self.open.clone();
+        if open.fetch_add(1, Ordering::AcqRel) >= self.limit {
+            open.fetch_sub(1, Ordering::AcqRel);
+            counters.connections_refused.add(1);
+            return None;
+        }
+        counters.connections_opened.add(1);
+        Some(ConnectionPlace { open, counters: counters.clone() })
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.counters.connections_closed.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_over_the_limit_are_turned_away_and_counted() {
+        let counters = Arc::new(InputCounters::default());
+        let limit = ConnectionLimit::new(1);
+        let place = limit.take(&counters).unwrap();
+        assert!(limit.take(&counters).is_none());
+        drop(place);
+        assert!(limit.take(&counters).is_some());
+        let ledger = counters.read();
+        assert_eq!((ledger.connections_opened, ledger.connections_closed, ledger.connections_refused), (2, 2, 1));
+    }
+}

@@ -1,0 +1,134 @@
+//! `kind = "unix"`: messages over a Unix socket, as a stream of lines or as datagrams.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixDatagram, UnixStream as StdUnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mio::{
+    Registry, Token,
+    net::{UnixListener, UnixStream},
+};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{
+    Flow, InputContext, InputSettings, OpenError, OpenedInput, Progress, Source,
+    datagrams::DatagramSource,
+    streams::{Listener, ListenerSource},
+};
+use crate::{
+    config::{ByteSize, choices, parameters},
+    sys,
+};
+
+choices! {
+    /// What the socket carries.
+    pub enum Mode {
+        /// Connections that carry lines, as over TCP.
+        Stream = "stream",
+        /// Datagrams, as over UDP.
+        Datagram = "datagram",
+    }
+}
+
+parameters! {
+    /// Takes messages over a Unix socket.
+    pub struct Parameters {
+        /// The socket's path. A socket that a stopped router left there is replaced.
+        pub path: PathBuf,
+        /// What the socket carries.
+        pub mode: Mode = Mode::Stream,
+        /// Who may write to it, as an octal number in text: `"0660"` is the owner and the group.
+        pub permissions: String = "0660".to_owned(),
+        /// For datagrams: how much the kernel holds while the router is busy.
+        pub receive_buffer: ByteSize = ByteSize::mib(4),
+    }
+}
+
+/// A section of a configuration, for the reference page and the tests.
+pub const SAMPLE: &str = r#"
+path = "/run/metlog/metlog.sock"
+mode = "datagram"
+"#;
+
+impl InputSettings for Parameters {
+    fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
+        let failed =
+            |error: io::Error| context.error(format!("cannot listen on {}: {error}", self.path.display()));
+        let permissions = u32::from_str_radix(&self.permissions, 8).map_err(|_| {
+            context.error(format!("permissions = \"{}\" is no octal number such as \"0660\"", self.permissions))
+        })?;
+        remove_stale(&self.path).map_err(failed)?;
+        let kind = if self.mode == Mode::Stream { Type::STREAM } else { Type::DGRAM };
+        let socket = Socket::new(Domain::UNIX, kind, None).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(permissions)).map_err(failed)?;
+
+        let source: Box<dyn Source> = if self.mode == Mode::Stream {
+            socket.listen(1024).map_err(failed)?;
+            Box::new(ListenerSource::new(UnixListener::from_std(socket.into()), context.clone()))
+        } else {
+            sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
+            Box::new(DatagramSource::new(Arc::new(socket), &context.counters))
+        };
+        let source = RemovesItsPath { source, path: self.path.clone() };
+        Ok(OpenedInput { sources: vec![Box::new(source)], address: self.path.display().to_string() })
+    }
+}
+
+/// Removes a socket that nobody listens on. Anything else at the path is left alone, and binding then says what is wrong.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {}
+        _ => return Ok(()),
+    }
+    let in_use = StdUnixStream::connect(path).is_ok()
+        || UnixDatagram::unbound().and_then(|socket| socket.connect(path)).is_ok();
+    if in_use { Ok(()) } else { fs::remove_file(path) }
+}
+
+/// A bound socket whose path goes when the input is closed.
+#[derive(Debug)]
+struct RemovesItsPath {
+    source: Box<dyn Source>,
+    path: PathBuf,
+}
+
+impl Source for RemovesItsPath {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.source.register(registry, token)
+    }
+
+    fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
+        self.source.read(flow)
+    }
+
+    fn finish(&mut self, flow: &mut Flow<'_>) {
+        self.source.finish(flow);
+    }
+
+    fn is_listener(&self) -> bool {
+        self.source.is_listener()
+    }
+}
+
+impl Drop for RemovesItsPath {
+    fn drop(&mut self) {
+        // Nothing depends on it: the next start removes what is left.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Listener for UnixListener {
+    type Connection = UnixStream;
+
+    fn accept(&self) -> io::Result<UnixStream> {
+        UnixListener::accept(self).map(|(connection, _)| connection)
+    }
+}

@@ -1,0 +1,331 @@
+//! From bytes to buffers: decode, route, hand over. Runs on the thread on which the bytes arrived.
+//!
+//! One pipeline serves one input on one thread. It gathers a batch while its source has more to read, and closes it when the
+//! source is drained or the batch is full; nothing waits for a timer.
+
+use std::{sync::Arc, task::Waker};
+
+use metlog_buffer::{Buffer, Pushed, WhenFull};
+use metlog_message::{Decoded, Reason, Timestamp};
+
+use crate::{
+    batch::{BATCH_BYTES, BATCH_MESSAGES, Batch, Entry, Handover},
+    clock::Clock,
+    decoders::{FrameDecoder, split_named},
+    ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
+    routes::table::{RouteTable, Scratch},
+    slab_pool::{Slab, SlabPool},
+};
+
+/// Where messages go from here: the route table and every endpoint's buffer, in the table's numbering.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Who gets what.
+    pub table: RouteTable,
+    /// By endpoint number.
+    pub outlets: Vec<Outlet>,
+}
+
+/// One endpoint as its producers see it.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// Its buffer.
+    pub buffer: Arc<Buffer<Handover>>,
+    /// Its counters.
+    pub counters: Arc<EndpointCounters>,
+}
+
+/// A hand-over that waits for room in an endpoint's buffer. Its source reads no further until it has gone.
+#[derive(Debug)]
+pub struct Parked {
+    outlet: Outlet,
+    handover: Handover,
+}
+
+/// Decodes, routes and hands over for one input on one thread.
+#[derive(Debug)]
+pub struct Pipeline {
+    decoder: FrameDecoder,
+    outlets: Arc<Outlets>,
+    counters: Arc<InputCounters>,
+    clock: Arc<dyn Clock>,
+    pool: SlabPool,
+    scratch: Scratch,
+    /// By endpoint: the numbers of the batch's messages that go there.
+    selections: Vec<Vec<u32>>,
+    tally: InputTally,
+}
+
+impl Pipeline {
+    /// A pipeline with nothing in it.
+    pub fn new(
+        decoder: FrameDecoder,
+        outlets: Arc<Outlets>,
+        counters: Arc<InputCounters>,
+        clock: Arc<dyn Clock>,
+        pool: SlabPool,
+    ) -> Self {
+        let selections = vec![Vec::new(); outlets.outlets.len()];
+        Pipeline {
+            decoder,
+            outlets,
+            counters,
+            clock,
+            pool,
+            scratch: Scratch::default(),
+            selections,
+            tally: InputTally::default(),
+        }
+    }
+
+    /// The input's counters.
+    pub fn counters(&self) -> &Arc<InputCounters> {
+        &self.counters
+    }
+
+    /// Where slabs come from.
+    pub fn pool(&self) -> &SlabPool {
+        &self.pool
+    }
+
+    /// Takes complete lines and hands the messages in them over. What does not fit, and may wait, is in `parked`
+    /// afterwards; `waiter` then rings when it is worth calling [`Pipeline::unpark`]. Without a `waiter` it is dropped.
+    pub fn lines(&mut self, mut slab: Slab, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
+        loop {
+            let rest = self.batch(slab, waiter, parked);
+            self.counters.add(&self.tally);
+            self.tally = InputTally::default();
+            match rest {
+                Some(more) => slab = more,
+                None => break,
+            }
+        }
+    }
+
+    /// Takes a datagram that names its decoder; `false` if it does not name one and belongs to the lines.
+    pub fn named_frame(&mut self, frame: &[u8], waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> bool {
+        let Some((name, content)) = split_named(frame) else { return false };
+        match (name, &self.decoder) {
+            (b"json", FrameDecoder::Json(decoder)) => {
+                let received = self.clock.wall();
+                let decoded = decoder.decode(content, received);
+                let mut open = OpenBatch::new(self.pool.take(content.len() + 1), received);
+                open.slab.extend(content);
+                open.slab.extend(b"\n");
+                self.take(&mut open, 0, decoded);
+                self.close(open, waiter, parked);
+            }
+            _ => self.tally.rejected[Reason::UnknownDecoder.index()] += 1,
+        }
+        self.tally.received += 1;
+        self.tally.bytes += frame.len() as u64;
+        self.counters.add(&self.tally);
+        self.tally = InputTally::default();
+        true
+    }
+
+    /// Counts lines that were given up before they were complete.
+    pub fn given_up(&mut self, lines: u64) {
+        if lines > 0 {
+            let mut tally = InputTally { received: lines, ..InputTally::default() };
+            tally.rejected[Reason::TooLarge.index()] = lines;
+            self.counters.add(&tally);
+            self.counters.lines_given_up.add(lines);
+        }
+    }
+
+    /// One batch of the slab's lines. Gives back the lines that were too many for it.
+    fn batch(&mut self, slab: Slab, waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> Option<Slab> {
+        let mut open = OpenBatch::new(slab, self.clock.wall());
+        let mut start = 0;
+        let mut rest = None;
+        while let Some(length) = open.slab.get(start..).and_then(|behind| memchr::memchr(b'\n', behind)) {
+            let end = start + length;
+            self.tally.received += 1;
+            let decoded = self.decoder.decode(&open.slab[start..end], open.received);
+            self.take(&mut open, start, decoded);
+            start = end + 1;
+            if open.entries.len() == BATCH_MESSAGES && start < open.slab.len() {
+                let mut more = self.pool.take(open.slab.len() - start);
+                more.extend(&open.slab[start..]);
+                open.slab.truncate(start);
+                rest = Some(more);
+                break;
+            }
+        }
+        self.tally.bytes += open.slab.len() as u64;
+        self.close(open, waiter, parked);
+        rest
+    }
+
+    /// Files what became of one frame that begins at `start`.
+    #[inline]
+    fn take(&mut self, open: &mut OpenBatch, start: usize, decoded: Result<Decoded, Reason>) {
+        match decoded {
+            Ok(Decoded::InPlace { start: first, end, index }) => {
+                let entry = Entry { start: (start + first) as u32, end: (start + end) as u32, index };
+                // White space behind a message gives way to the line break that every message is followed by.
+                open.slab[start + end] = b'\n';
+                self.route(open.entries.len(), &open.slab[start + first..start + end], &entry);
+                open.entries.push(entry);
+            }
+            Ok(Decoded::Rewritten { text, index }) => {
+                // The place is relative to `rewritten` until the batch is closed.
+                let entry = Entry {
+                    start: open.rewritten.len() as u32,
+                    end: (open.rewritten.len() + text.len()) as u32,
+                    index,
+                };
+                self.route(open.entries.len(), &text, &entry);
+                open.rewritten_entries.push(open.entries.len());
+                open.rewritten.extend_from_slice(&text);
+                open.rewritten.push(b'\n');
+                open.entries.push(entry);
+            }
+            Ok(Decoded::Blank) => self.tally.blank += 1,
+            Err(reason) => self.tally.rejected[reason.index()] += 1,
+        }
+    }
+
+    #[inline]
+    fn route(&mut self, number: usize, message: &[u8], entry: &Entry) {
+        self.tally.timestamp_unreadable += u64::from(entry.index.timestamp_unreadable());
+        match self.outlets.table.route(message, &entry.index, &mut self.scratch) {
+            Some(endpoints) => {
+                self.tally.routed += 1;
+                for &endpoint in endpoints {
+                    self.selections[endpoint].push(number as u32);
+                }
+            }
+            None => self.tally.unrouted += 1,
+        }
+    }
+
+    fn close(&mut self, open: OpenBatch, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
+        let Some(batch) = open.close() else { return };
+        let batch = Arc::new(batch);
+        let now = self.clock.monotonic();
+        for (outlet, selection) in self.outlets.outlets.iter().zip(&mut self.selections) {
+            if !selection.is_empty() {
+                let handover = Handover::select(&batch, selection);
+                selection.clear();
+                parked.extend(outlet.push(handover, now, waiter));
+            }
+        }
+    }
+
+    /// Tries again to hand over what is parked, and leaves what still does not fit.
+    pub fn unpark(&self, waiter: &Waker, parked: &mut Vec<Parked>) {
+        let now = self.clock.monotonic();
+        *parked = parked
+            .drain(..)
+            .filter_map(|Parked { outlet, handover }| outlet.push(handover, now, Some(waiter)))
+            .collect();
+    }
+
+    /// Gives up what is parked: the router stops and there is no more time.
+    pub fn abandon(&self, parked: &mut Vec<Parked>) {
+        for Parked { outlet, handover } in parked.drain(..) {
+            outlet.count_dropped(DropReason::Shutdown, handover.len());
+        }
+    }
+}
+
+impl Outlet {
+    fn push(&self, handover: Handover, now: std::time::Duration, waiter: Option<&Waker>) -> Option<Parked> {
+        let messages = handover.len();
+        match self.buffer.push(handover, now, waiter) {
+            Pushed::Accepted => self.counters.enqueued.add(messages as u64),
+            Pushed::Displaced { messages: displaced, .. } => {
+                self.counters.enqueued.add(messages as u64);
+                self.counters.drop_messages(DropReason::BufferFull, displaced);
+            }
+            Pushed::Full(handover) if waiter.is_some() && self.buffer.when_full() == WhenFull::Block => {
+                return Some(Parked { outlet: self.clone(), handover });
+            }
+            Pushed::Full(_) => self.count_dropped(DropReason::BufferFull, messages),
+            Pushed::Closed(_) => self.count_dropped(DropReason::Shutdown, messages),
+        }
+        None
+    }
+
+    /// Counts messages that never got into the buffer: they were offered, and they are gone.
+    fn count_dropped(&self, reason: DropReason, messages: usize) {
+        self.counters.enqueued.add(messages as u64);
+        self.counters.drop_messages(reason, messages);
+    }
+}
+
+/// A batch while it is gathered.
+struct OpenBatch {
+    slab: Slab,
+    entries: Vec<Entry>,
+    received: Timestamp,
+    /// Messages whose text had to change; they are appended to the slab when the batch is closed.
+    rewritten: Vec<u8>,
+    rewritten_entries: Vec<usize>,
+}
+
+impl OpenBatch {
+    fn new(slab: Slab, received: Timestamp) -> Self {
+        // A guess that is right for messages of 200 bytes and never far too large.
+        let entries = Vec::with_capacity((slab.len() / 200 + 1).min(BATCH_MESSAGES));
+        OpenBatch { slab, entries, received, rewritten: Vec::new(), rewritten_entries: Vec::new() }
+    }
+
+    fn close(mut self) -> Option<Batch> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let offset = self.slab.len() as u32;
+        for number in self.rewritten_entries {
+            if let Some(entry) = self.entries.get_mut(number) {
+                entry.start += offset;
+                entry.end += offset;
+            }
+        }
+        self.slab.extend(&self.rewritten);
+        self.slab.shrink();
+        Some(Batch::new(self.slab, self.entries, self.received, None))
+    }
+}
+
+/// Gathers datagrams into a slab of lines for [`Pipeline::lines`].
+#[derive(Debug)]
+pub struct DatagramGatherer {
+    slab: Slab,
+}
+
+impl DatagramGatherer {
+    /// Nothing gathered yet.
+    pub fn new(pool: &SlabPool) -> Self {
+        DatagramGatherer { slab: pool.take(BATCH_BYTES) }
+    }
+
+    /// Adds a datagram; its lines stay its own, with or without a line break at its end.
+    pub fn push(&mut self, datagram: &[u8]) {
+        self.slab.extend(datagram);
+        if datagram.last() != Some(&b'\n') {
+            self.slab.extend(b"\n");
+        }
+    }
+
+    /// Whether `datagram` would make it larger than a batch.
+    pub fn is_full_for(&self, datagram: &[u8]) -> bool {
+        !self.slab.is_empty() && self.slab.len() + datagram.len() + 1 > BATCH_BYTES
+    }
+
+    /// Whether there is little room left.
+    pub fn is_large(&self) -> bool {
+        self.slab.len() >= BATCH_BYTES / 2
+    }
+
+    /// What was gathered, if anything; starts anew.
+    pub fn take(&mut self) -> Option<Slab> {
+        if self.slab.is_empty() {
+            return None;
+        }
+        let fresh = self.slab.pool().take(BATCH_BYTES);
+        Some(std::mem::replace(&mut self.slab, fresh))
+    }
+}

@@ -1,0 +1,337 @@
+//! Reader threads: an event loop each, in which bytes are read, decoded, routed and handed over.
+//!
+//! A source whose batch did not fit into a full buffer is parked: it is not read until the buffer has room, and its thread
+//! goes on with the others. New connections are spread over the threads in turn.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Wake, Waker},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use mio::{Events, Poll, Token};
+
+use crate::{
+    clock::Clock,
+    inputs::{Flow, Progress, Source},
+    pipeline::{Parked, Pipeline},
+};
+
+const MAILBOX: Token = Token(usize::MAX);
+
+/// What a reader thread can be told.
+#[derive(Debug)]
+enum Note {
+    /// Read this from now on, for the input with this number.
+    Adopt(Box<dyn Source>, usize),
+    /// It is worth trying the source with this number again.
+    Resume(usize),
+    /// Accept nothing more, read what the kernel holds until this moment, then end.
+    Stop(Duration),
+}
+
+#[derive(Debug)]
+struct Mailbox {
+    notes: Mutex<Vec<Note>>,
+    waker: mio::Waker,
+}
+
+impl Mailbox {
+    fn post(&self, note: Note) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push(note);
+        let first = notes.len() == 1;
+        drop(notes);
+        if first && let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake a reader thread");
+        }
+    }
+}
+
+/// Posts [`Note::Resume`] for one source.
+#[derive(Debug)]
+struct Resume {
+    mailbox: Arc<Mailbox>,
+    number: usize,
+}
+
+impl Wake for Resume {
+    fn wake(self: Arc<Self>) {
+        self.mailbox.post(Note::Resume(self.number));
+    }
+}
+
+/// All reader threads.
+#[derive(Debug)]
+pub struct Readers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mailboxes: Vec<Arc<Mailbox>>,
+    next: AtomicUsize,
+    /// Sources that exist, on any thread.
+    sources: AtomicUsize,
+    /// Rings when there are none left: every input has ended by itself.
+    all_ended: Waker,
+}
+
+impl Shared {
+    fn adopt(&self, source: Box<dyn Source>, input: usize) {
+        self.sources.fetch_add(1, Ordering::AcqRel);
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        if let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) {
+            mailbox.post(Note::Adopt(source, input));
+        }
+    }
+}
+
+impl Readers {
+    /// Starts `threads` reader threads. `pipelines` makes one thread's pipelines, one for each input, in the inputs' order.
+    /// `all_ended` rings when the last source has ended by itself.
+    pub fn start(
+        threads: usize,
+        clock: &Arc<dyn Clock>,
+        all_ended: Waker,
+        pipelines: impl Fn() -> Vec<Pipeline>,
+    ) -> io::Result<Readers> {
+        let polls = (0..threads).map(|_| Poll::new()).collect::<io::Result<Vec<Poll>>>()?;
+        let mailboxes = polls
+            .iter()
+            .map(|poll| {
+                let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
+                Ok(Arc::new(Mailbox { notes: Mutex::default(), waker }))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let shared = Arc::new(Shared {
+            mailboxes: mailboxes.clone(),
+            next: AtomicUsize::new(0),
+            sources: AtomicUsize::new(0),
+            all_ended,
+        });
+        let threads = polls
+            .into_iter()
+            .zip(mailboxes)
+            .enumerate()
+            .map(|(number, (poll, mailbox))| {
+                let reader = Reader {
+                    poll,
+                    mailbox,
+                    shared: shared.clone(),
+                    pipelines: pipelines(),
+                    clock: clock.clone(),
+                    slots: Vec::new(),
+                    ready: VecDeque::new(),
+                    stop_by: None,
+                };
+                thread::Builder::new().name(format!("reader-{number}")).spawn(move || reader.run())
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Readers { shared, threads })
+    }
+
+    /// Reads `source` from now on, for the input with this number, on the thread whose turn it is.
+    pub fn adopt(&self, source: Box<dyn Source>, input: usize) {
+        self.shared.adopt(source, input);
+    }
+
+    /// Accepts nothing more, reads what the kernel holds until `deadline` on the monotonic clock, and ends the threads.
+    pub fn stop(self, deadline: Duration) {
+        for mailbox in &self.shared.mailboxes {
+            mailbox.post(Note::Stop(deadline));
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a reader thread has panicked");
+            }
+        }
+    }
+}
+
+/// One source on its thread.
+#[derive(Debug)]
+struct Slot {
+    source: Box<dyn Source>,
+    input: usize,
+    waker: Waker,
+    parked: Vec<Parked>,
+    /// It stands in the queue of sources to be read.
+    is_ready: bool,
+    /// It cannot be watched, because it is always ready: a file.
+    is_always_ready: bool,
+    /// The other side has closed it. There will be no further event, so it is read to its end.
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    poll: Poll,
+    mailbox: Arc<Mailbox>,
+    shared: Arc<Shared>,
+    /// By input number.
+    pipelines: Vec<Pipeline>,
+    clock: Arc<dyn Clock>,
+    /// By token. A number is used again only after its source has ended; a late ring for it does no harm.
+    slots: Vec<Option<Slot>>,
+    /// Sources to be read, each once.
+    ready: VecDeque<usize>,
+    stop_by: Option<Duration>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let timeout = if self.ready.is_empty() {
+                self.stop_by.map(|deadline| deadline.saturating_sub(self.clock.monotonic()))
+            } else {
+                Some(Duration::ZERO)
+            };
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "a reader thread cannot wait for its sockets and ends");
+                    return;
+                }
+            }
+            for event in &events {
+                if event.token() == MAILBOX {
+                    self.read_notes();
+                } else {
+                    let number = event.token().0;
+                    if event.is_read_closed()
+                        && let Some(Some(slot)) = self.slots.get_mut(number)
+                    {
+                        slot.is_closed = true;
+                    }
+                    self.make_ready(number);
+                }
+            }
+            // Each source once, then a look at who else has something: nobody starves.
+            for _ in 0..self.ready.len() {
+                if let Some(number) = self.ready.pop_front() {
+                    self.read(number);
+                }
+            }
+            if self.stop_by.is_some_and(|deadline| {
+                self.slots.iter().all(Option::is_none) || self.clock.monotonic() >= deadline
+            }) {
+                self.give_up_rest();
+                return;
+            }
+        }
+    }
+
+    fn read_notes(&mut self) {
+        let notes = std::mem::take(&mut *self.mailbox.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        for note in notes {
+            match note {
+                Note::Adopt(source, input) => self.adopt(source, input),
+                Note::Resume(number) => self.make_ready(number),
+                Note::Stop(deadline) => {
+                    self.stop_by = Some(deadline);
+                    (0..self.slots.len()).for_each(|number| self.make_ready(number));
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, mut source: Box<dyn Source>, input: usize) {
+        let number = match self.slots.iter().position(Option::is_none) {
+            Some(number) => number,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        let is_always_ready = match source.register(self.poll.registry(), Token(number)) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => true,
+            Err(error) => {
+                tracing::error!(%error, "cannot watch a socket; it is closed");
+                self.ended(source);
+                return;
+            }
+        };
+        let waker = Arc::new(Resume { mailbox: self.mailbox.clone(), number }).into();
+        let slot = Slot { source, input, waker, parked: Vec::new(), is_ready: false, is_always_ready, is_closed: false };
+        self.slots[number] = Some(slot);
+        // What arrived before the socket was watched rings no bell.
+        self.make_ready(number);
+    }
+
+    fn make_ready(&mut self, number: usize) {
+        if let Some(Some(slot)) = self.slots.get_mut(number)
+            && !std::mem::replace(&mut slot.is_ready, true)
+        {
+            self.ready.push_back(number);
+        }
+    }
+
+    fn read(&mut self, number: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(number) else { return };
+        slot.is_ready = false;
+        let Some(pipeline) = self.pipelines.get_mut(slot.input) else { return };
+        if !slot.parked.is_empty() {
+            pipeline.unpark(&slot.waker, &mut slot.parked);
+            if !slot.parked.is_empty() {
+                return;
+            }
+        }
+        let mut accepted = Vec::new();
+        let mut flow =
+            Flow { pipeline, waker: &slot.waker, parked: &mut slot.parked, accepted: &mut accepted };
+        let mut progress = slot.source.read(&mut flow);
+        if progress == Progress::Drained && self.stop_by.is_some() {
+            slot.source.finish(&mut flow);
+            progress = Progress::Ended;
+        }
+        let input = slot.input;
+        let is_parked = !slot.parked.is_empty();
+        let is_told = !slot.is_always_ready && !slot.is_closed;
+        let again = progress == Progress::More || (progress == Progress::Drained && !is_told);
+        if progress == Progress::Ended && !is_parked {
+            if let Some(slot) = self.slots[number].take() {
+                self.ended(slot.source);
+            }
+        } else if is_parked {
+            // The buffer's waker will make it ready; an ended source then says so again.
+        } else if again {
+            self.make_ready(number);
+        }
+        for source in accepted {
+            if self.stop_by.is_some() {
+                // The other threads may be gone already.
+                self.shared.sources.fetch_add(1, Ordering::AcqRel);
+                self.adopt(source, input);
+            } else {
+                self.shared.adopt(source, input);
+            }
+        }
+    }
+
+    fn ended(&self, source: Box<dyn Source>) {
+        drop(source);
+        if self.shared.sources.fetch_sub(1, Ordering::AcqRel) == 1 && self.stop_by.is_none() {
+            self.shared.all_ended.wake_by_ref();
+        }
+    }
+
+    /// The deadline has passed, or nothing is left: what is still parked is counted as dropped.
+    fn give_up_rest(&mut self) {
+        for slot in self.slots.iter_mut().flatten() {
+            if let Some(pipeline) = self.pipelines.get(slot.input) {
+                pipeline.abandon(&mut slot.parked);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Drives one endpoint: buffer → work → answer → cursor, retry, breaker, shutdown.
+//!
+//! [`Runner`] is a state machine: it is asked what to do next, and told what the endpoint answered. The two drivers below
+//! it are loops around it, one on an OS thread and one as a task; the simulation in the tests is a third.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use metlog_buffer::Buffer;
+
+use crate::{
+    batch::Handover,
+    clock::Clock,
+    control::Control,
+    endpoints::{Answer, Endpoint, NetworkEndpoint, Then, Work},
+    ledger::{DropReason, EndpointCounters, Failure},
+    retry::Retry,
+};
+
+/// The most bytes handed to an endpoint at once. Bounds how much is sent again when an endpoint fails in the middle.
+const WORK_BYTES: usize = 4 * 1024 * 1024;
+
+/// What is handed out while the circuit breaker is open: one hand-over.
+const PROBE_BYTES: usize = 1;
+
+/// What a driver does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hand [`Runner::work`] to the endpoint and tell [`Runner::answered`] what it said.
+    Deliver,
+    /// Nothing to do until this moment, whatever is pushed, unless the waker rings.
+    SleepUntil(Duration),
+    /// Nothing to do until the waker rings.
+    AwaitWork,
+    /// All is delivered, or given up; the endpoint can be closed.
+    Finished,
+}
+
+/// The state of one endpoint's deliveries.
+#[derive(Debug)]
+pub struct Runner {
+    name: String,
+    buffer: Arc<Buffer<Handover>>,
+    counters: Arc<EndpointCounters>,
+    control: Arc<Control>,
+    linger: Duration,
+    work: Work,
+    retry: Retry,
+    not_before: Option<Duration>,
+    lingers_until: Option<Duration>,
+}
+
+impl Runner {
+    /// A runner for one endpoint. `seed` decides the jitter of its retries.
+    pub fn new(
+        name: &str,
+        buffer: Arc<Buffer<Handover>>,
+        counters: Arc<EndpointCounters>,
+        control: Arc<Control>,
+        linger: Duration,
+        seed: u64,
+    ) -> Self {
+        Runner {
+            name: name.to_owned(),
+            buffer,
+            counters,
+            control,
+            linger,
+            work: Work::default(),
+            retry: Retry::new(seed),
+            not_before: None,
+            lingers_until: None,
+        }
+    }
+
+    /// What to do now. `waker` rings when a step that waits may be over.
+    pub fn next(&mut self, now: Duration, waker: &Waker) -> Step {
+        self.control.listen(waker);
+        if self.control.deadline().is_some_and(|deadline| now >= deadline) {
+            self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+            return Step::Finished;
+        }
+        let closing = self.buffer.is_closed();
+        if let Some(moment) = self.not_before {
+            if now < moment {
+                return Step::SleepUntil(self.clip(moment));
+            }
+            self.not_before = None;
+        }
+        let budget = if self.retry.is_open() { PROBE_BYTES } else { WORK_BYTES };
+        let cursor = self.buffer.begin(budget, self.work.handovers_mut(), waker);
+        self.work.set_cursor(cursor);
+        if self.work.is_empty() {
+            // Closed is read before the buffer is found empty: what was pushed before the close is never missed.
+            return if closing { Step::Finished } else { Step::AwaitWork };
+        }
+        if !self.linger.is_zero() && !closing {
+            let until = *self.lingers_until.get_or_insert(now + self.linger);
+            if now < until {
+                self.work.handovers_mut().clear();
+                self.buffer.settle(0);
+                return Step::SleepUntil(self.clip(until));
+            }
+        }
+        self.lingers_until = None;
+        Step::Deliver
+    }
+
+    fn clip(&self, moment: Duration) -> Duration {
+        self.control.deadline().map_or(moment, |deadline| moment.min(deadline))
+    }
+
+    /// What to deliver, after [`Step::Deliver`].
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// The endpoint's answer for [`Runner::work`].
+    pub fn answered(&mut self, now: Duration, answer: Answer) {
+        let settled = answer.settled.min(self.work.len());
+        let refused = answer.refused.total().min(settled);
+        for (reason, messages) in answer.refused.iter() {
+            self.counters.refuse(reason, messages as u64);
+        }
+        self.counters.delivered.add((settled - refused) as u64);
+        self.buffer.settle(settled);
+        self.work.handovers_mut().clear();
+        match answer.then {
+            Then::Done => self.succeeded(),
+            Then::Retry { error, after } => {
+                if settled > 0 {
+                    // It got somewhere: this is not the failure that the last one was.
+                    self.retry.succeeded();
+                }
+                self.failed(now, error, after);
+            }
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if self.retry.failures() > 0 {
+            self.retry.succeeded();
+            self.counters.set_failure(None);
+            tracing::info!(endpoint = self.name, "delivering again");
+        }
+    }
+
+    fn failed(&mut self, now: Duration, error: String, after: Option<Duration>) {
+        let wait = self.retry.failed(after);
+        self.counters.retries.add(1);
+        let attempts = self.retry.failures();
+        if self.counters.set_failure(Some(Failure { error: error.clone(), attempts })) {
+            tracing::warn!(endpoint = self.name, error, "cannot deliver; trying again");
+        }
+        self.not_before = Some(now + wait);
+    }
+}
+
+/// Unparks a thread; remembers having done so, because a park may end for no reason.
+#[derive(Debug)]
+struct Unpark {
+    thread: Thread,
+    rung: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// Drives an endpoint on the calling thread until its buffer is closed and empty, or the deadline for stopping passes.
+pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock: &dyn Clock) {
+    let unpark = Arc::new(Unpark { thread: thread::current(), rung: AtomicBool::new(false) });
+    let waker = Waker::from(unpark.clone());
+    loop {
+        let now = clock.monotonic();
+        unpark.rung.store(false, Ordering::Release);
+        if runner.control.take_reopen() {
+            endpoint.reopen();
+            runner.control.has_reopened();
+        }
+        let tick = endpoint.next_tick();
+        if tick.is_some_and(|tick| now >= tick) {
+            endpoint.tick(now);
+            continue;
+        }
+        let wake_at = match runner.next(now, &waker) {
+            Step::Deliver => {
+                let answer = endpoint.deliver(runner.work());
+                runner.answered(clock.monotonic(), answer);
+                continue;
+            }
+            Step::Finished => break,
+            Step::SleepUntil(moment) => Some(tick.map_or(moment, |tick| moment.min(tick))),
+            Step::AwaitWork => tick,
+        };
+        if !unpark.rung.load(Ordering::Acquire) {
+            match wake_at {
+                Some(moment) => thread::park_timeout(moment.saturating_sub(now)),
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+/// Drives an endpoint as a task; the same loop as [`drive_blocking`].
+pub async fn drive_network(
+    mut runner: Runner,
+    mut endpoint: Box<dyn NetworkEndpoint>,
+    clock: Arc<dyn Clock>,
+) {
+    loop {
+        let now = clock.monotonic();
+        // Inside `poll_fn` because the buffer keeps this task's own waker.
+        match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {
+            Step::Deliver => {
+                let answer = endpoint.deliver(runner.work()).await;
+                runner.answered(clock.monotonic(), answer);
+            }
+            Step::SleepUntil(moment) => {
+                let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
+            }
+            Step::AwaitWork => woken().await,
+            Step::Finished => break,
+        }
+    }
+}
+
+/// Ends when the task's waker rings, whoever rings it. A ring between taking the waker and waiting here is not lost:
+/// the task is then polled again at once.
+fn woken() -> impl Future<Output = ()> {
+    let mut waited = false;
+    poll_fn(move |_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending })
+}

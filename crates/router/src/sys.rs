@@ -1,0 +1,187 @@
+//! The few system calls that no library offers: many datagrams per call, and the socket's own numbers.
+//!
+//! Measured: at 100,000 datagrams a second, one call per datagram costs more than everything else that the router does
+//! with it.
+
+#![allow(unsafe_code)]
+
+use std::{io, mem::MaybeUninit, os::fd::AsRawFd};
+
+use socket2::Socket;
+
+/// The largest datagram that is read whole: more than UDP can carry over IPv4 or IPv6.
+const DATAGRAM_BYTES: usize = 65_536;
+
+/// Receives many datagrams per system call.
+#[derive(Debug)]
+pub struct DatagramReceiver {
+    /// [`DatagramReceiver::AT_ONCE`] slots of [`DATAGRAM_BYTES`]; the system gives real memory only to what is used.
+    memory: Vec<u8>,
+    lengths: Vec<(usize, bool)>,
+}
+
+/// One datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'a> {
+    /// Its content.
+    pub bytes: &'a [u8],
+    /// It was larger than a slot; the rest is lost.
+    pub truncated: bool,
+}
+
+impl DatagramReceiver {
+    /// How many datagrams one call receives at most.
+    pub const AT_ONCE: usize = 64;
+
+    /// A receiver with nothing in it.
+    pub fn new() -> Self {
+        DatagramReceiver { memory: vec![0; Self::AT_ONCE * DATAGRAM_BYTES], lengths: Vec::new() }
+    }
+
+    /// Receives what is there, without waiting, and returns how many datagrams.
+    pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
+        self.lengths.clear();
+        let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; Self::AT_ONCE];
+        // SAFETY: `mmsghdr` is a C structure of integers and pointers for which all zeros is a valid value.
+        let mut headers: [libc::mmsghdr; Self::AT_ONCE] = unsafe { std::mem::zeroed() };
+        for ((slot, part), header) in
+            self.memory.chunks_exact_mut(DATAGRAM_BYTES).zip(&mut parts).zip(&mut headers)
+        {
+            let part = part.write(libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() });
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: `headers` holds AT_ONCE headers, each with one initialised part that points to a slot of its own in
+        // `self.memory`, which outlives the call and is borrowed mutably. No name and no control buffer is given.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                Self::AT_ONCE as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        if received < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.lengths.extend(headers.iter().take(received as usize).map(|header| {
+            (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0)
+        }));
+        Ok(self.lengths.len())
+    }
+
+    /// The first `count` datagrams of the last call.
+    pub fn datagrams(&self, count: usize) -> impl Iterator<Item = Datagram<'_>> {
+        self.lengths.iter().zip(self.memory.chunks_exact(DATAGRAM_BYTES)).take(count).map(
+            |(&(length, truncated), slot)| Datagram { bytes: slot.get(..length).unwrap_or(slot), truncated },
+        )
+    }
+}
+
+impl Default for DatagramReceiver {
+    fn default() -> Self {
+        DatagramReceiver::new()
+    }
+}
+
+/// Asks for a receive buffer of `bytes`, past the system's limit where the router may, and returns what it got.
+pub fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<usize> {
+    // The kernel doubles the number for its own bookkeeping; see socket(7).
+    let wanted = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2);
+    // SAFETY: the option takes an int; pointer and length describe `wanted`.
+    let forced = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const wanted).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if forced != 0 {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(socket.recv_buffer_size()? / 2)
+}
+
+/// How many datagrams the kernel dropped because this socket's receive buffer was full; `None` where it does not tell.
+pub fn kernel_drops(socket: &Socket) -> Option<u64> {
+    /// Position of the drop counter and length of what SO_MEMINFO gives; linux/sock_diag.h.
+    const SK_MEMINFO_DROPS: usize = 8;
+    const SK_MEMINFO_VARS: usize = 9;
+    /// Not in the libc crate for every target; asm-generic/socket.h.
+    const SO_MEMINFO: libc::c_int = 55;
+
+    let mut numbers = [0u32; SK_MEMINFO_VARS];
+    let mut length = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: pointer and length describe `numbers`; the kernel writes at most `length` bytes and any bits are valid.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            numbers.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (outcome == 0).then(|| u64::from(numbers[SK_MEMINFO_DROPS]))
+}
+
+/// Whether a read from `descriptor` would not wait.
+pub fn is_readable(descriptor: &impl AsRawFd) -> io::Result<bool> {
+    let mut asked = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one valid pollfd is given, and a timeout of zero.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+    use std::net::{SocketAddr, UdpSocket};
+
+    use super::*;
+
+    fn receiving_socket() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
+    }
+
+    #[test]
+    fn many_datagrams_come_with_one_call_whatever_their_size() {
+        let (socket, address) = receiving_socket();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sent: Vec<Vec<u8>> = [0, 1, 300, 9000, 65_507].iter().map(|size| vec![b'x'; *size]).collect();
+        for datagram in &sent {
+            sender.send_to(datagram, address).unwrap();
+        }
+        let mut receiver = DatagramReceiver::new();
+        let count = receiver.receive(&socket).unwrap();
+        let received: Vec<Vec<u8>> = receiver.datagrams(count).map(|datagram| datagram.bytes.to_vec()).collect();
+        assert_eq!(received, sent);
+        assert_eq!(receiver.receive(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_the_kernel_dropped_is_counted() {
+        let (socket, address) = receiving_socket();
+        assert_eq!(kernel_drops(&socket), Some(0));
+        socket.set_recv_buffer_size(4096).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..100 {
+            sender.send_to(&[b'x'; 1000], address).unwrap();
+        }
+        let mut receiver = DatagramReceiver::new();
+        let received = receiver.receive(&socket).unwrap() as u64;
+        assert_eq!(received + kernel_drops(&socket).unwrap(), 100);
+    }
+
+    #[test]
+    fn a_receive_buffer_is_granted_or_said_to_be_smaller() {
+        let (socket, _) = receiving_socket();
+        assert!(set_receive_buffer(&socket, 100_000).unwrap() > 0);
+    }
+}

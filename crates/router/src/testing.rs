@@ -1,0 +1,69 @@
+//! Helpers for this crate's own tests.
+
+use std::{sync::Arc, time::Duration};
+
+use metlog_message::{Decoded, Decoder, Timestamp};
+
+use crate::{
+    batch::{Batch, Entry, Handover},
+    clock::Clock,
+    endpoints::Work,
+    slab_pool::SlabPool,
+};
+
+/// The time at which every message of a test batch was received.
+pub const RECEIVED: Timestamp = Timestamp { seconds: 1_342_646_005, nanoseconds: 687_518_000 };
+
+/// `count` small messages, each with its line break.
+pub fn lines(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| {
+            format!(
+                "{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25.687518Z\",\"payload\":\"message {number:04}\"}}\n"
+            )
+        })
+        .collect()
+}
+
+/// A batch of valid messages.
+pub fn batch_of<S: AsRef<str>>(lines: &[S]) -> Batch {
+    let mut slab = SlabPool::new(1 << 20).take(lines.iter().map(|line| line.as_ref().len() + 1).sum());
+    let mut entries = Vec::new();
+    for line in lines {
+        let line = line.as_ref().trim_end();
+        let start = slab.len();
+        let Ok(Decoded::InPlace { index, .. }) = Decoder::default().decode(line.as_bytes(), RECEIVED) else {
+            panic!("not a message that can be used in place: {line}");
+        };
+        slab.extend(line.as_bytes());
+        entries.push(Entry { start: start as u32, end: slab.len() as u32, index });
+        slab.extend(b"\n");
+    }
+    Batch::new(slab, entries, RECEIVED, None)
+}
+
+/// Work of one batch.
+pub fn work_of<S: AsRef<str>>(lines: &[S]) -> Work {
+    Work::new(vec![Handover::all(&Arc::new(batch_of(lines)))], 0)
+}
+
+/// A clock that stands still until a test moves it.
+#[derive(Debug, Default)]
+pub struct ManualClock(std::sync::Mutex<Duration>);
+
+impl ManualClock {
+    /// Sets the monotonic time.
+    pub fn set(&self, now: Duration) {
+        *self.0.lock().unwrap() = now;
+    }
+}
+
+impl Clock for ManualClock {
+    fn monotonic(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp { seconds: RECEIVED.seconds + self.monotonic().as_secs() as i64, nanoseconds: 0 }
+    }
+}

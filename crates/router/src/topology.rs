@@ -1,0 +1,350 @@
+//! What is connected to what: builds the router from a configuration, starts it, stops it.
+//!
+//! Inputs, decoders, routes and endpoints do not know each other; they are joined here, and only here.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    io,
+    sync::{Arc, mpsc},
+    task::{Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use metlog_buffer::Buffer;
+use metlog_message::{Decoder, Limits as MessageLimits};
+
+use crate::{
+    clock::Clock,
+    config::{self, DecoderSettings},
+    control::Control,
+    decoders::{FrameDecoder, line::LineDecoder},
+    endpoints::{self, EndpointContext, EndpointSettings, Opened},
+    inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput},
+    ledger::{DropReason, EndpointAccount, EndpointCounters, InputCounters, Ledger},
+    network::NetworkRuntime,
+    pipeline::{Outlet, Outlets, Pipeline},
+    reader::Readers,
+    routes::table::{RouteSpec, RouteTable, TableError},
+    runner::{Runner, drive_blocking, drive_network},
+    slab_pool::SlabPool,
+    unfinished::UnfinishedLines,
+};
+
+/// A configuration of this router's kinds.
+pub type Configuration = config::Configuration<dyn InputSettings, dyn EndpointSettings>;
+
+/// Reads a configuration of this router's kinds.
+pub fn load(source: &config::Source) -> (Option<Configuration>, config::Diagnostics) {
+    config::load(source, inputs::registry::KINDS, endpoints::registry::KINDS)
+}
+
+/// Spare slabs that are kept for the next batches.
+const SPARE_SLAB_BYTES: usize = 8 * 1024 * 1024;
+
+/// Unfinished lines share this part of `[limits] memory`.
+const UNFINISHED_PART: usize = 8;
+
+/// How long a thread that ignores the deadline is waited for: it hangs in a system call.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A running router.
+#[derive(Debug)]
+pub struct Topology {
+    clock: Arc<dyn Clock>,
+    ledger: Arc<Ledger>,
+    listening: Vec<Listening>,
+    endpoints: Vec<RunningEndpoint>,
+    readers: Readers,
+    network: NetworkRuntime,
+    finished: mpsc::Receiver<usize>,
+    shutdown_timeout: Duration,
+}
+
+/// Where an input listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// The input's name.
+    pub input: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// An address or a path.
+    pub address: String,
+}
+
+#[derive(Debug)]
+struct RunningEndpoint {
+    name: String,
+    outlet: Outlet,
+    control: Arc<Control>,
+}
+
+/// Why a router could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An input cannot be opened.
+    #[error(transparent)]
+    Input(#[from] inputs::OpenError),
+    /// An endpoint cannot be opened.
+    #[error(transparent)]
+    Endpoint(#[from] endpoints::OpenError),
+    /// The routes cannot be compiled.
+    #[error(transparent)]
+    Routes(#[from] TableError),
+    /// The operating system gave no thread or no event queue.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Topology {
+    /// Builds and starts everything: endpoints first, so that whatever an input reads has somewhere to go.
+    /// `inputs_ended` is called when every input has ended by itself, as standard input does.
+    pub fn start(
+        configuration: Configuration,
+        clock: Arc<dyn Clock>,
+        inputs_ended: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Topology, StartError> {
+        let table = RouteTable::compile(
+            configuration
+                .routes
+                .iter()
+                .map(|route| RouteSpec {
+                    condition: route.condition.clone(),
+                    to: route.to.clone(),
+                    is_final: route.is_final,
+                    unrouted: route.unrouted,
+                })
+                .collect(),
+            configuration.endpoints.len(),
+        )?;
+        let mut ledger = Ledger::default();
+        let network = NetworkRuntime::start()?;
+        let (finish, finished) = mpsc::channel();
+        let endpoints = start_endpoints(&configuration, &clock, &network, &finish, &mut ledger)?;
+        let outlets = endpoints.iter().map(|endpoint| endpoint.outlet.clone()).collect();
+        let outlets = Arc::new(Outlets { table, outlets });
+
+        match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
+            Ok((readers, listening)) => Ok(Topology {
+                clock,
+                ledger: Arc::new(ledger),
+                listening,
+                endpoints,
+                readers,
+                network,
+                finished,
+                shutdown_timeout: configuration.shutdown_timeout,
+            }),
+            Err(error) => {
+                endpoints.iter().for_each(|endpoint| endpoint.outlet.buffer.close());
+                network.stop();
+                Err(error)
+            }
+        }
+    }
+
+    /// Every message's account.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// The time that the ledger's ages are measured in.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Where the inputs listen.
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// The runtime that network endpoints share; the API server runs there too.
+    pub fn network(&self) -> &tokio::runtime::Handle {
+        self.network.handle()
+    }
+
+    /// Has every endpoint open its files anew, and returns the names of those that had not done so after `longest`.
+    pub fn reopen(&self, longest: Duration) -> Vec<String> {
+        thread::scope(|scope| {
+            let asked: Vec<_> = self
+                .endpoints
+                .iter()
+                .map(|endpoint| (endpoint, scope.spawn(|| endpoint.control.reopen(longest))))
+                .collect();
+            asked
+                .into_iter()
+                .filter_map(|(endpoint, done)| (!done.join().unwrap_or(false)).then(|| endpoint.name.clone()))
+                .collect()
+        })
+    }
+
+    /// Stops accepting, reads what the kernel holds, delivers what is buffered, all within `shutdown_timeout`; what is left
+    /// then is counted as dropped. Returns the ledger's last state.
+    pub fn stop(self) -> Arc<Ledger> {
+        let deadline = self.clock.monotonic() + self.shutdown_timeout;
+        for endpoint in &self.endpoints {
+            endpoint.control.stop_by(deadline);
+        }
+        self.readers.stop(deadline);
+        for endpoint in &self.endpoints {
+            endpoint.outlet.buffer.close();
+        }
+        let mut running = vec![true; self.endpoints.len()];
+        while running.contains(&true) {
+            let left = (deadline + GRACE).saturating_sub(self.clock.monotonic());
+            match self.finished.recv_timeout(left) {
+                Ok(number) => running[number] = false,
+                Err(_) => break,
+            }
+        }
+        for (endpoint, _) in self.endpoints.iter().zip(running).filter(|(_, running)| *running) {
+            tracing::error!(endpoint = endpoint.name, "does not answer and is left behind");
+            let left = endpoint.outlet.buffer.abandon();
+            endpoint.outlet.counters.drop_messages(DropReason::Shutdown, left);
+        }
+        self.network.stop();
+        self.ledger
+    }
+}
+
+fn start_endpoints(
+    configuration: &Configuration,
+    clock: &Arc<dyn Clock>,
+    network: &NetworkRuntime,
+    finish: &mpsc::Sender<usize>,
+    ledger: &mut Ledger,
+) -> Result<Vec<RunningEndpoint>, StartError> {
+    let random = RandomState::new();
+    let mut running = Vec::new();
+    for (number, component) in configuration.endpoints.iter().enumerate() {
+        let settings = &component.settings;
+        let when_full = component.buffer.when_full.map_or_else(|| settings.when_full(), Into::into);
+        let buffer = Arc::new(Buffer::new(component.buffer.memory.bytes() as usize, when_full));
+        let counters = Arc::new(EndpointCounters::default());
+        let control = Arc::new(Control::default());
+        let opened = settings.open(EndpointContext {
+            name: component.name.clone(),
+            clock: clock.clone(),
+            counters: counters.clone(),
+            open_files: configuration.limits.open_files,
+        })?;
+        let runner = Runner::new(
+            &component.name,
+            buffer.clone(),
+            counters.clone(),
+            control.clone(),
+            settings.linger(),
+            random.hash_one(number),
+        );
+        let (clock, finish) = (clock.clone(), finish.clone());
+        match opened {
+            Opened::Blocking(endpoint) => {
+                thread::Builder::new().name(format!("endpoint-{}", component.name)).spawn(move || {
+                    drive_blocking(runner, endpoint, &*clock);
+                    // Nobody listens any more if it comes after the deadline.
+                    let _ = finish.send(number);
+                })?;
+            }
+            Opened::Network(endpoint) => {
+                network.handle().spawn(async move {
+                    drive_network(runner, endpoint, clock).await;
+                    let _ = finish.send(number);
+                });
+            }
+        }
+        ledger.add_endpoint(EndpointAccount {
+            name: component.name.clone(),
+            kind: component.kind,
+            counters: counters.clone(),
+            buffer: buffer.clone(),
+        });
+        let outlet = Outlet { buffer, counters };
+        running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
+    }
+    Ok(running)
+}
+
+/// Calls a function when rung.
+struct Call<F>(F);
+
+impl<F: Fn() + Send + Sync> Wake for Call<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+fn start_inputs(
+    configuration: &Configuration,
+    clock: &Arc<dyn Clock>,
+    outlets: &Arc<Outlets>,
+    ledger: &mut Ledger,
+    inputs_ended: impl Fn() + Send + Sync + 'static,
+) -> Result<(Readers, Vec<Listening>), StartError> {
+    let limits = &configuration.limits;
+    let threads = configuration
+        .threads
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+        .max(1);
+    let message_limits =
+        MessageLimits { message_bytes: limits.message.bytes() as usize, depth: limits.depth };
+    let unfinished = UnfinishedLines::new(limits.memory.bytes() as usize / UNFINISHED_PART);
+    let connections = ConnectionLimit::new(limits.connections);
+
+    let mut opened: Vec<OpenedInput> = Vec::new();
+    let mut accounts: Vec<(FrameDecoder, Arc<InputCounters>)> = Vec::new();
+    let mut listening = Vec::new();
+    for component in &configuration.inputs {
+        let counters = ledger.add_input(&component.name, component.kind);
+        let input = component.settings.open(&InputContext {
+            name: component.name.clone(),
+            threads,
+            message_bytes: message_limits.message_bytes,
+            unfinished: unfinished.clone(),
+            connections: connections.clone(),
+            counters: counters.clone(),
+        })?;
+        listening.push(Listening {
+            input: component.name.clone(),
+            kind: component.kind,
+            address: input.address.clone(),
+        });
+        accounts.push((decoder(&component.decoder, message_limits), counters));
+        opened.push(input);
+    }
+
+    let pool = SlabPool::new(SPARE_SLAB_BYTES);
+    let all_ended = Waker::from(Arc::new(Call(inputs_ended)));
+    let readers = Readers::start(threads, clock, all_ended, || {
+        accounts
+            .iter()
+            .map(|(decoder, counters)| {
+                Pipeline::new(decoder.clone(), outlets.clone(), counters.clone(), clock.clone(), pool.clone())
+            })
+            .collect()
+    })?;
+    for (number, input) in opened.into_iter().enumerate() {
+        for source in input.sources {
+            readers.adopt(source, number);
+        }
+    }
+    Ok((readers, listening))
+}
+
+fn decoder(settings: &DecoderSettings, limits: MessageLimits) -> FrameDecoder {
+    match settings {
+        DecoderSettings::Json => FrameDecoder::Json(Decoder::new(limits)),
+        DecoderSettings::Line { logger, severity } => {
+            FrameDecoder::Line(LineDecoder::new(logger, *severity, limits))
+        }
+    }
+}
+
+impl From<config::WhenFull> for metlog_buffer::WhenFull {
+    fn from(when_full: config::WhenFull) -> Self {
+        match when_full {
+            config::WhenFull::Block => metlog_buffer::WhenFull::Block,
+            config::WhenFull::DropNewest => metlog_buffer::WhenFull::DropNewest,
+            config::WhenFull::DropOldest => metlog_buffer::WhenFull::DropOldest,
+        }
+    }
+}
