@@ -1,7 +1,6 @@
 //! What a call of the Rust client costs the thread that makes it.
 //!
-//! A helper program beside this one makes the calls (`clients/incr.rs`, built with the feature `client`), so that the
-//! client is measured in a process of its own. This side receives and counts.
+//! A helper program beside this one makes the calls (`clients/incr.rs`), so that the client is measured in a process of its own. This side receives and counts.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -30,7 +29,7 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Row>> {
         if !context.programs.join(HELPER).exists() {
             rows.push(Row::without_figure(
                 &name,
-                Verdict::Absent(format!("no {HELPER} beside this program: build with --features client")),
+                Verdict::Absent(format!("no {HELPER} beside this program")),
             ));
             continue;
         }
