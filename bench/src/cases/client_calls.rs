@@ -1,6 +1,7 @@
 //! What a call of the Rust client costs the thread that makes it.
 //!
-//! A helper program beside this one makes the calls (`clients/incr.rs`), so that the client is measured in a process of its own. This side receives and counts.
+//! A helper program beside this one makes the calls (`clients/incr.rs`), so that the client is measured in a process
+//! of its own. This side receives and counts.
 
 use std::net::UdpSocket;
 use std::process::Command;
