@@ -219,7 +219,7 @@ fn figure(value: f64) -> String {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
         small if small >= 0.1 || small == 0.0 => {
-            let text = format!("{value:.2}");
+            let text = if small < 1.0 { format!("{value:.3}") } else { format!("{value:.2}") };
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
         _ => format!("{value:.4}"),
