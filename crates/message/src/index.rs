@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::{Timestamp, escapes};
+
 /// The envelope's own keys, in the order in which their values are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -44,7 +46,7 @@ impl Key {
     ];
 
     /// The key as it stands in a message.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Key::Type => "type",
             Key::Timestamp => "timestamp",
@@ -68,6 +70,9 @@ pub struct Slot {
     pub end: u32,
 }
 
+/// The severity of a message that has none: informational.
+pub(crate) const DEFAULT_SEVERITY: u8 = 6;
+
 /// Where each envelope key's value lies, relative to the first byte of the message.
 ///
 /// An index is only meaningful together with the very bytes it was made from.
@@ -84,6 +89,7 @@ pub struct Index {
 
 impl Index {
     /// The value's JSON text as sent, or `None` where the key is missing or null.
+    #[inline]
     pub fn raw<'m>(&self, message: &'m [u8], key: Key) -> Option<&'m [u8]> {
         let slot = self.slots[key as usize];
         if slot.start == slot.end { None } else { message.get(slot.start as usize..slot.end as usize) }
@@ -101,19 +107,82 @@ impl Index {
         self.timestamp_unreadable
     }
 
+    /// The message's own timestamp, or `None` where it is unreadable and the time of receipt stands in for it.
+    #[inline]
+    pub fn timestamp(&self, message: &[u8]) -> Option<Timestamp> {
+        match self.plain(message, Key::Timestamp) {
+            Some(text) => Timestamp::parse(text),
+            None => Timestamp::parse(self.text(message, Key::Timestamp).as_bytes()),
+        }
+    }
+
     /// A string key's decoded bytes without copying, if that needs no unescaping: the hot path of routing.
     /// `None` where the string has escapes or the value is no string (then use [`Index::text`]); a missing key
     /// is its default.
     #[inline]
     pub fn plain<'m>(&self, message: &'m [u8], key: Key) -> Option<&'m [u8]> {
-        let _ = (message, key);
-        None
+        match self.raw(message, key) {
+            Some([b'"', inside @ .., b'"']) if self.escaped >> key as u16 & 1 == 0 => Some(inside),
+            Some(_) => None,
+            None => match key {
+                Key::Severity | Key::Fields => None,
+                _ => Some(b""),
+            },
+        }
     }
 
     /// The key's value as text: strings decoded (a lone surrogate becomes U+FFFD), other values as their JSON
     /// text, a missing key as its default (`""`, and `6` for `severity`, `{}` for `fields`).
     pub fn text<'m>(&self, message: &'m [u8], key: Key) -> Cow<'m, str> {
-        let _ = (message, key);
-        Cow::Borrowed("")
+        match self.raw(message, key) {
+            Some([b'"', inside @ .., b'"']) => escapes::decode(inside),
+            Some(raw) => String::from_utf8_lossy(raw),
+            None => Cow::Borrowed(match key {
+                Key::Severity => "6",
+                Key::Fields => "{}",
+                _ => "",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decoded, Decoder};
+
+    fn index(message: &str) -> Index {
+        match Decoder::default().decode(message.as_bytes(), Timestamp { seconds: 0, nanoseconds: 0 }) {
+            Ok(Decoded::InPlace { index, .. }) => index,
+            other => panic!("{message}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_missing_key_reads_as_its_default() {
+        let message = r#"{"type":"t","timestamp":"2012-08-29T12:00:00","logger":null}"#;
+        let index = index(message);
+        let text = |key| index.text(message.as_bytes(), key).into_owned();
+        assert_eq!(Key::ALL.map(text), ["t", "2012-08-29T12:00:00", "", "6", "", "{}", "", "", ""]);
+        assert_eq!(index.severity(), 6);
+        assert_eq!(index.raw(message.as_bytes(), Key::Logger), None);
+        assert_eq!(index.plain(message.as_bytes(), Key::Payload), Some(&b""[..]));
+        assert_eq!(index.plain(message.as_bytes(), Key::Fields), None);
+        assert_eq!(index.plain(message.as_bytes(), Key::Severity), None);
+    }
+
+    #[test]
+    fn a_string_without_escapes_is_plain_and_one_with_escapes_is_decoded() {
+        let message = r#"{"type":"t\u0041","timestamp":"2012\u002d08-29T12:00:00Z","logger":"plain","payload":{"a":1},"severity":3}"#;
+        let index = index(message);
+        let bytes = message.as_bytes();
+        assert_eq!(index.plain(bytes, Key::Type), None);
+        assert_eq!(index.text(bytes, Key::Type), "tA");
+        assert_eq!(index.plain(bytes, Key::Logger), Some(&b"plain"[..]));
+        assert_eq!(index.plain(bytes, Key::Payload), None);
+        assert_eq!(index.text(bytes, Key::Payload), r#"{"a":1}"#);
+        assert_eq!(index.text(bytes, Key::Severity), "3");
+        assert_eq!(index.timestamp(bytes), Timestamp::parse(b"2012-08-29T12:00:00Z"));
+        assert!(!index.timestamp_unreadable());
     }
 }

@@ -1,0 +1,116 @@
+//! Real messages changed at random, with serde_json as the judge: the short form of the fuzz targets, which needs
+//! no fuzzer. Always the same changes, so that a failure can be repeated.
+
+mod oracle;
+
+const CLIENT: &[u8] = include_bytes!("../../../tests/data/metlog-0.8.jsonl");
+const SERVICE_2012: &[u8] = include_bytes!("../../../tests/data/aitc-2012-07-18.jsonl");
+
+/// How many changed messages are judged: more where the compiler made the code fast.
+const ROUNDS: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+
+/// A small random generator (a linear congruential one): enough to choose changes.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// What is likely to hit a special case.
+const PIECES: [&[u8]; 40] = [
+    b"\"",
+    b"\\",
+    b"\\\"",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b" ",
+    b"\t",
+    b"\n",
+    b"\r\n",
+    b"\\u0041",
+    b"\\ud83d",
+    b"\\ude00",
+    b"\\x",
+    b"\\u12",
+    b"\0",
+    b"\x1f",
+    b"\x7f",
+    b"\x80",
+    b"\xc3\xa9",
+    b"\xe2\x80\xa8",
+    b"\xf0\x9f\x98\x80",
+    b"\xed\xa0\x80",
+    b"null",
+    b"true",
+    b"false",
+    b"-",
+    b"0",
+    b"1e5",
+    b"0.5",
+    b"-0",
+    b"18446744073709551616",
+    b"\"type\":",
+    b"\"severity\":",
+    b"\"timestamp\":null",
+    b"{\"a\":[]}",
+    b"\xef\xbb\xbf",
+];
+
+fn change(random: &mut Random, message: &mut Vec<u8>, other: &[u8]) {
+    let at = random.below(message.len() + 1);
+    let end = at + random.below(message.len() - at + 1).min(random.below(40));
+    match random.below(9) {
+        0 | 1 => drop(message.splice(at..at, random.of(&PIECES).iter().copied())),
+        2 | 3 => drop(message.splice(at..end, random.of(&PIECES).iter().copied())),
+        4 => drop(message.drain(at..end)),
+        5 => message.truncate(at),
+        6 => {
+            if let Some(byte) = message.get_mut(at) {
+                *byte ^= 1 << random.below(8);
+            }
+        }
+        7 => {
+            let from = random.below(other.len());
+            let piece = &other[from..other.len().min(from + random.below(60))];
+            drop(message.splice(at..end, piece.iter().copied()));
+        }
+        _ => {
+            let piece = message[at..end].to_vec();
+            drop(message.splice(end..end, piece));
+        }
+    }
+}
+
+#[test]
+fn changed_messages_are_judged_as_serde_json_judges_them() {
+    let lines: Vec<&[u8]> = [CLIENT, SERVICE_2012]
+        .iter()
+        .flat_map(|file| file.split(|&byte| byte == b'\n'))
+        .filter(|line| !line.is_empty() && line.len() < 1000)
+        .collect();
+    let mut random = Random(20_120_718);
+    let (mut accepted, mut rejected) = (0, 0);
+    for _ in 0..ROUNDS {
+        let mut message = random.of(&lines).to_vec();
+        let other = random.of(&lines);
+        for _ in 0..=random.below(3) {
+            change(&mut random, &mut message, other);
+        }
+        match oracle::check(&message) {
+            Ok(_) => accepted += 1,
+            Err(_) => rejected += 1,
+        }
+    }
+    assert!(accepted > ROUNDS / 20 && rejected > ROUNDS / 20, "{accepted} accepted, {rejected} rejected");
+}
