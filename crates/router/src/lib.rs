@@ -9,6 +9,7 @@ pub mod endpoints;
 pub mod framing;
 pub mod inputs;
 pub mod ledger;
+pub mod line_format;
 pub mod pipeline;
 pub mod reader;
 pub mod retry;
@@ -17,6 +18,7 @@ pub mod routes;
 pub mod runner;
 pub mod slab_pool;
 mod sys;
+pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod unfinished;

@@ -145,6 +145,9 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
 
     fn reachable_routes(&self, diagnostics: &mut Diagnostics) {
         if self.routes.is_empty() {
+            if self.table.contains_key("routes") {
+                return;
+            }
             let problem = diagnostics.warning(NOWHERE, "there is no route, so every message is dropped");
             problem.help(
                 "messages that no route takes are counted as `unrouted`; add [[routes]] with to = [\"NAME\"]",

@@ -28,8 +28,8 @@ pub(super) fn read<S: ?Sized, C>(
     };
     let singular = group.trim_end_matches('s');
     let DeValue::Table(table) = value.get_ref() else {
-        let problem = root.diagnostics().error(value.span(), format!("`{group}` is not a list"));
-        problem.help(format!("give each {singular} a name of your choice: [{group}.NAME]"));
+        let problem = root.diagnostics().error(value.span(), format!("each {singular} needs a name"));
+        problem.help(format!("begin it with [{group}.NAME], with a name of your choice"));
         return Vec::new();
     };
     let mut entries: Vec<_> = table.iter().collect();
@@ -41,7 +41,7 @@ pub(super) fn read<S: ?Sized, C>(
         let DeValue::Table(table) = value.get_ref() else {
             let problem =
                 root.diagnostics().error(key.span(), format!("`{name}` stands outside of any {singular}"));
-            problem.help(format!("give the {singular} a name of your choice: [{group}.NAME]"));
+            problem.help(format!("begin the {singular} with [{group}.NAME], with a name of your choice"));
             continue;
         };
         let span = if value.span().is_empty() { key.span() } else { value.span() };
@@ -81,7 +81,7 @@ fn find_kind<'k, S: ?Sized>(
         if let Some(meant) = suggest::nearest(&wanted, names.iter().copied()) {
             problem.label(format!("did you mean \"{meant}\"?"));
         }
-        problem.help(format!("the kinds are {}", suggest::listed(names, "and")));
+        problem.help(format!("known kinds: {}", suggest::listed(names, "and")));
     }
     found
 }

@@ -17,17 +17,30 @@
 //!
 //! A test that can never hold, such as `type = 5`, is an error and not a route that silently takes nothing.
 
-use metlog_message::Path;
+use std::ops::Range;
+
+use metlog_message::{Key, Path};
 use toml::de::{DeArray, DeTable, DeValue};
 
+use self::subject::Subject;
 use super::{
-    diagnostics::Diagnostics,
+    diagnostics::{Diagnostic, Diagnostics},
     reader::{Value, found},
     suggest,
 };
-use crate::routes::condition::{Condition, Scalar, Test};
+use crate::routes::{
+    condition::{Condition, Scalar, Test},
+    globs::Glob,
+};
+
+mod subject;
+#[cfg(test)]
+mod tests;
 
 const OPERATORS: [&str; 6] = ["min", "max", "prefix", "glob", "regex", "exists"];
+
+const SEVERITIES: &str =
+    "0 emergency, 1 alert, 2 critical, 3 error, 4 warning, 5 notice, 6 informational, 7 debug";
 
 /// Reads the value of `match`. An empty table takes every message.
 pub fn read(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Condition> {
@@ -77,7 +90,7 @@ fn group(key: &str, value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<
 /// One path and what it is tested with.
 fn entry(
     text: &str,
-    span: std::ops::Range<usize>,
+    span: Range<usize>,
     value: &Value<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Condition> {
@@ -89,11 +102,16 @@ fn entry(
             return None;
         }
     };
-    let subject = Subject::of(&path);
-    let mut reader = Tests { text, subject, diagnostics };
-    if reader.subject == Subject::Nothing {
-        reader.never(value.span(), format!("`{}` is no object, nothing lies inside it", first_part(&path)));
+    let subject = Subject::of_key(path.key());
+    let inside = path.parts().len() > 1;
+    let mut reader = Tests { text, key: path.key(), subject, diagnostics };
+    if inside && !matches!(subject, Subject::Object | Subject::Anything) {
+        reader.never(span, format!("`{}` is {}: nothing lies inside it", first_part(&path), subject.name()));
         return None;
+    }
+    if inside {
+        reader.subject = Subject::Anything;
+        reader.key = None;
     }
     let tests = match value.get_ref() {
         DeValue::Array(items) => reader.one_of(value, items).map(|test| vec![test]),
@@ -112,70 +130,26 @@ fn first_part(path: &Path) -> &str {
     path.parts().first().map_or("", String::as_str)
 }
 
-/// What the envelope says about the type at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    /// Can be any JSON value.
-    Anything,
-    String,
-    Severity,
-    WholeNumber,
-    Object,
-    /// A path into a value that is never an object.
-    Nothing,
-}
-
-impl Subject {
-    fn of(path: &Path) -> Subject {
-        let subject = match first_part(path) {
-            "type" | "timestamp" | "logger" | "env_version" | "metlog_hostname" => Subject::String,
-            "severity" => Subject::Severity,
-            "metlog_pid" => Subject::WholeNumber,
-            "fields" => Subject::Object,
-            _ => Subject::Anything,
-        };
-        match (subject, path.parts().len()) {
-            (subject, 1) => subject,
-            (Subject::Object | Subject::Anything, _) => Subject::Anything,
-            _ => Subject::Nothing,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Subject::Anything | Subject::Nothing => "any value",
-            Subject::String => "a string",
-            Subject::Severity => "a whole number from 0 (emergency) to 7 (debug)",
-            Subject::WholeNumber => "a whole number",
-            Subject::Object => "an object",
-        }
-    }
-
-    fn can_be_string(self) -> bool {
-        matches!(self, Subject::Anything | Subject::String)
-    }
-
-    fn can_be_number(self) -> bool {
-        matches!(self, Subject::Anything | Subject::Severity | Subject::WholeNumber)
-    }
-}
-
 /// Reads the tests of one path.
 struct Tests<'r> {
     /// The path as written.
     text: &'r str,
+    /// The envelope key that the whole path is.
+    key: Option<Key>,
     subject: Subject,
     diagnostics: &'r mut Diagnostics,
 }
 
 impl Tests<'_> {
     /// Reports a test that no message can pass.
-    fn never(&mut self, span: std::ops::Range<usize>, reason: String) {
-        self.diagnostics.error(span, "this never matches").label(reason);
+    fn never(&mut self, span: Range<usize>, reason: String) -> &mut Diagnostic {
+        self.diagnostics.error(span, "this never matches").label(reason)
     }
 
     fn wrong_subject(&mut self, value: &Value<'_>) {
-        self.never(value.span(), format!("`{}` is {}", self.text, self.subject.name()));
+        let reason = format!("`{}` is {}", self.text, self.subject.name());
+        let help = (self.subject == Subject::Severity).then_some(SEVERITIES);
+        self.never(value.span(), reason).help = help.map(str::to_owned);
     }
 
     fn one_of(&mut self, list: &Value<'_>, items: &DeArray<'_>) -> Option<Test> {
@@ -211,6 +185,12 @@ impl Tests<'_> {
             self.wrong_subject(value);
             return None;
         }
+        if self.key == Some(Key::Payload) {
+            let message =
+                "`payload` is text in what the client libraries send, and a number never equals text";
+            let problem = self.diagnostics.warning(value.span(), message);
+            problem.help("this only matches messages whose payload is a JSON number");
+        }
         let number = match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
             DeValue::Integer(number) => {
@@ -240,7 +220,7 @@ impl Tests<'_> {
         if table.is_empty() {
             let problem =
                 self.diagnostics.error(whole.span(), format!("nothing is said about `{}`", self.text));
-            problem.help(format!("the operators are {}", suggest::listed(OPERATORS, "and")));
+            problem.help(format!("known operators: {}", suggest::listed(OPERATORS, "and")));
             return None;
         }
         let mut tests = Vec::new();
@@ -273,22 +253,23 @@ impl Tests<'_> {
         complete.then_some(tests)
     }
 
-    fn unknown_operator(&mut self, name: &str, span: std::ops::Range<usize>, value: &Value<'_>) {
+    fn unknown_operator(&mut self, name: &str, span: Range<usize>, value: &Value<'_>) {
         let problem = self.diagnostics.error(span, format!("there is no operator `{name}`"));
         if let Some(meant) = suggest::nearest(name, OPERATORS) {
-            problem.help(format!("did you mean `{meant}`?"));
-        } else if name == "not" || name == "any" || name == "all" {
-            problem.help(format!(
-                "`{name}` goes around whole conditions: {name} = {}",
-                match name {
-                    "not" => format!("{{ {} = … }}", self.text),
-                    _ => format!("[ {{ {} = … }} ]", self.text),
-                }
-            ));
+            problem.label(format!("did you mean `{meant}`?"));
+        } else if name == "not" {
+            problem.help(format!("`not` goes around whole conditions: not = {{ {} = … }}", self.text));
+        } else if name == "any" || name == "all" {
+            problem
+                .help(format!("`{name}` goes around whole conditions: {name} = [ {{ {} = … }} ]", self.text));
         } else if value.get_ref().is_table() || self.subject == Subject::Object {
-            problem.help(format!("a path with dots is written in quotes: \"{}.{name}\" = …", self.text));
+            problem.help(format!(
+                "is it a path? Then it goes in quotes: \"{}.{}\" = …",
+                self.text,
+                inner_path(name, value)
+            ));
         } else {
-            problem.help(format!("the operators are {}", suggest::listed(OPERATORS, "and")));
+            problem.help(format!("known operators: {}", suggest::listed(OPERATORS, "and")));
         }
     }
 
@@ -332,22 +313,19 @@ impl Tests<'_> {
 
     fn glob(&mut self, value: &Value<'_>) -> Option<Test> {
         let glob = self.pattern("glob", value)?;
-        for (open, close) in [('[', ']'), ('{', '}')] {
-            if glob.rfind(open).is_some_and(|at| !glob[at..].contains(close)) {
-                let problem = self.diagnostics.error(value.span(), "this is not a glob pattern");
-                problem.label(format!("`{open}` without its `{close}`"));
-                problem.help(
-                    "`*` is any run of characters, `?` one character, [a-z] a class, {a,b} alternatives",
-                );
-                return None;
-            }
+        if let Err(error) = Glob::compile(&glob) {
+            let problem = self.diagnostics.error(value.span(), "this is not a glob pattern");
+            problem.label(error.to_string());
+            problem
+                .help("`*` is any run of characters, `?` one character, [a-z] a class, {a,b} alternatives");
+            return None;
         }
         Some(Test::Glob(glob))
     }
 
     fn regex(&mut self, value: &Value<'_>) -> Option<Test> {
         let expression = self.pattern("regex", value)?;
-        if let Err(error) = regex::Regex::new(&expression) {
+        if let Err(error) = regex::bytes::Regex::new(&expression) {
             // The last line of the error says what is wrong; the lines above it repeat the expression.
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default();
@@ -360,10 +338,26 @@ impl Tests<'_> {
 
     fn exists(&mut self, value: &Value<'_>) -> Option<Test> {
         let flag = value.get_ref().as_bool();
+        if flag == Some(false) && self.key.is_some_and(subject::is_always_there) {
+            self.never(value.span(), format!("every message has `{}`, if only by default", self.text));
+            return None;
+        }
         if flag.is_none() {
             let problem = self.diagnostics.error(value.span(), "`exists` takes true or false");
             problem.label(format!("this is {}", found(value.get_ref())));
         }
         flag.map(Test::Exists)
+    }
+}
+
+/// `user.id` for what TOML reads `user.id = 5` as: tables inside each other.
+fn inner_path(name: &str, value: &Value<'_>) -> String {
+    match value.get_ref() {
+        DeValue::Table(table) if table.len() == 1 => match table.iter().next() {
+            Some((key, _)) if OPERATORS.contains(&&**key.get_ref()) => name.to_owned(),
+            Some((key, inner)) => format!("{name}.{}", inner_path(key.get_ref(), inner)),
+            None => name.to_owned(),
+        },
+        _ => name.to_owned(),
     }
 }

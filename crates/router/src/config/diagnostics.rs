@@ -188,9 +188,18 @@ impl Diagnostics {
             .get(span.start..)
             .and_then(|after| after.find('\n'))
             .map_or(text.len(), |at| span.start + at);
-        let problem = self.error(span, format!("this is not TOML: {message}"));
-        if message.contains("must be quoted") {
-            problem.help("put the value in quotes");
+        let line = text.get(start..end).unwrap_or_default();
+        let what = message.trim_end_matches(", expected nothing");
+        if what == "duplicate key" {
+            let key = text.get(span.clone()).unwrap_or_default();
+            self.error(span, format!("`{key}` is given twice")).help("remove one of the two");
+        } else {
+            let problem = self.error(span, format!("this is not TOML: {what}"));
+            if what.starts_with("missing comma") {
+                problem.help("a comma is missing, or what was opened before this is not closed");
+            } else if let Some(line) = with_quotes(line) {
+                problem.help(format!("text goes in quotes: {line}"));
+            }
         }
         self.substituted.push(Substituted { span: start..end, variables: Vec::new(), unusable: true });
         self.incomplete = true;
@@ -220,7 +229,9 @@ impl Diagnostics {
                 }
                 let keep = !(substituted.unusable && said);
                 said = true;
-                if !substituted.unusable {
+                // Where all variables are empty, what is shown stands in the file.
+                let hidden = substituted.variables.iter().any(|(_, value)| !value.is_empty());
+                if hidden {
                     conceal(item, &substituted.variables);
                 }
                 keep
@@ -233,6 +244,14 @@ impl Diagnostics {
         self.items.sort_by_key(|item| (item.span.start, item.span.end));
         self.items.dedup();
     }
+}
+
+/// The line `key = some text` with its value in quotes; `None` where that is not the problem.
+fn with_quotes(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let quotable = !value.is_empty() && !value.contains(['"', '\'', '[', '{', '\\']);
+    quotable.then(|| format!("{} = \"{value}\"", key.trim()))
 }
 
 /// Takes the values of variables out of what is said about a string that they became part of.

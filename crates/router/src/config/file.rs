@@ -25,6 +25,27 @@ pub struct Kind<S: ?Sized> {
     pub read: fn(&mut Section<'_>) -> Option<Box<S>>,
 }
 
+impl<S: ?Sized> Kind<S> {
+    /// Reads the body of a section, as [`Kind::sample`] has one, for tests of a kind. The error is what an
+    /// operator would be shown.
+    pub fn read_body(&self, body: &str) -> Result<Box<S>, String> {
+        let source = Source::new(self.name, body);
+        let mut diagnostics = Diagnostics::new();
+        let table = parse(&source, &mut diagnostics);
+        let mut section = Section::new(self.name, 0..body.len(), &table, &mut diagnostics);
+        for key in ["kind", "decoder", "buffer"] {
+            section.value(key);
+        }
+        let settings = (self.read)(&mut section);
+        section.finish();
+        diagnostics.settle();
+        match settings {
+            Some(settings) if !diagnostics.has_errors() => Ok(settings),
+            _ => Err(diagnostics.render(&source, false)),
+        }
+    }
+}
+
 /// Reads a configuration file. There is a configuration if and only if the diagnostics have no errors.
 pub fn load<I: ?Sized, E: ?Sized>(
     source: &Source,
@@ -80,8 +101,6 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
         let endpoints = components::read(&mut root, "endpoints", self.endpoints, endpoint);
         let names: Vec<&str> = endpoints.iter().map(|declared| declared.name.as_str()).collect();
         let routes = routes::read(&mut root, &names);
-        root.not_available("include", "put everything into this file");
-        root.not_available("tests", "remove the section; `metlog explain` shows where a message goes");
         root.finish();
 
         if !diagnostics.is_incomplete() {
@@ -113,9 +132,6 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let decoder = decoder(section);
-    for key in ["tls", "auth"] {
-        section.not_available(key, "listen on a loopback address or a trusted network");
-    }
     let settings = (kind.read)(section);
     Some(InputComponent { name: name.to_owned(), kind: kind.name, settings: settings?, decoder: decoder? })
 }
@@ -157,9 +173,6 @@ fn endpoint<E: ?Sized>(
     section: &mut Section<'_>,
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
-    section.not_available("ack", "remove the key: acknowledgements follow the kind of endpoint");
-    section.not_available("tls", "connect over a trusted network");
-    section.not_available("auth", "connect over a trusted network");
     let settings = (kind.read)(section);
     Some(EndpointComponent { name: name.to_owned(), kind: kind.name, settings: settings?, buffer: buffer? })
 }

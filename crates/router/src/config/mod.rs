@@ -1,13 +1,14 @@
 //! Configuration: one TOML file becomes typed settings, or a list of everything that is wrong with it.
 //!
-//! [`load`] is the way in. It parses the file ([`file`]), fills in environment variables
-//! ([`environment`]), reads every section through a [`Section`] and finally looks at the file as a whole
-//! ([`checks`]). Problems never stop the reading: they are collected as [`Diagnostics`], each with the
-//! place in the file, and shown together.
+//! [`load`] is the way in. It parses the file, fills in environment variables (`environment.rs`), reads every
+//! section through a [`Section`] (`file.rs`, `components.rs`, `routes.rs`, `conditions.rs`) and finally looks at
+//! the file as a whole (`checks.rs`). Problems never stop the reading: they are collected as [`Diagnostics`], each
+//! with the place in the file, and shown together.
 //!
 //! A kind of input or endpoint declares its keys with [`parameters!`](crate::parameters); nothing in this
 //! module knows any kind by name, they come in as slices of [`Kind`].
 
+mod addresses;
 mod checks;
 mod components;
 pub mod conditions;
@@ -15,20 +16,24 @@ pub mod diagnostics;
 mod environment;
 pub mod file;
 pub mod parameters;
+mod planned;
+mod quantities;
 pub mod reader;
 mod routes;
 pub mod settings;
 mod suggest;
 pub mod types;
 
+pub use addresses::Address;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source};
 pub use file::{Kind, load, load_with_environment};
 pub use parameters::ParameterDoc;
+pub use quantities::ByteSize;
 pub use reader::{FromConfig, Schema, Section};
 pub use settings::{
     Api, BufferSettings, Configuration, DecoderSettings, EndpointComponent, InputComponent, Limits, Rejects,
     Route, WhenFull,
 };
-pub use types::{Address, ByteSize, Secret};
+pub use types::Secret;
 
 pub use crate::{choices, parameters};

@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{diagnostics::Diagnostics, parameters::ParameterDoc, suggest};
+use super::{diagnostics::Diagnostics, parameters::ParameterDoc, planned, suggest};
 
 /// A value of the file together with its place.
 pub type Value<'a> = Spanned<DeValue<'a>>;
@@ -185,22 +185,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports a key that exists in the design but not in this version, which no spelling would repair.
-    pub fn not_available(&mut self, key: &'static str, instead: &str) {
-        self.known.push(key);
-        if let Some((key, _)) = self.table.get_key_value(key) {
-            let message = format!("`{}` is not available in this version", key.get_ref());
-            self.diagnostics.error(key.span(), message).help(instead);
-        }
-    }
-
     fn name_of(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
     /// The name for the eye; the top level of the file has none of its own.
     fn title(&self) -> &str {
-        if self.name.is_empty() { "the top level" } else { &self.name }
+        if self.name.is_empty() { "the file" } else { &self.name }
     }
 
     /// Reports every key that was not asked for.
@@ -213,10 +204,18 @@ impl<'a> Section<'a> {
         known.dedup();
         for key in unknown {
             let name = key.get_ref();
-            let message = format!("unknown key `{name}` in {title}");
+            if let Some(instead) = planned::instead(&self.name, name) {
+                let message = format!("`{name}` is not available in this version");
+                self.diagnostics.error(key.span(), message).help(instead);
+                continue;
+            }
+            let message = match self.name.as_str() {
+                "" => format!("unknown key `{name}` at the top level of the file"),
+                section => format!("unknown key `{name}` in {section}"),
+            };
             let problem = self.diagnostics.error(key.span(), message);
             if let Some(meant) = suggest::nearest(name, known.iter().copied()) {
-                problem.help(format!("did you mean `{meant}`?"));
+                problem.label(format!("did you mean `{meant}`?"));
             } else if let Some(place) = suggest::belongs(name) {
                 problem.help(place);
             } else if known.is_empty() {
@@ -313,18 +312,17 @@ mod tests {
     }
 
     #[test]
-    fn reports_missing_unknown_and_unavailable_keys() {
-        let found = problems("adress = 1\nzzz = 2\ndisk = 3\n", |section| {
+    fn reports_missing_unknown_and_planned_keys() {
+        let found = problems("adress = 1\nzzz = 2\nack = 3\n", |section| {
             section.required::<String>("address");
-            section.not_available("disk", "memory only");
         });
         let expected = [
-            ("endpoints.x needs the key `address`", "add `address`: it takes a string"),
-            ("`disk` is not available in this version", "memory only"),
-            ("unknown key `adress` in endpoints.x", "did you mean `address`?"),
-            ("unknown key `zzz` in endpoints.x", "endpoints.x takes `address` and `disk`"),
+            ("endpoints.x needs the key `address`", Some("add `address`: it takes a string")),
+            ("unknown key `adress` in endpoints.x", None),
+            ("unknown key `zzz` in endpoints.x", Some("endpoints.x takes `address`")),
+            ("`ack` is not available in this version", Some("remove it")),
         ];
-        let expected = expected.map(|(message, help)| (message.to_owned(), Some(help.to_owned())));
+        let expected = expected.map(|(message, help)| (message.to_owned(), help.map(str::to_owned)));
         assert_eq!(found, expected);
     }
 

@@ -33,8 +33,8 @@ pub(super) fn read(root: &mut Section<'_>, endpoints: &[&str]) -> Vec<DeclaredRo
         return Vec::new();
     };
     let DeValue::Array(items) = value.get_ref() else {
-        let problem = root.diagnostics().error(value.span(), "`routes` is a list of tables");
-        problem.help("begin each route with [[routes]], in double brackets");
+        let problem = root.diagnostics().error(value.span(), "routes are written in double brackets");
+        problem.help("begin each one with [[routes]]");
         return Vec::new();
     };
     let mut declared = Vec::with_capacity(items.len());
@@ -100,8 +100,8 @@ fn targets(section: &mut Section<'_>, endpoints: &[&str]) -> Option<Vec<usize>> 
     let DeValue::Array(items) = value.get_ref() else {
         let problem = section.diagnostics().error(value.span(), "`to` takes a list of endpoint names");
         problem.label(format!("this is {}", found(value.get_ref())));
-        if value.get_ref().is_str() {
-            problem.help("put it in brackets: [ … ]");
+        if let Some(name) = value.get_ref().as_str() {
+            problem.help(format!("put it in brackets: to = [\"{name}\"]"));
         }
         return None;
     };
@@ -109,7 +109,7 @@ fn targets(section: &mut Section<'_>, endpoints: &[&str]) -> Option<Vec<usize>> 
         let problem = section.diagnostics().error(value.span(), "`to` names no endpoint");
         problem.help(match endpoints {
             [] => "define an endpoint first: [endpoints.NAME]".to_owned(),
-            known => format!("the endpoints are {}", suggest::listed(known.iter().copied(), "and")),
+            known => format!("known endpoints: {}", suggest::listed(known.iter().copied(), "and")),
         });
         return None;
     }
@@ -154,6 +154,6 @@ pub(super) fn unknown_endpoint(
     }
     problem.help(match endpoints {
         [] => format!("define it: [endpoints.{name}]"),
-        known => format!("the endpoints are {}", suggest::listed(known.iter().copied(), "and")),
+        known => format!("known endpoints: {}", suggest::listed(known.iter().copied(), "and")),
     });
 }

@@ -1,6 +1,7 @@
-//! The types that a configuration value can have.
+//! The types that a configuration value can have: text, numbers, lists. Values with a unit are in
+//! `quantities.rs`, addresses in `addresses.rs`.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use toml::de::DeValue;
 
@@ -8,6 +9,8 @@ use super::{
     diagnostics::Diagnostics,
     reader::{FromConfig, Schema, Value},
 };
+
+pub use super::{addresses::Address, quantities::ByteSize};
 
 /// The text of a string value; anything else is reported.
 pub fn text<'v, T: FromConfig>(value: &'v Value<'_>, diagnostics: &mut Diagnostics) -> Option<&'v str> {
@@ -19,7 +22,7 @@ pub fn text<'v, T: FromConfig>(value: &'v Value<'_>, diagnostics: &mut Diagnosti
 }
 
 /// Reads a string with `parse`; its error is shown at the value.
-fn parsed<T: FromConfig>(
+pub fn parsed<T: FromConfig>(
     value: &Value<'_>,
     diagnostics: &mut Diagnostics,
     parse: impl FnOnce(&str) -> Result<T, String>,
@@ -45,220 +48,6 @@ pub fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// A number of bytes: `"8MiB"`, or a whole number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ByteSize(pub u64);
-
-/// From the largest; [`fmt::Display`] takes the first that leaves a whole number.
-const SIZE_UNITS: [(&str, u64); 5] =
-    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-
-impl ByteSize {
-    /// So many times 1,024 bytes.
-    pub const fn kib(count: u64) -> ByteSize {
-        ByteSize(count << 10)
-    }
-
-    /// So many times 1,048,576 bytes.
-    pub const fn mib(count: u64) -> ByteSize {
-        ByteSize(count << 20)
-    }
-
-    /// The number of bytes.
-    pub const fn bytes(self) -> u64 {
-        self.0
-    }
-
-    fn parse(text: &str) -> Result<ByteSize, String> {
-        let (count, unit) = number_and_unit(text)?;
-        let found = SIZE_UNITS.iter().find(|(name, _)| *name == unit);
-        let Some((_, factor)) = found else {
-            return Err(match unit.chars().next().map(|letter| letter.to_ascii_uppercase()) {
-                None => "the unit is missing: B, KiB, MiB, GiB or TiB".to_owned(),
-                Some(letter @ ('K' | 'M' | 'G' | 'T')) => {
-                    format!("`{unit}` is no unit; did you mean `{letter}iB`?")
-                }
-                Some(_) => format!("`{unit}` is no unit: B, KiB, MiB, GiB or TiB"),
-            });
-        };
-        count.checked_mul(*factor).map(ByteSize).ok_or_else(|| "too large".to_owned())
-    }
-}
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = |&&(_, factor): &&(&str, u64)| self.0 >= factor && self.0.is_multiple_of(factor);
-        let (unit, factor) = SIZE_UNITS.iter().find(whole).copied().unwrap_or(("B", 1));
-        write!(f, "{}{unit}", self.0 / factor)
-    }
-}
-
-/// `"250ms"` → 250 and `"ms"`.
-fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    if number.is_empty() {
-        return Err("this does not start with a whole number".to_owned());
-    }
-    if unit.starts_with(['.', ',', '_']) {
-        return Err("the number must be whole; take a smaller unit".to_owned());
-    }
-    let count = number.parse().map_err(|_| "too large".to_owned())?;
-    Ok((count, unit.trim_start()))
-}
-
-impl FromConfig for ByteSize {
-    fn expected() -> String {
-        "a size such as \"8MiB\"".to_owned()
-    }
-
-    fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<ByteSize> {
-        if value.get_ref().is_integer() {
-            return whole_number::<ByteSize>(value, u64::MAX, diagnostics).map(ByteSize);
-        }
-        parsed(value, diagnostics, ByteSize::parse)
-    }
-
-    fn to_toml(&self) -> String {
-        quoted(&self.to_string())
-    }
-
-    fn schema() -> Schema {
-        Schema::Size
-    }
-}
-
-/// From the smallest, in microseconds.
-const TIME_UNITS: [(&str, u64); 6] = [
-    ("us", 1),
-    ("ms", 1_000),
-    ("s", 1_000_000),
-    ("m", 60_000_000),
-    ("h", 3_600_000_000),
-    ("d", 86_400_000_000),
-];
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (count, unit) = number_and_unit(text)?;
-    match TIME_UNITS.iter().find(|(name, _)| *name == unit) {
-        Some((_, factor)) => {
-            count.checked_mul(*factor).map(Duration::from_micros).ok_or_else(|| "too long".to_owned())
-        }
-        None if unit.is_empty() => Err("the unit is missing: us, ms, s, m, h or d".to_owned()),
-        None => Err(format!("`{unit}` is no unit: us, ms, s, m, h or d")),
-    }
-}
-
-impl FromConfig for Duration {
-    fn expected() -> String {
-        "a time such as \"50ms\", \"1s\" or \"2m\"".to_owned()
-    }
-
-    fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
-        if value.get_ref().is_integer() {
-            diagnostics.invalid::<Duration>(value, "the unit is missing: us, ms, s, m, h or d, in quotes");
-            return None;
-        }
-        parsed(value, diagnostics, parse_duration)
-    }
-
-    fn to_toml(&self) -> String {
-        let micros = self.as_micros();
-        let whole = |&&(_, factor): &&(&str, u64)| micros > 0 && micros.is_multiple_of(u128::from(factor));
-        let (unit, factor) = TIME_UNITS.iter().rev().find(whole).copied().unwrap_or(("s", 1_000_000));
-        quoted(&format!("{}{unit}", micros / u128::from(factor)))
-    }
-}
-
-impl FromConfig for SocketAddr {
-    fn expected() -> String {
-        "an IP address and a port such as \"127.0.0.1:5565\"".to_owned()
-    }
-
-    fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<SocketAddr> {
-        parsed(value, diagnostics, |text| {
-            text.parse().map_err(|_| match text.rsplit_once(':') {
-                None => "the port is missing".to_owned(),
-                Some(("", _)) => {
-                    "the IP address is missing: 127.0.0.1 is this machine only, 0.0.0.0 every network"
-                        .to_owned()
-                }
-                Some((_, port)) if port.parse::<u16>().is_err() => {
-                    "the port is not a number up to 65535".to_owned()
-                }
-                Some(("localhost", _)) => "a name is not looked up here: write 127.0.0.1 or [::1]".to_owned(),
-                Some(_) => {
-                    "a name is not looked up here: write the IP address of one of this machine's networks"
-                        .to_owned()
-                }
-            })
-        })
-    }
-
-    fn to_toml(&self) -> String {
-        quoted(&self.to_string())
-    }
-}
-
-/// Where to connect to: a host name or IP address, and a port. The name is looked up when connecting.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Address {
-    /// A name or an IP address (an IPv6 address without its brackets).
-    pub host: String,
-    /// The port, never 0.
-    pub port: u16,
-}
-
-impl Address {
-    /// Reads `host:port` or `[IPv6 address]:port`.
-    pub fn parse(text: &str) -> Result<Address, String> {
-        if text.contains("://") {
-            return Err("only host and port, without a scheme".to_owned());
-        }
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return Err("the port is missing".to_owned());
-        };
-        let port = port.parse().ok().filter(|port| *port > 0);
-        let port = port.ok_or_else(|| "the port is not a number from 1 to 65535".to_owned())?;
-        let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let known = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-        match inner {
-            Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => {
-                Ok(Address { host: inner.to_owned(), port })
-            }
-            Some(_) => Err("what is in brackets is not an IPv6 address".to_owned()),
-            None if host.is_empty() => Err("the host is missing".to_owned()),
-            None if host.contains(':') => Err("an IPv6 address needs brackets, as in [::1]:8125".to_owned()),
-            None if !host.chars().all(known) => Err("this is not a host name".to_owned()),
-            None => Ok(Address { host: host.to_owned(), port }),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl FromConfig for Address {
-    fn expected() -> String {
-        "a host and a port such as \"localhost:8125\"".to_owned()
-    }
-
-    fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Address> {
-        parsed(value, diagnostics, Address::parse)
-    }
-
-    fn to_toml(&self) -> String {
-        quoted(&self.to_string())
-    }
 }
 
 /// A password or token: never shown in logs or diagnostics.
@@ -361,24 +150,33 @@ impl FromConfig for bool {
 
 /// A whole number from 0 to `maximum`. A string that came from the environment may hold one, because variables
 /// have no other type.
-fn whole_number<T: FromConfig>(
+pub(super) fn whole_number<T: FromConfig>(
     value: &Value<'_>,
     maximum: u64,
     diagnostics: &mut Diagnostics,
 ) -> Option<u64> {
     let number = match value.get_ref() {
-        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-        DeValue::String(text) if diagnostics.is_from_environment(&value.span()) => text.parse().ok(),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
+        DeValue::String(text) if diagnostics.is_from_environment(&value.span()) => {
+            let Ok(number) = text.parse() else {
+                diagnostics.invalid::<T>(value, "this is not a whole number");
+                return None;
+            };
+            Some(number)
+        }
         _ => {
             diagnostics.wrong_type::<T>(value);
             return None;
         }
     };
-    let number = number.filter(|number| *number <= maximum);
-    if number.is_none() {
-        diagnostics.invalid::<T>(value, "out of range");
+    // What does not even fit into 128 bits is too large as well.
+    let number = number.unwrap_or(i128::MAX);
+    let read = u64::try_from(number).ok().filter(|number| *number <= maximum);
+    if read.is_none() {
+        let reason = if number < 0 { "this is negative" } else { "this is too large" };
+        diagnostics.invalid::<T>(value, reason);
     }
-    number
+    read
 }
 
 macro_rules! whole_numbers {
@@ -453,5 +251,61 @@ impl<T: FromConfig> FromConfig for Option<T> {
 
     fn absent() -> Option<Option<T>> {
         Some(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a value written as TOML; the error is the label, or else the message.
+    fn read<T: FromConfig>(text: &str) -> Result<T, String> {
+        let value = DeValue::parse(text).unwrap();
+        let mut diagnostics = Diagnostics::new();
+        let read = T::from_config(&value, &mut diagnostics);
+        let problem = diagnostics.iter().next();
+        read.ok_or_else(|| problem.and_then(|problem| problem.label.clone()).unwrap_or_default())
+    }
+
+    #[test]
+    fn numbers_have_the_range_of_their_type() {
+        assert_eq!(read::<u8>("255"), Ok(255));
+        assert_eq!(read::<u32>("0o644"), Ok(0o644));
+        assert_eq!(read::<u64>("18_446_744_073_709_551_615"), Ok(u64::MAX));
+        assert_eq!(read::<u8>("256").unwrap_err(), "this is too large");
+        assert_eq!(read::<u64>("18446744073709551616").unwrap_err(), "this is too large");
+        assert_eq!(
+            read::<u64>("999999999999999999999999999999999999999999").unwrap_err(),
+            "this is too large"
+        );
+        assert_eq!(read::<usize>("-1").unwrap_err(), "this is negative");
+        assert_eq!(read::<u16>("1.0").unwrap_err(), "this is a decimal number");
+        assert_eq!(read::<u16>("'1'").unwrap_err(), "this is a string");
+    }
+
+    #[test]
+    fn text_lists_and_paths() {
+        assert_eq!(read::<Vec<u8>>("[1, 2]"), Ok(vec![1, 2]));
+        assert_eq!(read::<Option<bool>>("true"), Ok(Some(true)));
+        assert_eq!(read::<PathBuf>("'a/b'"), Ok(PathBuf::from("a/b")));
+        assert_eq!(read::<PathBuf>("''").unwrap_err(), "this is empty");
+        assert_eq!(read::<Secret>("' '").unwrap_err(), "this is empty and protects nothing");
+        assert_eq!(format!("{:?}", read::<Secret>("'hunter2'").unwrap()), "(not shown)");
+        assert_eq!(read::<ByteSize>("4096"), Ok(ByteSize::kib(4)));
+    }
+
+    #[test]
+    fn every_wrong_item_of_a_list_is_reported() {
+        let value = DeValue::parse("[1, 'a', 300, 2]").unwrap();
+        let mut diagnostics = Diagnostics::new();
+        assert_eq!(Vec::<u8>::from_config(&value, &mut diagnostics), None);
+        assert_eq!(diagnostics.errors(), 2);
+    }
+
+    #[test]
+    fn strings_are_written_as_toml_reads_them() {
+        for text in ["", "plain", "a \"b\" \\ c", "tab\there\nand\u{7f}", "\u{1F4E8}"] {
+            assert_eq!(read::<String>(&quoted(text)).as_deref(), Ok(text));
+        }
     }
 }

@@ -4,8 +4,12 @@
 //! retry, counting and shutdown live once, in the runner that drives it. Adding a kind is one file here and its two
 //! lines in [`registry`].
 
+pub mod counter;
+pub mod file;
+pub mod null;
 pub mod registry;
 pub mod statsd;
+pub mod stdout;
 
 use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -107,9 +111,14 @@ pub struct Refusals(Vec<(&'static str, usize)>);
 impl Refusals {
     /// Counts one message.
     pub fn add(&mut self, reason: &'static str) {
+        self.add_many(reason, 1);
+    }
+
+    /// Counts several messages.
+    pub fn add_many(&mut self, reason: &'static str, messages: usize) {
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((reason, 1)),
+            Some((_, count)) => *count += messages,
+            None => self.0.push((reason, messages)),
         }
     }
 
@@ -139,9 +148,19 @@ impl Answer {
         }
     }
 
-    /// The same answer with messages among the settled ones that were refused.
-    pub fn with_refused(mut self, refused: Refusals) -> Answer {
-        self.refused = refused;
+    /// The same, but something went wrong behind it that may pass.
+    pub fn stopped(mut self, error: impl ToString) -> Answer {
+        self.then = Then::Retry { error: error.to_string(), after: None };
+        self
+    }
+
+    /// This answer, followed by one for the messages behind it.
+    pub fn and(mut self, next: Answer) -> Answer {
+        self.settled += next.settled;
+        for (reason, messages) in next.refused.iter() {
+            self.refused.add_many(reason, messages);
+        }
+        self.then = next.then;
         self
     }
 }

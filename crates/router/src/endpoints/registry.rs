@@ -1,6 +1,6 @@
 //! Every kind of endpoint, by name.
 
-use super::{EndpointSettings, statsd};
+use super::{EndpointSettings, counter, file, null, statsd, stdout};
 use crate::config::{Kind, Section};
 
 macro_rules! kind {
@@ -19,4 +19,10 @@ macro_rules! kind {
 }
 
 /// The kinds, sorted by name.
-pub static KINDS: &[Kind<dyn EndpointSettings>] = &[kind!("statsd", statsd, "counters and timers to a statsd server")];
+pub static KINDS: &[Kind<dyn EndpointSettings>] = &[
+    kind!("counter", counter, "counts messages and prints a line a second"),
+    kind!("file", file, "messages to files, as JSON or text lines"),
+    kind!("null", null, "takes messages and forgets them"),
+    kind!("statsd", statsd, "counters, timers, gauges and sets to a statsd server"),
+    kind!("stdout", stdout, "messages to standard output, as JSON or text lines"),
+];

@@ -1,9 +1,12 @@
 //! Under which value a route is filed: what must be equal, or begin alike, before a route is worth a look.
 //!
-//! A condition that is a conjunction is filed under its most telling part, and keeps the others as a rest to
-//! evaluate. A disjunction whose every alternative can be filed is filed once for each. What can be filed
+//! A condition that is a conjunction is filed under one of its parts, and keeps the others as a rest to evaluate:
+//! under the part that costs least to look up, `type` before all, unless many routes share its value and another
+//! part tells them apart. A disjunction whose every alternative can be filed is filed once for each. What can be filed
 //! nowhere (a regular expression, a range, a `not`) is a candidate for every message.
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use metlog_message::{Key, Path};
 
 use super::{
@@ -14,6 +17,9 @@ use super::{
 
 /// A disjunction with more alternatives than this stays whole.
 const MAX_ALTERNATIVES: usize = 64;
+
+/// As long as no more ways to match share a value, it is not worth a look at another key to tell them apart.
+const SMALL_CROWD: usize = 8;
 
 /// One way in which a route can match.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,20 +34,58 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Filing {
     pub subject: Subject,
-    pub texts: Vec<String>,
-    pub prefixes: Vec<String>,
-    /// Keys of the numbers, see [`number_key`]: unequal numbers may share one.
-    pub numbers: Vec<u64>,
-    pub booleans: Vec<bool>,
+    pub values: Vec<FiledValue>,
+}
+
+/// A value that a message must have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum FiledValue {
+    /// This string.
+    Text(String),
+    /// A string that begins like this.
+    Prefix(String),
+    /// A number with this key, see [`number_key`]: unequal numbers may share one.
+    Number(u64),
+    /// This truth value.
+    Boolean(bool),
+}
+
+/// How many ways to match could be filed under each value.
+#[derive(Debug, Default)]
+pub(super) struct Crowds(HashMap<Subject, HashMap<FiledValue, usize, FixedState>, FixedState>);
+
+impl Crowds {
+    /// Counts every filing that a condition offers.
+    pub fn count(&mut self, condition: &Condition) {
+        let mut parts = Vec::new();
+        flatten(condition, &mut parts);
+        for part in parts {
+            if let Some(Filed { filing, .. }) = filed(part) {
+                let values = self.0.entry(filing.subject).or_default();
+                for value in filing.values {
+                    *values.entry(value).or_default() += 1;
+                }
+            } else if let Condition::Any(conditions) = part {
+                conditions.iter().for_each(|condition| self.count(condition));
+            }
+        }
+    }
+
+    /// The most that share one of the values.
+    fn of(&self, filing: &Filing) -> usize {
+        let values = self.0.get(&filing.subject);
+        let count = |value| values.and_then(|values| values.get(value)).copied().unwrap_or(0);
+        filing.values.iter().map(count).max().unwrap_or(0)
+    }
 }
 
 /// Every way in which a message can match `condition`.
-pub(super) fn entries(condition: &Condition) -> Vec<Entry> {
+pub(super) fn entries(condition: &Condition, crowds: &Crowds) -> Vec<Entry> {
     let mut parts = Vec::new();
     flatten(condition, &mut parts);
     let best = (0..parts.len())
         .filter_map(|position| Some((position, filed(parts[position])?)))
-        .min_by_key(|(_, filed)| rank(&filed.filing));
+        .min_by_key(|(_, filed)| (crowds.of(&filed.filing).max(SMALL_CROWD), rank(&filed.filing)));
     if let Some((position, filed)) = best {
         let mut rest = without(&parts, position);
         if !filed.says_it_all {
@@ -49,7 +93,8 @@ pub(super) fn entries(condition: &Condition) -> Vec<Entry> {
         }
         return vec![Entry { filing: Some(filed.filing), rest: Condition::All(rest) }];
     }
-    let split = (0..parts.len()).find_map(|position| Some((position, alternatives(parts[position])?)));
+    let split =
+        (0..parts.len()).find_map(|position| Some((position, alternatives(parts[position], crowds)?)));
     match split {
         Some((position, alternatives)) => alternatives
             .into_iter()
@@ -63,9 +108,15 @@ pub(super) fn entries(condition: &Condition) -> Vec<Entry> {
     }
 }
 
+/// Reading a double counts in exponents and digits only so far; within this length it need not go further.
+const MAX_NUMBER_BYTES: usize = 1 << 16;
+
 /// A number's key: equal numbers, however they are spelled, have the same one, because rounding to a double
-/// depends on the value alone.
+/// depends on the value alone. `None` where the text is too long to be sure of that.
 pub(super) fn number_key(text: &str) -> Option<u64> {
+    if text.len() > MAX_NUMBER_BYTES {
+        return None;
+    }
     // Adding zero turns a negative zero into the positive one.
     text.parse::<f64>().ok().map(|number| (number + 0.0).to_bits())
 }
@@ -89,11 +140,11 @@ fn without(parts: &[&Condition], left_out: usize) -> Vec<Condition> {
 }
 
 /// The entries of a disjunction, if each of its alternatives can be filed.
-fn alternatives(condition: &Condition) -> Option<Vec<Entry>> {
+fn alternatives(condition: &Condition, crowds: &Crowds) -> Option<Vec<Entry>> {
     let Condition::Any(conditions) = condition else { return None };
     let mut found = Vec::new();
     for condition in conditions {
-        found.extend(entries(condition));
+        found.extend(entries(condition, crowds));
         if found.len() > MAX_ALTERNATIVES || found.iter().any(|entry| entry.filing.is_none()) {
             return None;
         }
@@ -120,42 +171,34 @@ fn filed(condition: &Condition) -> Option<Filed> {
 }
 
 fn filed_values(path: &Path, scalars: &[Scalar]) -> Option<Filed> {
-    let mut filing = nothing(path)?;
-    for scalar in scalars {
-        match scalar {
-            Scalar::String(string) => filing.texts.push(string.clone()),
-            Scalar::Number(number) => filing.numbers.push(number_key(number)?),
-            Scalar::Bool(expected) => filing.booleans.push(*expected),
-        }
-    }
-    // The index of a payload knows its text, not its type.
-    let needs_type = !filing.numbers.is_empty() || !filing.booleans.is_empty();
-    if needs_type && matches!(filing.subject, Subject::Payload(_)) {
+    let subject = Subject::at(path);
+    // The index of a payload knows its text, not its type; severities are a bit mask of the matcher.
+    let strings_only = scalars.iter().all(|scalar| matches!(scalar, Scalar::String(_)));
+    if subject == Subject::Severity || matches!(subject, Subject::Payload(_)) && !strings_only {
         return None;
     }
-    let says_it_all = filing.numbers.is_empty();
-    Some(Filed { filing, says_it_all })
+    let value = |scalar: &Scalar| match scalar {
+        Scalar::String(string) => Some(FiledValue::Text(string.clone())),
+        Scalar::Number(number) => number_key(number).map(FiledValue::Number),
+        Scalar::Bool(expected) => Some(FiledValue::Boolean(*expected)),
+    };
+    let values: Vec<FiledValue> = scalars.iter().map(value).collect::<Option<_>>()?;
+    let says_it_all = !values.iter().any(|value| matches!(value, FiledValue::Number(_)));
+    Some(Filed { filing: Filing { subject, values }, says_it_all })
 }
 
 fn filed_prefix(path: &Path, prefix: &str, says_it_all: bool) -> Option<Filed> {
-    if prefix.is_empty() {
+    let subject = Subject::at(path);
+    if prefix.is_empty() || subject == Subject::Severity {
         return None;
     }
-    let mut filing = nothing(path)?;
-    filing.prefixes.push(prefix.to_owned());
-    Some(Filed { filing, says_it_all })
+    let values = vec![FiledValue::Prefix(prefix.to_owned())];
+    Some(Filed { filing: Filing { subject, values }, says_it_all })
 }
 
-fn nothing(path: &Path) -> Option<Filing> {
-    let subject = Subject::at(path);
-    // The index of severities is the bit mask of the matcher.
-    let filed = subject != Subject::Severity;
-    filed.then_some(Filing { subject, texts: vec![], prefixes: vec![], numbers: vec![], booleans: vec![] })
-}
-
-/// The smaller, the more telling, and the cheaper to look up.
+/// The smaller, the cheaper to look up and the more telling.
 fn rank(filing: &Filing) -> (u8, usize) {
-    let equality = filing.prefixes.is_empty();
+    let equality = !filing.values.iter().any(|value| matches!(value, FiledValue::Prefix(_)));
     let rank = match (&filing.subject, equality) {
         (Subject::Text(Key::Type), true) => 0,
         // Nearly every message says the same.
@@ -168,5 +211,5 @@ fn rank(filing: &Filing) -> (u8, usize) {
         (Subject::Payload(_) | Subject::Severity, true) => 6,
         (Subject::Payload(_) | Subject::Severity, false) => 7,
     };
-    (rank, filing.texts.len() + filing.prefixes.len() + filing.numbers.len() + filing.booleans.len())
+    (rank, filing.values.len())
 }

@@ -322,9 +322,9 @@ mod tests {
             }
             ['{', rest @ ..] => {
                 let close = rest.iter().position(|character| *character == '}').unwrap();
-                rest[..close].split(|character| *character == ',').any(|alternative| {
-                    naive(&[alternative, &rest[close + 1..]].concat(), text)
-                })
+                rest[..close]
+                    .split(|character| *character == ',')
+                    .any(|alternative| naive(&[alternative, &rest[close + 1..]].concat(), text))
             }
             [literal, rest @ ..] => text.first() == Some(literal) && naive(rest, &text[1..]),
         }

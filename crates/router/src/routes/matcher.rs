@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
-use metlog_message::{Index, Kind, Number, Path};
+use metlog_message::{Index, Number, Path};
 use regex::bytes::Regex;
 
 use super::{
@@ -85,7 +85,7 @@ impl Matcher {
     /// Whether the condition holds for a message.
     #[inline]
     pub fn matches(&self, message: &[u8], index: &Index) -> bool {
-        self.node.holds(message, index)
+        self.is_always() || self.node.holds(message, index)
     }
 
     /// Whether it holds for every message, so that no message needs a look.
@@ -119,9 +119,9 @@ impl Node {
                 .value(message, index)
                 .and_then(|value| value.number())
                 .is_some_and(|number| within(number, min.as_ref(), max.as_ref())),
-            Node::Bool(subject, expected) => subject.value(message, index).is_some_and(|value| {
-                value.kind() == Kind::Bool && value.raw() == if *expected { &b"true"[..] } else { b"false" }
-            }),
+            Node::Bool(subject, expected) => {
+                subject.value(message, index).and_then(|value| value.boolean()) == Some(*expected)
+            }
         }
     }
 
@@ -259,9 +259,7 @@ fn compile_test(path: &Path, test: &Test) -> Result<Node, MatchError> {
             let min = min.as_deref().map(Figure::parse).transpose()?;
             let max = max.as_deref().map(Figure::parse).transpose()?;
             match subject {
-                Subject::Severity => {
-                    severities(|number| within(number, min.as_ref(), max.as_ref()))
-                }
+                Subject::Severity => severities(|number| within(number, min.as_ref(), max.as_ref())),
                 subject if subject.is_always_text() => Node::Never,
                 subject => Node::Range(subject, min, max),
             }

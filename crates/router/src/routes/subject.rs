@@ -81,7 +81,11 @@ impl Subject {
 
 /// The string in `value`, decoded; `None` where it is of another type.
 pub(super) fn string(value: Value<'_>) -> Option<Cow<'_, [u8]>> {
-    if value.kind() == Kind::String { Some(bytes(value.text())) } else { None }
+    match value.plain() {
+        Some(plain) => Some(Cow::Borrowed(plain)),
+        None if value.kind() == Kind::String => Some(bytes(value.text())),
+        None => None,
+    }
 }
 
 #[inline]

@@ -15,7 +15,7 @@ use metlog_message::{Index, Key};
 
 use super::{
     condition::Condition,
-    filing::{Entry, entries},
+    filing::{Crowds, Entry, entries},
     matcher::{MatchError, Matcher},
     subject::Subject,
     value_index::{ListNumber, Lists, ValueIndex, ValueIndexBuilder},
@@ -141,12 +141,14 @@ struct Selected {
 }
 
 impl Selected {
+    #[inline]
     fn clear(&mut self) {
         for endpoint in self.endpoints.drain(..) {
             self.seen[endpoint / 64] = 0;
         }
     }
 
+    #[inline]
     fn insert(&mut self, endpoint: usize) {
         let (word, bit) = (endpoint / 64, 1 << (endpoint % 64));
         if word >= self.seen.len() {
@@ -213,12 +215,14 @@ enum Candidates<'t> {
 
 impl Dispatch {
     fn compile(specs: Vec<(usize, RouteSpec)>, max_copies: usize) -> Result<Dispatch, TableError> {
+        let mut crowds = Crowds::default();
+        specs.iter().for_each(|(_, spec)| crowds.count(&spec.condition));
         let mut routes = Vec::with_capacity(specs.len());
         let mut rules: Vec<Rule> = Vec::with_capacity(specs.len());
         let mut always = Vec::new();
         let mut builders: Vec<ValueIndexBuilder> = Vec::new();
         for (number, spec) in specs {
-            for Entry { filing, rest } in entries(&spec.condition) {
+            for Entry { filing, rest } in entries(&spec.condition, &crowds) {
                 let rest = Matcher::compile(&rest)
                     .map_err(|source| TableError::Condition { route: number, source })?;
                 if rest.is_never() {
@@ -268,14 +272,13 @@ impl Dispatch {
             Candidates::Of(list) => &*list.rules,
             Candidates::Merged => &*scratch.candidates,
         };
-        scratch.selected.clear();
+        let selected = &mut scratch.selected;
+        selected.clear();
         let mut matched = false;
-        for route in self.matching(rules, message, index) {
+        self.for_each_match(rules, message, index, |route| {
             matched = true;
-            for &endpoint in &route.endpoints {
-                scratch.selected.insert(endpoint);
-            }
-        }
+            route.endpoints.iter().for_each(|&endpoint| selected.insert(endpoint));
+        });
         if matched { Answer::Selected } else { Answer::Nothing }
     }
 
@@ -284,31 +287,25 @@ impl Dispatch {
             Candidates::Of(list) => &*list.rules,
             Candidates::Merged => &*scratch.candidates,
         };
-        let mut numbers: Vec<usize> =
-            self.matching(rules, message, index).map(|route| route.number).collect();
+        let mut numbers = Vec::new();
+        self.for_each_match(rules, message, index, |route| numbers.push(route.number));
+        // A route that matches in two ways stands twice in a row.
         numbers.dedup();
         numbers
     }
 
-    /// The routes that match, in order, up to the first that is final.
-    fn matching<'a>(
-        &'a self,
-        rules: &'a [u32],
-        message: &'a [u8],
-        index: &'a Index,
-    ) -> impl Iterator<Item = &'a Route> {
-        let mut ended = false;
-        rules.iter().map_while(move |&rule| {
-            if ended {
-                return None;
-            }
+    /// Calls `visit` with the routes that match, in order, up to the first that is final.
+    fn for_each_match(&self, rules: &[u32], message: &[u8], index: &Index, mut visit: impl FnMut(&Route)) {
+        for &rule in rules {
             let rule = &self.rules[rule as usize];
-            let route = &self.routes[rule.route as usize];
-            let matches = rule.rest.matches(message, index);
-            ended = matches && route.is_final;
-            Some(matches.then_some(route))
-        })
-        .flatten()
+            if rule.rest.matches(message, index) {
+                let route = &self.routes[rule.route as usize];
+                visit(route);
+                if route.is_final {
+                    break;
+                }
+            }
+        }
     }
 
     /// Every rule that may match, in order. A subject is not looked up when the search certainly ends before
@@ -327,16 +324,16 @@ impl Dispatch {
                 continue;
             }
             end = end.min(list.end);
-            if several {
-                merged.extend_from_slice(&list.rules);
-            } else if found.rules.is_empty() {
+            if found.rules.is_empty() {
                 found = list;
-            } else {
+                continue;
+            }
+            if !several {
                 several = true;
                 merged.clear();
                 merged.extend_from_slice(&found.rules);
-                merged.extend_from_slice(&list.rules);
             }
+            merged.extend_from_slice(&list.rules);
         }
         if !several {
             return Candidates::Of(found);

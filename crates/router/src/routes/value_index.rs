@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use metlog_message::{Index, Kind};
 
 use super::{
-    filing::{Filing, number_key},
+    filing::{FiledValue, Filing, number_key},
     subject::{self, Subject},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct ValueIndex {
     /// By length, the longest first: the first hit is the whole answer.
     prefixes: Box<[Prefixes]>,
     numbers: HashMap<u64, ListNumber, FixedState>,
+    /// For a number without a key: whatever is filed under any number, its rest decides.
+    any_number: ListNumber,
     booleans: [ListNumber; 2],
     otherwise: ListNumber,
     first_rule: u32,
@@ -65,8 +67,10 @@ impl ValueIndex {
                 None => self.otherwise,
             },
             Kind::Number if !self.numbers.is_empty() => {
-                let key = value.number().and_then(|number| number_key(number.as_str()));
-                key.and_then(|key| self.numbers.get(&key)).copied().unwrap_or(self.otherwise)
+                match value.number().and_then(|number| number_key(number.as_str())) {
+                    Some(key) => self.numbers.get(&key).copied().unwrap_or(self.otherwise),
+                    None => self.any_number,
+                }
             }
             Kind::Bool => self.booleans[usize::from(value.raw() == b"true")],
             Kind::Null | Kind::Number | Kind::Array | Kind::Object => self.otherwise,
@@ -127,17 +131,14 @@ impl ValueIndexBuilder {
 
     /// Files a rule under values of this subject.
     pub fn file(&mut self, rule: u32, filing: &Filing) {
-        for text in &filing.texts {
-            self.texts.entry(text.clone().into_bytes()).or_default().push(rule);
-        }
-        for prefix in &filing.prefixes {
-            self.prefixes.entry(prefix.clone().into_bytes()).or_default().push(rule);
-        }
-        for number in &filing.numbers {
-            self.numbers.entry(*number).or_default().push(rule);
-        }
-        for boolean in &filing.booleans {
-            self.booleans[usize::from(*boolean)].push(rule);
+        for value in &filing.values {
+            let rules = match value {
+                FiledValue::Text(text) => self.texts.entry(text.clone().into_bytes()).or_default(),
+                FiledValue::Prefix(prefix) => self.prefixes.entry(prefix.clone().into_bytes()).or_default(),
+                FiledValue::Number(key) => self.numbers.entry(*key).or_default(),
+                FiledValue::Boolean(boolean) => &mut self.booleans[usize::from(*boolean)],
+            };
+            rules.push(rule);
         }
     }
 
@@ -161,18 +162,17 @@ impl ValueIndexBuilder {
         }
         let numbers = self.numbers.iter().map(|(key, rules)| (*key, lists.number(with_always(rules))));
         let numbers = numbers.collect();
+        let any_number =
+            lists.number(with_always(&self.numbers.values().flatten().copied().collect::<Vec<_>>()));
         let booleans = [0, 1].map(|boolean| lists.number(with_always(&self.booleans[boolean])));
         let filed = self.texts.values().chain(self.prefixes.values()).chain(self.numbers.values());
         let first_rule = filed.chain(&self.booleans).chain([&self.always]).flatten().min();
         ValueIndex {
             longest_text: self.texts.keys().map(Vec::len).max().unwrap_or(0),
             texts,
-            prefixes: by_length
-                .into_iter()
-                .rev()
-                .map(|(length, lists)| Prefixes { length, lists })
-                .collect(),
+            prefixes: by_length.into_iter().rev().map(|(length, lists)| Prefixes { length, lists }).collect(),
             numbers,
+            any_number,
             booleans,
             otherwise: lists.number(self.always.clone()),
             first_rule: first_rule.copied().unwrap_or(u32::MAX),

@@ -7,8 +7,8 @@ use super::{
     matcher::Matcher,
 };
 
-mod oracle;
 mod operators;
+mod oracle;
 mod tables;
 
 /// A message as the router holds it.

@@ -68,7 +68,8 @@ fn not_turns_a_test_around() {
 #[test]
 fn any_joins_tests_of_different_keys() {
     let condition = Condition::Any(vec![equals("type", "wsgi"), prefix("fields.msg", "")]);
-    let count = on_real_messages(&condition, |json| json["type"] == "wsgi" || json["fields"]["msg"].is_string());
+    let count =
+        on_real_messages(&condition, |json| json["type"] == "wsgi" || json["fields"]["msg"].is_string());
     assert!(count > 100, "{count}");
 }
 
@@ -136,11 +137,11 @@ fn types_never_mix() {
     assert!(!message.matches(&boolean("fields.bs", true)));
     assert!(!message.matches(&boolean("fields.n", true)));
     let mixed = |path: &str| {
-        let scalars =
-            vec![Scalar::String("5".into()), Scalar::Number("5".into()), Scalar::Bool(true)];
+        let scalars = vec![Scalar::String("5".into()), Scalar::Number("5".into()), Scalar::Bool(true)];
         test(path, Test::OneOf(scalars))
     };
-    for (path, expected) in [("fields.n", true), ("fields.s", true), ("fields.b", true), ("fields.bs", false)] {
+    for (path, expected) in [("fields.n", true), ("fields.s", true), ("fields.b", true), ("fields.bs", false)]
+    {
         assert_eq!(message.matches(&mixed(path)), expected, "{path}");
     }
 }
@@ -148,7 +149,9 @@ fn types_never_mix() {
 #[test]
 fn a_missing_key_matches_only_its_absence_and_not() {
     let message = Message::new(r#"{"type":"t","metlog_hostname":null}"#);
-    for missing in ["fields.x", "fields.x.y", "metlog_hostname", "metlog_pid", "env_version", "other", "type.x"] {
+    for missing in
+        ["fields.x", "fields.x.y", "metlog_hostname", "metlog_pid", "env_version", "other", "type.x"]
+    {
         assert!(message.matches(&exists(missing, false)), "{missing}");
         assert!(!message.matches(&exists(missing, true)), "{missing}");
         assert!(!message.matches(&equals(missing, "")), "{missing}");
@@ -170,7 +173,9 @@ fn a_null_inside_fields_is_there() {
 
 #[test]
 fn defaults_count_as_present() {
-    for frame in [r#"{"type":"t"}"#, r#"{"type":"t","logger":null,"severity":null,"payload":null,"fields":null}"#] {
+    for frame in
+        [r#"{"type":"t"}"#, r#"{"type":"t","logger":null,"severity":null,"payload":null,"fields":null}"#]
+    {
         let message = Message::new(frame);
         for present in ["type", "timestamp", "logger", "severity", "payload", "fields"] {
             assert!(message.matches(&exists(present, true)), "{present} in {frame}");

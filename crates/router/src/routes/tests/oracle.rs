@@ -10,8 +10,19 @@ use super::*;
 use crate::routes::table::{RouteSpec, RouteTable, Scratch};
 
 const PATHS: [&str; 13] = [
-    "type", "type", "type", "logger", "logger", "severity", "payload", "metlog_hostname", "metlog_pid",
-    "fields.a", "fields.b.c", "fields.\"x.y\"", "extra",
+    "type",
+    "type",
+    "type",
+    "logger",
+    "logger",
+    "severity",
+    "payload",
+    "metlog_hostname",
+    "metlog_pid",
+    "fields.a",
+    "fields.b.c",
+    "fields.\"x.y\"",
+    "extra",
 ];
 const TEXTS: [&str; 10] = ["", "a", "ab", "abc", "abd", "b", "é", "éa", "1", "6"];
 const NUMBERS: [&str; 10] =
@@ -52,14 +63,13 @@ fn any_value() -> impl Strategy<Value = String> {
 
 fn sample() -> impl Strategy<Value = Sample> {
     let maybe = |value: BoxedStrategy<String>| prop::option::weighted(0.7, value);
-    let fields = (maybe(any_value().boxed()), maybe(any_value().boxed()), maybe(any_value().boxed())).prop_map(
-        |(a, c, xy)| {
+    let fields = (maybe(any_value().boxed()), maybe(any_value().boxed()), maybe(any_value().boxed()))
+        .prop_map(|(a, c, xy)| {
             let a = a.map(|value| format!(r#""a":{value}"#));
             let c = c.map(|value| format!(r#""b":{{"c":{value}}}"#));
             let xy = xy.map(|value| format!(r#""x.y":{value}"#));
             format!("{{{}}}", [a, c, xy].into_iter().flatten().collect::<Vec<_>>().join(","))
-        },
-    );
+        });
     let pid = prop::sample::select(vec!["1", "6", "null"]).prop_map(str::to_owned);
     let severity = prop::sample::select(vec!["0", "1", "3", "6", "7"]).prop_map(str::to_owned);
     (
@@ -205,7 +215,8 @@ fn random_test() -> impl Strategy<Value = Test> {
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
-    let leaf = (prop::sample::select(PATHS.to_vec()), random_test()).prop_map(|(path, random)| test(path, random));
+    let leaf =
+        (prop::sample::select(PATHS.to_vec()), random_test()).prop_map(|(path, random)| test(path, random));
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             3 => prop::collection::vec(inner.clone(), 0..4).prop_map(Condition::All),
@@ -217,9 +228,8 @@ fn condition() -> impl Strategy<Value = Condition> {
 
 fn route() -> impl Strategy<Value = RouteSpec> {
     let to = prop::collection::vec(prop::sample::select(ENDPOINTS.to_vec()), 0..3);
-    (condition(), to, prop::bool::weighted(0.25), prop::bool::weighted(0.2)).prop_map(
-        |(condition, to, is_final, unrouted)| RouteSpec { condition, to, is_final, unrouted },
-    )
+    (condition(), to, prop::bool::weighted(0.25), prop::bool::weighted(0.2))
+        .prop_map(|(condition, to, is_final, unrouted)| RouteSpec { condition, to, is_final, unrouted })
 }
 
 fn sorted(endpoints: impl IntoIterator<Item = usize>) -> Vec<usize> {

@@ -132,6 +132,8 @@ fn numbers_and_booleans_are_found_by_value() {
     assert_eq!(status("5.00e2"), Some(vec![0]));
     assert_eq!(status("9007199254740993"), Some(vec![1]));
     assert_eq!(status("9007199254740992.0"), Some(vec![2]));
+    let long = format!("0.{}5e700003", "0".repeat(700_000));
+    assert_eq!(status(&long), Some(vec![0]), "spelled longer than a double's exponent is read");
     assert_eq!(status("true"), Some(vec![3]));
     assert_eq!(status("false"), None);
     assert_eq!(status("\"500\""), Some(vec![4]));
@@ -150,6 +152,27 @@ fn alternatives_on_different_keys_are_filed_under_each() {
     assert_eq!(endpoints(&table, r#"{"type":"t"}"#), Some(vec![1]));
     let message = Message::new(r#"{"type":"wsgi","fields":{"kind":"http"}}"#);
     assert_eq!(table.routes_of(&message.text, &message.index), [0, 1]);
+}
+
+#[test]
+fn routes_of_one_crowded_type_are_told_apart_by_another_key() {
+    let named = |number: usize| {
+        let name = equals("fields.name", &format!("name-{number}"));
+        route(Condition::All(vec![equals("type", "counter"), name]), &[number])
+    };
+    let table = table((0..100).map(named).collect());
+    assert_eq!(endpoints(&table, r#"{"type":"counter","fields":{"name":"name-7"}}"#), Some(vec![7]));
+    assert_eq!(endpoints(&table, r#"{"type":"timer","fields":{"name":"name-7"}}"#), None);
+    assert_eq!(endpoints(&table, r#"{"type":"counter","fields":{"name":"name-100"}}"#), None);
+    assert_eq!(endpoints(&table, COUNTER), None);
+}
+
+#[test]
+fn a_disjunction_may_have_any_number_of_alternatives() {
+    let alternatives = (0..100).map(|number| equals("type", &format!("type-{number}"))).collect();
+    let table = table(vec![route(Condition::Any(alternatives), &[1]), unrouted(&[2])]);
+    assert_eq!(endpoints(&table, r#"{"type":"type-99"}"#), Some(vec![1]));
+    assert_eq!(endpoints(&table, COUNTER), Some(vec![2]));
 }
 
 #[test]
@@ -175,7 +198,8 @@ fn what_cannot_be_compiled_names_its_route() {
     let problem = |routes| RouteTable::compile(routes, 2).unwrap_err();
     let error = problem(vec![route(everything(), &[0]), route(everything(), &[1, 2])]);
     assert_eq!(error, TableError::NoSuchEndpoint { route: 1, endpoint: 2, endpoint_count: 2 });
-    let error = problem(vec![unrouted(&[0]), route(equals("type", "a"), &[0]), route(glob("type", "["), &[1])]);
+    let error =
+        problem(vec![unrouted(&[0]), route(equals("type", "a"), &[0]), route(glob("type", "["), &[1])]);
     assert_eq!(error.to_string(), "route 2: glob \"[\": `[` without its `]` at character 0");
     let error = problem(vec![route(number("fields.n", "0x"), &[0])]);
     assert_eq!(error.to_string(), "route 0: \"0x\" is not a number");

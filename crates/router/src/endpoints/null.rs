@@ -1,0 +1,27 @@
+//! `kind = "null"`: takes every message and forgets it. For trying things, and for measuring everything before the endpoint.
+
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
+use crate::config::parameters;
+
+parameters! {
+    /// Takes messages and forgets them.
+    pub struct Parameters {}
+}
+
+/// A section of a configuration, for the reference page and the tests.
+pub const SAMPLE: &str = "";
+
+impl EndpointSettings for Parameters {
+    fn open(&self, _context: EndpointContext) -> Result<Opened, OpenError> {
+        Ok(Opened::Blocking(Box::new(Null)))
+    }
+}
+
+#[derive(Debug)]
+struct Null;
+
+impl Endpoint for Null {
+    fn deliver(&mut self, work: &Work) -> Answer {
+        Answer::delivered(work.len())
+    }
+}

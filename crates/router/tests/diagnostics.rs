@@ -1,0 +1,81 @@
+//! What an operator reads about a broken configuration: each `tests/diagnostics/NAME.toml` of the repository is
+//! checked, and what is said about it compared with `NAME.expected`.
+//!
+//! `METLOG_UPDATE_EXPECTED=1` writes the expected texts anew. Read them before committing: they are the product.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is missing")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use metlog_router::config::{Source, load_with_environment};
+
+// Swap these for the real registries here, and only here.
+use support::{ENDPOINTS, INPUTS};
+
+#[path = "support/kinds.rs"]
+mod support;
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/diagnostics");
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    cases.sort();
+    cases
+}
+
+/// The variables that the cases use; no case depends on the environment of whoever runs the test.
+fn variable(name: &str) -> Option<String> {
+    match name {
+        "STATSD_PORT" => Some("sesame-open".to_owned()),
+        "ROUTE_TO" => Some("sesame-street".to_owned()),
+        "PATTERN" => Some("(sesame".to_owned()),
+        _ => None,
+    }
+}
+
+/// Everything that is said about a file, shown as if its folder were the working directory.
+fn said_about(path: &Path) -> String {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let source = Source::new(name, fs::read_to_string(path).unwrap());
+    let (configuration, diagnostics) = load_with_environment(&source, INPUTS, ENDPOINTS, &variable);
+    assert_eq!(configuration.is_none(), diagnostics.has_errors(), "{}", path.display());
+    diagnostics.render(&source, false)
+}
+
+#[test]
+fn every_broken_file_says_what_is_wrong() {
+    let update = std::env::var_os("METLOG_UPDATE_EXPECTED").is_some();
+    let mut different = Vec::new();
+    for case in cases() {
+        let said = said_about(&case);
+        let expected = case.with_extension("expected");
+        if update {
+            fs::write(&expected, said).unwrap();
+        } else if fs::read_to_string(&expected).ok().as_deref() != Some(said.as_str()) {
+            different.push(format!("{}:\n{said}", expected.display()));
+        }
+    }
+    assert!(different.is_empty(), "not as expected:\n\n{}", different.join("\n\n"));
+}
+
+#[test]
+fn there_are_enough_cases_and_none_is_silent() {
+    let cases = cases();
+    assert!(cases.len() >= 20, "{} cases", cases.len());
+    for case in cases {
+        assert!(!said_about(&case).is_empty(), "{}: nothing is wrong with it", case.display());
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    for case in cases() {
+        assert!(!said_about(&case).contains("sesame"), "{}", case.display());
+    }
+}
