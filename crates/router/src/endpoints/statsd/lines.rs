@@ -257,7 +257,7 @@ mod tests {
 
     fn encode(lines: &Lines, work: &Work) -> Result<String, &'static str> {
         let mut text = b"before\n".to_vec();
-        let outcome = work.messages().try_for_each(|message| lines.append(&message, &mut text).map(|()| ()));
+        let outcome = work.messages().try_for_each(|message| lines.append(&message, &mut text));
         let text = String::from_utf8(text).unwrap();
         let appended = text.strip_prefix("before\n").unwrap().to_owned();
         assert!(outcome.is_ok() || appended.is_empty(), "a refused message leaves nothing: {appended}");

@@ -3,6 +3,7 @@
 use std::{
     io::Read,
     net::{SocketAddr, TcpListener, UdpSocket},
+    ops::Range,
     os::unix::net::{UnixDatagram, UnixListener},
     thread,
 };
@@ -67,19 +68,34 @@ fn open_at(transport: &str, address: SocketAddr) -> Opened {
 }
 
 /// The messages of counters with these numbers.
-fn counters(numbers: std::ops::Range<usize>) -> Vec<String> {
+fn counters(numbers: Range<usize>) -> Vec<String> {
+    counters_named("n", numbers)
+}
+
+/// Their lines.
+fn counter_lines(numbers: Range<usize>) -> Vec<String> {
+    counter_lines_named("n", numbers)
+}
+
+fn counters_named(name: &str, numbers: Range<usize>) -> Vec<String> {
     let message = |number| {
         format!(
-            r#"{{"type":"counter","timestamp":"2012-07-18T21:13:25Z","logger":"shop","payload":"{number}","fields":{{"name":"n"}}}}"#
+            r#"{{"type":"counter","timestamp":"2012-07-18T21:13:25Z","logger":"shop","payload":"{number}","fields":{{"name":"{name}"}}}}"#
         )
     };
     numbers.map(message).collect()
 }
 
-/// Their lines.
-fn counter_lines(numbers: std::ops::Range<usize>) -> Vec<String> {
-    numbers.map(|number| format!("shop.n:{number}|c")).collect()
+fn counter_lines_named(name: &str, numbers: Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("shop.{name}:{number}|c")).collect()
 }
+
+/// A name so long that [`MANY`] messages are more than any socket holds while nobody reads.
+fn long_name() -> String {
+    "long".repeat(250)
+}
+
+const MANY: usize = 10_000;
 
 fn set_member(length: usize) -> String {
     let member = "m".repeat(length);
@@ -322,7 +338,7 @@ async fn a_stream_carries_every_line_in_order() {
 async fn a_server_that_hangs_is_given_up_and_every_line_that_was_taken_is_settled() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut endpoint = open_at("tcp", listener.local_addr().unwrap());
-    let sent = counters(0..400_000);
+    let sent = counters_named(&long_name(), 0..MANY);
     let handover = Handover::all(&Arc::new(batch_of(&sent)));
 
     let answer = endpoint.deliver(&Work::new(vec![handover.clone()], 0)).await;
@@ -331,20 +347,23 @@ async fn a_server_that_hangs_is_given_up_and_every_line_that_was_taken_is_settle
     assert!(answer.settled > 0 && answer.settled < sent.len(), "{}", answer.settled);
     // The endpoint has hung up, so what the kernel took can be read to its end.
     let taken = read_to_end(first);
-    assert_eq!(whole_lines(&taken), counter_lines(0..answer.settled));
+    assert_eq!(whole_lines(&taken), counter_lines_named(&long_name(), 0..answer.settled));
 
     let received = thread::spawn(move || read_to_end(listener.accept().unwrap().0));
     let rest = Work::new(vec![handover], answer.settled);
     assert_eq!(endpoint.deliver(&rest).await, Answer::delivered(rest.len()));
     drop(endpoint);
-    assert_eq!(whole_lines(&received.join().unwrap()), counter_lines(answer.settled..sent.len()));
+    assert_eq!(
+        whole_lines(&received.join().unwrap()),
+        counter_lines_named(&long_name(), answer.settled..sent.len())
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_goes_away_in_the_middle_gets_the_rest_when_it_is_back() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut endpoint = open_at("tcp", listener.local_addr().unwrap());
-    let sent = counters(0..400_000);
+    let sent = counters_named(&long_name(), 0..MANY);
     let handover = Handover::all(&Arc::new(batch_of(&sent)));
 
     let server = thread::spawn(move || {
@@ -360,13 +379,16 @@ async fn a_server_that_goes_away_in_the_middle_gets_the_rest_when_it_is_back() {
     );
     let seen = whole_lines(&beginning);
     assert!(answer.settled >= seen.len() && answer.settled < sent.len(), "{}", answer.settled);
-    assert_eq!(seen, counter_lines(0..seen.len()));
+    assert_eq!(seen, counter_lines_named(&long_name(), 0..seen.len()));
 
     let received = thread::spawn(move || read_to_end(listener.accept().unwrap().0));
     let rest = Work::new(vec![handover], answer.settled);
     assert_eq!(endpoint.deliver(&rest).await, Answer::delivered(rest.len()));
     drop(endpoint);
-    assert_eq!(whole_lines(&received.join().unwrap()), counter_lines(answer.settled..sent.len()));
+    assert_eq!(
+        whole_lines(&received.join().unwrap()),
+        counter_lines_named(&long_name(), answer.settled..sent.len())
+    );
 }
 
 #[tokio::test]
@@ -431,10 +453,10 @@ async fn a_unix_server_that_reads_nothing_holds_up_for_the_time_limit_only() {
     let server = UnixDatagram::bind(&path).unwrap();
     let mut endpoint =
         open(&format!("transport = \"unix\"\npath = \"{}\"\ntimeout = \"100ms\"", path.display()));
-    let answer = endpoint.deliver(&work_of(&counters(0..200_000))).await;
+    let answer = endpoint.deliver(&work_of(&counters_named(&long_name(), 0..MANY))).await;
     assert!(matches!(&answer.then, Then::Retry { error, .. } if error.contains("no answer within 100 ms")));
     let mut lines = 0;
-    let mut buffer = [0; 1432];
+    let mut buffer = [0; 5000];
     server.set_nonblocking(true).unwrap();
     while let Ok(length) = server.recv(&mut buffer) {
         lines += buffer[..length].split(|byte| *byte == b'\n').count();
