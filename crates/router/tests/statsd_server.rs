@@ -314,6 +314,14 @@ fn no_message_can_speak_for_another() {
     // Over TCP the server drops the highest bit of each byte, which makes a line break of the second of U+010A.
     let names =
         [r"x:1|c\nevil:1|c", r"x\r\nevil:1|g", "Ċevil:1|c", r"x\u010aevil:1|ms", r"x|c|#evil:1", "x;evil=1"];
+    let harmless = [
+        "shop._evil_1_c",
+        "shop.x_1_c_evil_1_c",
+        "shop.x__evil_1_g",
+        "shop.x_c__evil_1",
+        "shop.x_evil_1",
+        "shop.x_evil_1_ms",
+    ];
     let messages: Vec<String> = names
         .iter()
         .flat_map(|name| ["counter", "gauge", "set"].map(|kind| message(kind, name, "1", "1")))
