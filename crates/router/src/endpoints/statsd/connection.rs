@@ -132,9 +132,7 @@ impl Connection {
         }
         self.look_up_if_due().await?;
         if self.socket.is_none() {
-            self.suspicious = true;
-            self.socket = Some(self.open().await?);
-            self.suspicious = false;
+            self.socket = Some(self.open().await.inspect_err(|_| self.suspicious = true)?);
         }
         Ok(())
     }
@@ -342,4 +340,97 @@ async fn within<T>(limit: Duration, action: impl Future<Output = io::Result<T>>)
         let message = format!("no answer within {} ms", limit.as_millis());
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ManualClock;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn connection(server: Server) -> (Connection, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::default());
+        (Connection::new(server, clock.clone(), MINUTE, MINUTE), clock)
+    }
+
+    fn to_localhost() -> Server {
+        Server::Udp(Address { host: "localhost".to_owned(), port: 8125 })
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_anew_when_its_time_has_come() {
+        let (mut connection, clock) = connection(to_localhost());
+        let mut looked_up_at = Vec::new();
+        for seconds in [0, 1, 59, 60, 61, 119, 120] {
+            clock.set(Duration::from_secs(seconds));
+            connection.prepare().await.unwrap();
+            looked_up_at.push(connection.looked_up_at.unwrap().as_secs());
+        }
+        assert_eq!(looked_up_at, [0, 0, 0, 60, 60, 60, 120]);
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_a_name_is_looked_up_sooner_but_not_all_the_time() {
+        let (mut connection, clock) = connection(to_localhost());
+        let mut looked_up_at = Vec::new();
+        for tenths in [0, 5, 9, 10, 15, 20] {
+            clock.set(Duration::from_millis(tenths * 100));
+            connection.prepare().await.unwrap();
+            looked_up_at.push(connection.looked_up_at.unwrap().as_millis());
+            connection.found_nobody();
+        }
+        assert_eq!(looked_up_at, [0, 0, 0, 1000, 1000, 2000]);
+        clock.set(Duration::from_secs(30));
+        connection.prepare().await.unwrap();
+        clock.set(Duration::from_secs(40));
+        connection.prepare().await.unwrap();
+        assert_eq!(connection.looked_up_at, Some(Duration::from_secs(30)), "all is well again");
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_kept_while_the_name_still_leads_to_it() {
+        let (mut connection, _) = connection(to_localhost());
+        connection.lead_to(vec![address("127.0.0.1:8125"), address("127.0.0.2:8125")]);
+        connection.socket = Some(connection.open().await.unwrap());
+
+        connection.lead_to(vec![address("127.0.0.3:8125"), address("127.0.0.1:8125")]);
+        assert!(connection.socket.is_some());
+        assert_eq!(connection.addresses[0], address("127.0.0.1:8125"));
+
+        connection.lead_to(vec![address("127.0.0.3:8125")]);
+        assert!(connection.socket.is_none(), "the server has moved");
+        let Socket::Udp(socket) = connection.open().await.unwrap() else { panic!("not a UDP socket") };
+        assert_eq!(socket.peer_addr().unwrap(), address("127.0.0.3:8125"));
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_fails_does_not_cost_a_socket_that_works() {
+        let (mut connection, clock) = connection(to_localhost());
+        connection.prepare().await.unwrap();
+        // No resolver asks anybody about a name of this length.
+        connection.server = Server::Udp(Address { host: "x".repeat(300), port: 8125 });
+        clock.set(MINUTE);
+        connection.prepare().await.unwrap();
+        assert_eq!(connection.looked_up_at, Some(MINUTE));
+        connection.socket = None;
+        clock.set(MINUTE * 2);
+        assert!(connection.prepare().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_the_next_one_is_tried_after_nobody_was_found() {
+        let (mut connection, _) = connection(to_localhost());
+        let both = [address("127.0.0.1:8125"), address("127.0.0.2:8125")];
+        connection.lead_to(both.to_vec());
+        connection.socket = Some(connection.open().await.unwrap());
+        connection.found_nobody();
+        assert!(connection.socket.is_none());
+        connection.lead_to(both.to_vec());
+        assert_eq!(connection.addresses, [both[1], both[0]], "looking up does not lead back");
+    }
 }
