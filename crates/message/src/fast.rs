@@ -26,10 +26,12 @@ pub(crate) struct Scanned {
 /// Reads `text`, which begins with a brace. `None` says nothing about it.
 #[inline]
 pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
-    let mut scanner = Scanner { text, quotes: Quotes::new(text), limit: limits.depth.min(DEEPEST) };
+    let mut quotes = Quotes::new(text);
+    quotes.fill();
     let mut slots = envelope::no_slots();
+    let scanner = Scanner { text, quotes: &mut quotes, used: 0, limit: limits.depth.min(DEEPEST) };
     let escaped_keys = scanner.envelope(&mut slots)?;
-    let seen = scanner.quotes.finish();
+    let seen = quotes.finish();
     if seen.control | seen.bad_escape | (seen.backslash & escaped_keys) {
         return None;
     }
@@ -39,16 +41,19 @@ pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
     Some(Scanned { slots, backslashes: seen.backslash })
 }
 
-struct Scanner<'t> {
+/// Every method is inlined into one function, so that all this is in registers.
+struct Scanner<'s, 't> {
     text: &'t [u8],
-    quotes: Quotes<'t>,
+    quotes: &'s mut Quotes<'t>,
+    /// How many places of the list of quotes have been used.
+    used: usize,
     limit: usize,
 }
 
-impl Scanner<'_> {
+impl Scanner<'_, '_> {
     /// Reads the envelope object, the whole text; answers whether one of its keys may have an escape in it.
-    #[inline]
-    fn envelope(&mut self, slots: &mut Slots) -> Option<bool> {
+    #[inline(always)]
+    fn envelope(mut self, slots: &mut Slots) -> Option<bool> {
         if self.limit == 0 {
             return None;
         }
@@ -78,7 +83,7 @@ impl Scanner<'_> {
     }
 
     /// Reads an object or array inside the envelope, whose bracket is at `at`.
-    #[inline]
+    #[inline(always)]
     fn brackets(&mut self, mut at: usize) -> Option<usize> {
         let mut depth = 1;
         // One bit per open bracket, the innermost lowest: it is a brace.
@@ -129,13 +134,13 @@ impl Scanner<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn byte(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
     }
 
     /// Passes over spaces: mostly none or one. Other white space makes the scanner give up.
-    #[inline]
+    #[inline(always)]
     fn spaces(&self, mut at: usize) -> usize {
         while self.byte(at) == Some(b' ') {
             at += 1;
@@ -143,18 +148,16 @@ impl Scanner<'_> {
         at
     }
 
-    /// Reads the string whose opening quote must be at `at`, the next quote of all.
-    #[inline]
+    /// Reads the string whose opening quote must be at `at`, the next quote of all; answers the offset behind it.
+    #[inline(always)]
     fn string(&mut self, at: usize) -> Option<usize> {
-        if self.quotes.next() != at {
-            return None;
-        }
-        // `NO_QUOTE`, the one offset behind which there is nothing, is a string without end.
-        self.quotes.next().checked_add(1)
+        let (opening, closing, used) = self.quotes.pair(self.used)?;
+        self.used = used;
+        (opening == at).then_some(closing + 1)
     }
 
     /// Reads the colon behind a key; answers where the value begins.
-    #[inline]
+    #[inline(always)]
     fn colon(&self, at: usize) -> Option<usize> {
         let at = self.spaces(at);
         if self.byte(at)? == b':' { Some(self.spaces(at + 1)) } else { None }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use metlog_buffer::{Buffer, WhenFull};
 use metlog_message::{Decoded, Decoder, Timestamp};
 
 use crate::{
@@ -47,16 +48,14 @@ pub fn work_of<S: AsRef<str>>(lines: &[S]) -> Work {
     Work::new(vec![Handover::all(&Arc::new(batch_of(lines)))], 0)
 }
 
+/// A buffer that blocks when it is full.
+pub fn buffer(limit_bytes: usize) -> Arc<Buffer<Handover>> {
+    Arc::new(Buffer::new(limit_bytes, WhenFull::Block))
+}
+
 /// A clock that stands still until a test moves it.
 #[derive(Debug, Default)]
 pub struct ManualClock(std::sync::Mutex<Duration>);
-
-impl ManualClock {
-    /// Sets the monotonic time.
-    pub fn set(&self, now: Duration) {
-        *self.0.lock().unwrap() = now;
-    }
-}
 
 impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
