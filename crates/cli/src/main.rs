@@ -1,5 +1,6 @@
 //! The `metlog` binary: one command per file in `commands`, wired together here.
 
+mod api;
 mod commands;
 mod logging;
 

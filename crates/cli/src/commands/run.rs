@@ -14,7 +14,10 @@ use signal_hook::{
 };
 
 use super::check;
-use crate::logging::{self, LogFormat};
+use crate::{
+    api,
+    logging::{self, LogFormat},
+};
 
 /// The arguments of `metlog run`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +49,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     // Watched before anything is started: a signal that comes early must not end the process in the middle.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch signals")?;
+    let bound = configuration.api.as_ref().map(api::Bound::bind).transpose()?;
+    let plan = api::Plan::of(&configuration);
     let (send, events) = mpsc::channel();
     let ended = send.clone();
     let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move || {
@@ -53,6 +58,12 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     })?;
     for listening in topology.listening() {
         tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
+    }
+    let observed = Arc::new(api::Observed::new(&topology, plan));
+    if let Some(bound) = bound {
+        let address = bound.address();
+        bound.serve(&topology, observed.clone())?;
+        tracing::info!(%address, "listening api");
     }
     thread::spawn(move || {
         for signal in signals.forever() {
@@ -75,6 +86,7 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
             Err(_) => break,
         }
     }
+    observed.stopping();
     report(&topology.stop());
     Ok(ExitCode::SUCCESS)
 }
@@ -91,9 +103,19 @@ fn report(ledger: &Ledger) {
     for (name, _, account) in ledger.endpoints(Duration::ZERO) {
         let lost = account.dropped_total();
         if lost > 0 {
-            tracing::warn!(endpoint = name, delivered = account.delivered, dropped = lost, "messages were dropped");
+            tracing::warn!(
+                endpoint = name,
+                delivered = account.delivered,
+                dropped = lost,
+                "messages were dropped"
+            );
         } else {
-            tracing::info!(endpoint = name, delivered = account.delivered, refused = account.refused_total(), "stopped");
+            tracing::info!(
+                endpoint = name,
+                delivered = account.delivered,
+                refused = account.refused_total(),
+                "stopped"
+            );
         }
     }
 }

@@ -1,0 +1,149 @@
+//! `GET /healthz` and `GET /readyz`: for probes, and for people who wonder.
+//!
+//! Liveness is about the process alone. A router whose peer is down is doing its work, which is to hold the messages;
+//! restarting it would lose them, so `/healthz` answers 200 as long as it can answer, and says `degraded` in its body.
+//! Alerts on endpoints belong on `metlog_endpoint_oldest_undelivered_seconds` and `metlog_endpoint_up`.
+//!
+//! Readiness is about taking messages: the API is served once every input listens, and answers 503 as soon as the
+//! router begins to stop, so that a load balancer sends no more.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json,
+    extract::State as Shared,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Observed,
+    guard::Guard,
+    pipeline::{Endpoint, Failure, State},
+};
+
+/// An endpoint whose oldest message has waited longer than this is in trouble, whatever the reason. Longer than any
+/// linger and than a peer's restart.
+const HEALTHY_AGE: Duration = Duration::from_secs(60);
+
+/// What `/healthz` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// In one word.
+    pub status: Status,
+    /// Endpoints that fail, or that have held a message for more than a minute. Left out for who has no token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Troubled>>,
+}
+
+/// The router's health in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Every endpoint delivers.
+    Ok,
+    /// At least one endpoint does not.
+    Degraded,
+    /// The router delivers what it has and then ends.
+    Stopping,
+}
+
+/// An endpoint in trouble.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Troubled {
+    /// Its name.
+    pub name: String,
+    /// Age of the oldest message that waits for it.
+    pub oldest_undelivered_seconds: Option<f64>,
+    /// What its last attempt said, if that failed.
+    pub failure: Option<Failure>,
+}
+
+/// `GET /healthz`.
+pub async fn healthz(
+    Shared(observed): Shared<Arc<Observed>>,
+    Extension(guard): Extension<Arc<Guard>>,
+    headers: HeaderMap,
+) -> Json<Health> {
+    let pipeline = observed.pipeline();
+    let troubled = troubled(&pipeline.endpoints);
+    let status = match pipeline.state {
+        State::Stopping => Status::Stopping,
+        State::Running if troubled.is_empty() => Status::Ok,
+        State::Running => Status::Degraded,
+    };
+    Json(Health { status, endpoints: guard.knows(&headers).then_some(troubled) })
+}
+
+fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
+    let in_trouble = |endpoint: &&Endpoint| {
+        let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
+        endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64()
+    };
+    endpoints
+        .iter()
+        .filter(in_trouble)
+        .map(|endpoint| Troubled {
+            name: endpoint.name.clone(),
+            oldest_undelivered_seconds: endpoint.oldest_undelivered_seconds,
+            failure: endpoint.failure.clone(),
+        })
+        .collect()
+}
+
+/// What `/readyz` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether the inputs take messages.
+    pub ready: bool,
+    /// What the router does.
+    pub state: State,
+}
+
+/// `GET /readyz`.
+pub async fn readyz(Shared(observed): Shared<Arc<Observed>>) -> Response {
+    let state = observed.state();
+    let (status, ready) = match state {
+        State::Running => (StatusCode::OK, true),
+        State::Stopping => (StatusCode::SERVICE_UNAVAILABLE, false),
+    };
+    (status, Json(Readiness { ready, state })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn endpoint(name: &str, age: Option<f64>, failure: Option<&str>) -> Endpoint {
+        Endpoint {
+            name: name.to_owned(),
+            kind: "file".to_owned(),
+            enqueued: 1,
+            delivered: 0,
+            refused: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            queued: 1,
+            queued_bytes: 100,
+            buffer_limit_bytes: 1000,
+            oldest_undelivered_seconds: age,
+            retries: 0,
+            noticed: BTreeMap::new(),
+            failure: failure.map(|error| Failure { error: error.to_owned(), attempts: 1 }),
+            balances: true,
+        }
+    }
+
+    #[test]
+    fn trouble_is_a_failure_or_a_message_older_than_a_minute() {
+        let endpoints = [
+            endpoint("idle", None, None),
+            endpoint("busy", Some(59.0), None),
+            endpoint("stuck", Some(61.0), None),
+            endpoint("failing", Some(0.1), Some("connection refused")),
+        ];
+        let names: Vec<_> = troubled(&endpoints).into_iter().map(|endpoint| endpoint.name).collect();
+        assert_eq!(names, ["stuck", "failing"]);
+    }
+}

@@ -1,0 +1,115 @@
+//! The HTTP interface for operators: health, metrics, and the pipeline with its ledger.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `GET /healthz` | 200 as long as the process works; the body says whether an endpoint is in trouble |
+//! | `GET /readyz` | 200 while the inputs take messages, 503 once the router stops |
+//! | `GET /metrics` | the ledger in the Prometheus text format |
+//! | `GET /api/v1/pipeline` | inputs, routes and endpoints, each with its side of the ledger, as JSON |
+//!
+//! Requests run on the network endpoints' thread, so a handler reads counters and returns; it never waits. Who may ask
+//! is decided in `guard.rs`, how many and for how long in `connections.rs`.
+
+mod condition_text;
+mod connections;
+mod exposition;
+mod guard;
+mod health;
+mod metrics;
+mod observed;
+pub mod pipeline;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use metlog_router::{config, topology::Topology};
+use serde_json::json;
+
+pub use self::observed::{Observed, Plan};
+use self::{guard::Guard, pipeline::Pipeline};
+
+/// Every path that is answered.
+const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline"];
+
+/// The API's socket: connections wait in it until [`Bound::serve`].
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    guard: Guard,
+}
+
+impl Bound {
+    /// Takes the address. Done before the router starts, so that one that is taken stops nothing half-way.
+    pub fn bind(settings: &config::Api) -> anyhow::Result<Bound> {
+        let listen = settings.listen;
+        let listener =
+            TcpListener::bind(listen).with_context(|| format!("the API cannot listen on {listen}"))?;
+        listener.set_nonblocking(true).context("the API's socket")?;
+        let address = listener.local_addr().context("the API's socket")?;
+        let token = settings.token.as_ref().map(|token| token.reveal().to_owned());
+        Ok(Bound { listener, address, guard: Guard::new(token, address.ip()) })
+    }
+
+    /// Where it listens, with the port that the operating system chose if it was left to it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until the router's network runtime stops, which is the last thing that a router does.
+    pub fn serve(self, topology: &Topology, observed: Arc<Observed>) -> anyhow::Result<()> {
+        // A tokio socket belongs to the runtime in which it is made.
+        let _inside = topology.network().enter();
+        let listener = tokio::net::TcpListener::from_std(self.listener).context("the API's socket")?;
+        topology.network().spawn(connections::accept(listener, router(observed, self.guard)));
+        Ok(())
+    }
+}
+
+fn router(observed: Arc<Observed>, guard: Guard) -> Router {
+    let guard = Arc::new(guard);
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/pipeline", get(pipeline))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(guard.clone(), guard::admit))
+        .layer(middleware::map_response(headers))
+        .layer(axum::Extension(guard))
+        .with_state(observed)
+}
+
+async fn pipeline(State(observed): State<Arc<Observed>>) -> Json<Pipeline> {
+    Json(observed.pipeline())
+}
+
+async fn unknown_path() -> Response {
+    let body = json!({ "error": "there is nothing at this path", "paths": PATHS });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
+}
+
+async fn wrong_method() -> Response {
+    let body = json!({ "error": "this path only answers GET", "paths": PATHS });
+    (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
+}
+
+/// Answers are of this moment, and what they are is said by their type alone.
+async fn headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,228 @@
+//! `GET /api/v1/pipeline`: the shape of its answer, and how it is read from a running router.
+//!
+//! The shape is a contract with dashboards and scripts: keys are added, never renamed or removed. All counts are since the
+//! router started. Two equations hold for what is quiet; `balances` says whether they do at this moment, and may well be
+//! false while messages are on their way from one counter to the next:
+//!
+//! * input: received = routed + unrouted + blank + the sum of rejected
+//! * endpoint: enqueued = delivered + the sum of refused + the sum of dropped + queued
+
+use std::collections::BTreeMap;
+
+use metlog_message::Timestamp;
+use metlog_router::ledger::{EndpointLedger, InputLedger};
+use serde::{Deserialize, Serialize};
+
+use super::Observed;
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// The router's version.
+    pub version: String,
+    /// What the router does.
+    pub state: State,
+    /// When it started, in RFC 3339.
+    pub started_at: String,
+    /// How long ago that was.
+    pub uptime_seconds: f64,
+    /// In the order of the configuration.
+    pub inputs: Vec<Input>,
+    /// In the order of the configuration, which is the order in which they are tried.
+    pub routes: Vec<Route>,
+    /// In the order of the configuration.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What a router does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It takes messages and delivers them.
+    Running,
+    /// It takes no more, and delivers what it has.
+    Stopping,
+}
+
+/// One input with its side of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// The address or path that it reads from, with the port that the operating system chose.
+    pub address: String,
+    /// Frames (datagrams, lines) taken from the transport.
+    pub received: u64,
+    /// Messages that matched at least one route.
+    pub routed: u64,
+    /// Messages that matched none.
+    pub unrouted: u64,
+    /// Frames of nothing but white space.
+    pub blank: u64,
+    /// Frames that could not be used, by reason. Reasons that never occurred are left out.
+    pub rejected: BTreeMap<String, u64>,
+    /// Messages whose timestamp is no date; they are routed all the same.
+    pub timestamp_unreadable: u64,
+    /// Bytes taken from the transport.
+    pub bytes: u64,
+    /// Connections, for kinds that have them.
+    pub connections: Connections,
+    /// Unfinished lines given up because the memory for them was used up; they are part of `rejected`.
+    pub lines_given_up: u64,
+    /// Datagrams that the kernel dropped before the router could read them; they are not part of `received`.
+    pub kernel_drops: u64,
+    /// Whether the equation held when this was read.
+    pub balances: bool,
+}
+
+/// An input's connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Accepted.
+    pub opened: u64,
+    /// Ended.
+    pub closed: u64,
+    /// Turned away because the limit was reached.
+    pub refused: u64,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its position in the configuration, from 1.
+    pub number: usize,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its `match` in the configuration's own notation, written anew; null for a route without one.
+    pub condition: Option<String>,
+    /// The names of the endpoints that its messages go to.
+    pub to: Vec<String>,
+    /// Whether no later route sees what it took.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// Whether it takes what no other route took.
+    pub unrouted: bool,
+}
+
+/// One endpoint with its side of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Messages offered to its buffer, those that were then dropped included.
+    pub enqueued: u64,
+    /// Messages that it delivered.
+    pub delivered: u64,
+    /// Messages that it will never take, by reason. Reasons that never occurred are left out.
+    pub refused: BTreeMap<String, u64>,
+    /// Messages that were given up before delivery, by reason. Reasons that never occurred are left out.
+    pub dropped: BTreeMap<String, u64>,
+    /// Messages that wait in its buffer.
+    pub queued: u64,
+    /// Bytes of memory that the buffer is charged.
+    pub queued_bytes: u64,
+    /// What it may be charged at most.
+    pub buffer_limit_bytes: u64,
+    /// Age of the oldest message that waits; null when none does. This is the endpoint's health.
+    pub oldest_undelivered_seconds: Option<f64>,
+    /// Deliveries that failed and were tried again.
+    pub retries: u64,
+    /// What is worth knowing but no message's fate, such as an unreachable peer, with how often it was noticed.
+    pub noticed: BTreeMap<String, u64>,
+    /// Why it is not delivering at the moment; null when it is.
+    pub failure: Option<Failure>,
+    /// Whether the equation held when this was read.
+    pub balances: bool,
+}
+
+/// Why an endpoint is not delivering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened, in words.
+    pub error: String,
+    /// How often in a row.
+    pub attempts: u32,
+}
+
+impl Pipeline {
+    /// The state of this moment.
+    pub fn read(observed: &Observed) -> Pipeline {
+        // Endpoints first: a message that moves on meanwhile is then missing at an endpoint, which is where it is still
+        // to arrive, instead of turning up there before any input has counted it.
+        let endpoints = observed.ledger.endpoints(observed.clock.monotonic()).map(Endpoint::new).collect();
+        let address = |name: &str| {
+            let listening = observed.listening.iter().find(|listening| listening.input == name);
+            listening.map(|listening| listening.address.clone()).unwrap_or_default()
+        };
+        let inputs = observed
+            .ledger
+            .inputs()
+            .map(|(name, kind, ledger)| Input::new(name, kind, address(name), ledger))
+            .collect();
+        Pipeline {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: observed.state(),
+            started_at: Timestamp::from(observed.started_at).to_string(),
+            uptime_seconds: observed.uptime().as_secs_f64(),
+            inputs,
+            routes: observed.routes.clone(),
+            endpoints,
+        }
+    }
+}
+
+impl Input {
+    fn new(name: &str, kind: &str, address: String, ledger: InputLedger) -> Input {
+        Input {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            address,
+            balances: ledger.balances(),
+            received: ledger.received,
+            routed: ledger.routed,
+            unrouted: ledger.unrouted,
+            blank: ledger.blank,
+            rejected: ledger.rejected,
+            timestamp_unreadable: ledger.timestamp_unreadable,
+            bytes: ledger.bytes,
+            connections: Connections {
+                opened: ledger.connections_opened,
+                closed: ledger.connections_closed,
+                refused: ledger.connections_refused,
+            },
+            lines_given_up: ledger.lines_given_up,
+            kernel_drops: ledger.kernel_drops,
+        }
+    }
+}
+
+impl Endpoint {
+    fn new((name, kind, ledger): (&str, &'static str, EndpointLedger)) -> Endpoint {
+        Endpoint {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            balances: ledger.balances(),
+            enqueued: ledger.enqueued,
+            delivered: ledger.delivered,
+            refused: by_reason(ledger.refused),
+            dropped: by_reason(ledger.dropped),
+            queued: ledger.queued,
+            queued_bytes: ledger.queued_bytes,
+            buffer_limit_bytes: ledger.buffer_limit_bytes,
+            oldest_undelivered_seconds: ledger.oldest_undelivered.map(|age| age.as_secs_f64()),
+            retries: ledger.retries,
+            noticed: by_reason(ledger.noticed),
+            failure: ledger
+                .failure
+                .map(|failure| Failure { error: failure.error, attempts: failure.attempts }),
+        }
+    }
+}
+
+fn by_reason(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect()
+}
