@@ -114,6 +114,7 @@ impl Row {
                 floor.iter().zip(router).map(|(one, other)| other.cpu_per_million / one.cpu_per_million);
             row.ratio = Some(median(pairs));
             row.router = Some(median_cpu(router));
+            row.verdict = Verdict::Information;
             row.notes.push(format!("{:.0} messages/s", median(router.iter().map(|run| run.rate))));
             row.notes.push(format!(
                 "{:.4} context switches a message",
@@ -364,6 +365,8 @@ mod tests {
         let row = Row::compared("case", &runs(&[0.7]), &runs(&[0.7]), bound, Some(0.6));
         assert_eq!(row.verdict, Verdict::Void);
         assert_eq!(Row::compared("case", &runs(&[0.4]), &[], bound, None).verdict, Verdict::NoRouter);
+        let row = Row::compared("case", &runs(&[0.4]), &runs(&[0.4]), Bound::None, None);
+        assert_eq!(row.verdict, Verdict::Information);
     }
 
     #[test]

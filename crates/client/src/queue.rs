@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use metlog_message::encode::{Record, SecondCache, Template};
+use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template};
 
 use crate::pool::{Chunk, Pool};
 use crate::senders::oversize;
@@ -124,12 +124,27 @@ impl Queue {
         if template.has_source() && !lock(&shard.state).closed {
             record.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
         }
-        template.write(&mut message, &record, &mut SecondCache::default());
-        let mut fits = true;
+        // What could not be kept anyway is not even encoded: a gigabyte of payload must not become six.
+        let mut left_out = 0;
+        if let Payload::Text(text) = record.payload {
+            let kept = text.floor_char_boundary(LONGEST_MESSAGE_BYTES);
+            record.payload = Payload::Text(&text[..kept]);
+            left_out = text.len() - kept;
+        }
+        let mut fits = match record.fields {
+            Fields::Object(object) => object.len() < LONGEST_MESSAGE_BYTES,
+            Fields::Members(members) | Fields::Metric { members, .. } => {
+                members.len() < LONGEST_MESSAGE_BYTES
+            }
+        };
+        if fits {
+            template.write(&mut message, &record, &mut SecondCache::default());
+        }
         let too_long = message.len() > LONGEST_MESSAGE_BYTES;
         if too_long {
             let mut shorter = Vec::new();
-            fits = oversize::shorten(&message, LONGEST_MESSAGE_BYTES, &mut shorter);
+            let whole = message.len() + left_out;
+            fits = oversize::shorten(&message, whole, LONGEST_MESSAGE_BYTES, &mut shorter);
             message = shorter;
         }
 
@@ -264,7 +279,7 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use metlog_message::Timestamp;
-    use metlog_message::encode::{Fields, Payload, When};
+    use metlog_message::encode::When;
 
     use super::*;
 
@@ -342,12 +357,22 @@ mod tests {
     #[test]
     fn a_message_beyond_the_limit_is_cut_and_stays_json() {
         let queue = Queue::new(8 * 1024 * 1024);
-        queue.push(&template(), record(&"\"".repeat(1024 * 1024)), &AtomicU64::new(0));
+        queue.push(&template(), record(&"\"".repeat(3_000_000)), &AtomicU64::new(0));
         let mut chunks = VecDeque::new();
         assert_eq!(queue.collect(&mut chunks), 1);
         assert!(chunks[0].bytes.len() <= LONGEST_MESSAGE_BYTES + 1);
-        serde_json::from_slice::<serde_json::Value>(&chunks[0].bytes).unwrap();
+        let message: serde_json::Value = serde_json::from_slice(&chunks[0].bytes).unwrap();
+        assert!(message["payload"].as_str().unwrap().contains(" [truncated from "));
         assert_eq!(queue.counts().truncated, 1);
+    }
+
+    #[test]
+    fn fields_beyond_the_limit_are_too_large() {
+        let queue = Queue::new(8 * 1024 * 1024);
+        let members = vec![b' '; 2 * 1024 * 1024];
+        let record = Record { fields: Fields::Members(&members), ..record("") };
+        assert_eq!(queue.push(&template(), record, &AtomicU64::new(0)), Pushed::Dropped);
+        assert_eq!(queue.counts().dropped[DropReason::TooLarge as usize], 1);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The sending thread: it takes what the application's threads have queued, hands it to the sender, keeps what the
 //! sender could not take, and accounts for each message.
 //!
-//! A wake-up costs the thread that gives it some microseconds, so there are few of them. After work the sending
-//! thread only dozes for a moment and looks again, without being called; only when it has seen nothing several
-//! times does it sleep, and then the next message wakes it. Under load nobody ever does.
+//! A wake-up costs the thread that gives it 5 to 20 µs, a hundred times what the rest of a call does, so there are few
+//! of them. After work the sending thread only dozes for a moment and looks again, without being called, for some 0.1 %
+//! of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
+//! application that keeps sending never does.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +21,11 @@ use crate::senders::{Answer, Batch, Sender, Then};
 use crate::severity::Severity;
 use crate::stats::{DropReason, Stats};
 
-/// How many lingers the dozes last, before sleep.
+/// How many lingers the first dozes last; all further ones are as long as the last of these.
 const DOZES: [u32; 3] = [1, 2, 4];
+
+/// How many dozes without a message come before sleep: about two seconds at the default linger.
+const DOZES_BEFORE_SLEEP: usize = 250;
 
 /// After so long asleep, memory that a burst needed goes back to the system.
 const SHRINK_AFTER: Duration = Duration::from_secs(30);
@@ -404,8 +408,9 @@ impl Task {
     /// Everything is out: looks again in a moment, or sleeps until the next message.
     fn idle(&mut self, found: u64) {
         self.idle_rounds = if found > 0 { 0 } else { self.idle_rounds + 1 };
-        if let Some(lingers) = DOZES.get(self.idle_rounds) {
-            self.rest(DOZING, Some(self.shared.linger * *lingers));
+        if self.idle_rounds < DOZES_BEFORE_SLEEP && !self.shared.linger.is_zero() {
+            let lingers = DOZES[self.idle_rounds.min(DOZES.len() - 1)];
+            self.rest(DOZING, Some(self.shared.linger * lingers));
             return;
         }
         if self.has_news() {
