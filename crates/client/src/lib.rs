@@ -34,6 +34,7 @@ pub mod senders;
 mod severity;
 mod stats;
 mod system;
+mod task;
 mod timer;
 mod worker;
 
