@@ -147,18 +147,19 @@ fn with_api(keys: &str) -> String {
     format!("{PIPELINE}\n[api]\nlisten = \"127.0.0.1:0\"\n{keys}\n")
 }
 
-/// Two log lines, a counter and two rejects over TCP, one log line over UDP.
+const KNOWN_LINES: [&str; 6] = [
+    r#"{"type":"oldstyle","timestamp":"2026-01-02T03:04:05Z","payload":"one","severity":3}"#,
+    r#"{"type":"oldstyle","timestamp":"2026-01-02T03:04:05Z","payload":"two","severity":7}"#,
+    r#"{"type":"counter","timestamp":"yesterday","payload":"1","fields":{"name":"hits","rate":1}}"#,
+    "no message",
+    r#"{"payload":"without a type"}"#,
+    "",
+];
+
+/// Two log lines, a counter, two rejects and a blank line over TCP, one log line over UDP.
 fn send_known_messages(router: &Router) {
     let mut stream = TcpStream::connect(router.addresses["tcp"]).unwrap();
-    let lines = [
-        r#"{"type":"oldstyle","timestamp":"2026-01-02T03:04:05Z","payload":"one","severity":3}"#,
-        r#"{"type":"oldstyle","timestamp":"2026-01-02T03:04:05Z","payload":"two","severity":7}"#,
-        r#"{"type":"counter","timestamp":"yesterday","payload":"1","fields":{"name":"hits","rate":1}}"#,
-        "no message",
-        r#"{"payload":"without a type"}"#,
-        "",
-    ];
-    stream.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+    stream.write_all((KNOWN_LINES.join("\n") + "\n").as_bytes()).unwrap();
     drop(stream);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(br#"{"type":"oldstyle","payload":"three"}"#, router.addresses["udp"]).unwrap();
@@ -187,15 +188,13 @@ fn the_pipeline_accounts_for_every_message() {
             {"number": 2, "name": null, "condition": null, "to": ["rest"], "final": false, "unrouted": true},
         ])
     );
-    let mut tcp = pipeline["inputs"][1].clone();
-    assert!(tcp["bytes"].as_u64().unwrap() > 300);
-    tcp.as_object_mut().unwrap().remove("bytes");
     assert_eq!(
-        tcp,
+        pipeline["inputs"][1],
         json!({
             "name": "tcp", "kind": "tcp", "address": router.addresses["tcp"].to_string(),
             "received": 6, "routed": 3, "unrouted": 0, "blank": 1,
             "rejected": {"invalid-json": 1, "missing-type": 1}, "timestamp_unreadable": 1,
+            "bytes": KNOWN_LINES.map(|line| line.len() + 1).iter().sum::<usize>(),
             "connections": {"opened": 1, "closed": 1, "refused": 0},
             "lines_given_up": 0, "kernel_drops": 0, "balances": true,
         })
@@ -300,8 +299,12 @@ fn what_is_not_there_says_what_is() {
     assert_eq!(router.request("HEAD", "/healthz", "").body, "");
     assert_eq!(router.request("GET", "/healthz", "Host: rebound.example\r\n").status, 421);
     assert_eq!(router.request("GET", "/healthz", "Host: localhost:1\r\n").status, 200);
-    let long = format!("X-Long: {}\r\n", "x".repeat(40_000));
-    assert_eq!(router.request("GET", "/healthz", &long).status, 431);
+    // Longer than the router reads: it may answer 431, or be gone before all of it is written.
+    let mut stream = TcpStream::connect(router.addresses["api"]).unwrap();
+    let mut answer = Vec::new();
+    let _ = write!(stream, "GET /healthz HTTP/1.1\r\nX-Long: {}\r\n\r\n", "x".repeat(40_000));
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub mod filters;
 mod fork;
 mod message;
 mod number;
+mod pool;
 mod queue;
 mod sampling;
 pub mod senders;

@@ -4,13 +4,13 @@
 //! where the grammar is broken.
 
 /// Whether JSON allows this byte between tokens.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// The offset behind the run of digits at `at`, which may be empty.
-#[inline]
+#[inline(always)]
 pub(crate) fn digits(text: &[u8], mut at: usize) -> usize {
     const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     const THREES: u64 = 0x3030_3030_3030_3030;
@@ -32,7 +32,7 @@ pub(crate) fn digits(text: &[u8], mut at: usize) -> usize {
 }
 
 /// Reads a number: an optional minus, an integer without leading zeros, a fraction, an exponent.
-#[inline]
+#[inline(always)]
 pub(crate) fn number(text: &[u8], at: usize) -> Option<usize> {
     let first = if text.get(at) == Some(&b'-') { at + 1 } else { at };
     let mut end = match text.get(first)? {
@@ -59,14 +59,14 @@ pub(crate) fn number(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Reads exactly `word`.
-#[inline]
+#[inline(always)]
 pub(crate) fn literal(text: &[u8], at: usize, word: &[u8]) -> Option<usize> {
     let end = at + word.len();
     (text.get(at..end)? == word).then_some(end)
 }
 
 /// Reads a number, `true`, `false` or `null`.
-#[inline]
+#[inline(always)]
 pub(crate) fn scalar(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b't' => literal(text, at, b"true"),
@@ -77,7 +77,7 @@ pub(crate) fn scalar(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Reads what follows a backslash in a string. Any four hexadecimal digits do: a lone surrogate is kept.
-#[inline]
+#[inline(always)]
 pub(crate) fn escape(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),

@@ -3,7 +3,7 @@
 //! One pipeline serves one input on one thread. It gathers a batch while its source has more to read, and closes it when the
 //! source is drained or the batch is full; nothing waits for a timer.
 
-use std::{sync::Arc, task::Waker};
+use std::{ops::Range, sync::Arc, task::Waker};
 
 use metlog_buffer::{Buffer, Pushed, WhenFull};
 use metlog_message::{Decoded, Reason, Timestamp};
@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     decoders::{FrameDecoder, split_named},
     ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
+    rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
 };
@@ -24,6 +25,8 @@ pub struct Outlets {
     pub table: RouteTable,
     /// By endpoint number.
     pub outlets: Vec<Outlet>,
+    /// Where rejects go.
+    pub rejects: Rejects,
 }
 
 /// One endpoint as its producers see it.
@@ -45,6 +48,7 @@ pub struct Parked {
 /// Decodes, routes and hands over for one input on one thread.
 #[derive(Debug)]
 pub struct Pipeline {
+    input: String,
     decoder: FrameDecoder,
     outlets: Arc<Outlets>,
     counters: Arc<InputCounters>,
@@ -54,11 +58,15 @@ pub struct Pipeline {
     /// By endpoint: the numbers of the batch's messages that go there.
     selections: Vec<Vec<u32>>,
     tally: InputTally,
+    taken_bytes: usize,
+    /// Messages that tell of rejects.
+    reject_messages: Vec<Vec<u8>>,
 }
 
 impl Pipeline {
-    /// A pipeline with nothing in it.
+    /// A pipeline with nothing in it, for the input with this name.
     pub fn new(
+        input: &str,
         decoder: FrameDecoder,
         outlets: Arc<Outlets>,
         counters: Arc<InputCounters>,
@@ -67,6 +75,7 @@ impl Pipeline {
     ) -> Self {
         let selections = vec![Vec::new(); outlets.outlets.len()];
         Pipeline {
+            input: input.to_owned(),
             decoder,
             outlets,
             counters,
@@ -75,12 +84,19 @@ impl Pipeline {
             scratch: Scratch::default(),
             selections,
             tally: InputTally::default(),
+            taken_bytes: 0,
+            reject_messages: Vec::new(),
         }
     }
 
     /// The input's counters.
     pub fn counters(&self) -> &Arc<InputCounters> {
         &self.counters
+    }
+
+    /// How many bytes it has taken since the last call.
+    pub fn take_taken_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.taken_bytes)
     }
 
     /// Where slabs come from.
@@ -93,8 +109,7 @@ impl Pipeline {
     pub fn lines(&mut self, mut slab: Slab, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
         loop {
             let rest = self.batch(slab, waiter, parked);
-            self.counters.add(&self.tally);
-            self.tally = InputTally::default();
+            self.post_tally();
             match rest {
                 Some(more) => slab = more,
                 None => break,
@@ -105,33 +120,37 @@ impl Pipeline {
     /// Takes a datagram that names its decoder; `false` if it does not name one and belongs to the lines.
     pub fn named_frame(&mut self, frame: &[u8], waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> bool {
         let Some((name, content)) = split_named(frame) else { return false };
+        let mut open = OpenBatch::new(self.pool.take(content.len() + 1), self.clock.wall());
         match (name, &self.decoder) {
             (b"json", FrameDecoder::Json(decoder)) => {
-                let received = self.clock.wall();
-                let decoded = decoder.decode(content, received);
-                let mut open = OpenBatch::new(self.pool.take(content.len() + 1), received);
                 open.slab.extend(content);
                 open.slab.extend(b"\n");
-                self.take(&mut open, 0, decoded);
-                self.close(open, waiter, parked);
+                let decoded = decoder.decode(content, open.received);
+                self.take(&mut open, 0..content.len(), decoded);
             }
-            _ => self.tally.rejected[Reason::UnknownDecoder.index()] += 1,
+            _ => self.reject(Reason::UnknownDecoder, frame, open.received),
         }
         self.tally.received += 1;
         self.tally.bytes += frame.len() as u64;
-        self.counters.add(&self.tally);
-        self.tally = InputTally::default();
+        self.taken_bytes += frame.len();
+        self.close(open, waiter, parked);
+        self.post_tally();
         true
     }
 
     /// Counts lines that were given up before they were complete.
     pub fn given_up(&mut self, lines: u64) {
         if lines > 0 {
-            let mut tally = InputTally { received: lines, ..InputTally::default() };
-            tally.rejected[Reason::TooLarge.index()] = lines;
-            self.counters.add(&tally);
+            self.tally.received += lines;
+            self.tally.rejected[Reason::TooLarge.index()] += lines;
+            self.post_tally();
             self.counters.lines_given_up.add(lines);
         }
+    }
+
+    fn post_tally(&mut self) {
+        self.counters.add(&self.tally);
+        self.tally = InputTally::default();
     }
 
     /// One batch of the slab's lines. Gives back the lines that were too many for it.
@@ -143,7 +162,7 @@ impl Pipeline {
             let end = start + length;
             self.tally.received += 1;
             let decoded = self.decoder.decode(&open.slab[start..end], open.received);
-            self.take(&mut open, start, decoded);
+            self.take(&mut open, start..end, decoded);
             start = end + 1;
             if open.entries.len() == BATCH_MESSAGES && start < open.slab.len() {
                 let mut more = self.pool.take(open.slab.len() - start);
@@ -154,13 +173,15 @@ impl Pipeline {
             }
         }
         self.tally.bytes += open.slab.len() as u64;
+        self.taken_bytes += open.slab.len();
         self.close(open, waiter, parked);
         rest
     }
 
-    /// Files what became of one frame that begins at `start`.
+    /// Files what became of the frame at `place` in the slab.
     #[inline]
-    fn take(&mut self, open: &mut OpenBatch, start: usize, decoded: Result<Decoded, Reason>) {
+    fn take(&mut self, open: &mut OpenBatch, place: Range<usize>, decoded: Result<Decoded, Reason>) {
+        let start = place.start;
         match decoded {
             Ok(Decoded::InPlace { start: first, end, index }) => {
                 let entry = Entry { start: (start + first) as u32, end: (start + end) as u32, index };
@@ -183,7 +204,15 @@ impl Pipeline {
                 open.entries.push(entry);
             }
             Ok(Decoded::Blank) => self.tally.blank += 1,
-            Err(reason) => self.tally.rejected[reason.index()] += 1,
+            Err(reason) => self.reject(reason, open.slab.get(place).unwrap_or_default(), open.received),
+        }
+    }
+
+    #[cold]
+    fn reject(&mut self, reason: Reason, frame: &[u8], received: Timestamp) {
+        self.tally.rejected[reason.index()] += 1;
+        if self.outlets.rejects.permits(received) {
+            self.reject_messages.push(rejects::message(&self.input, reason, frame, received));
         }
     }
 
@@ -202,9 +231,18 @@ impl Pipeline {
     }
 
     fn close(&mut self, open: OpenBatch, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
+        let now = self.clock.monotonic();
+        if !self.reject_messages.is_empty()
+            && let Some(batch) = rejects::batch(&self.reject_messages, open.received, &self.pool)
+        {
+            self.reject_messages.clear();
+            let handover = Handover::all(&Arc::new(batch));
+            for outlet in self.outlets.rejects.outlets() {
+                parked.extend(outlet.push(handover.clone(), now, waiter));
+            }
+        }
         let Some(batch) = open.close() else { return };
         let batch = Arc::new(batch);
-        let now = self.clock.monotonic();
         for (outlet, selection) in self.outlets.outlets.iter().zip(&mut self.selections) {
             if !selection.is_empty() {
                 let handover = Handover::select(&batch, selection);

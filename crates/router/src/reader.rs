@@ -20,6 +20,7 @@ use mio::{Events, Poll, Token};
 use crate::{
     clock::Clock,
     inputs::{Flow, Progress, Source},
+    moderation,
     pipeline::{Parked, Pipeline},
 };
 
@@ -195,6 +196,7 @@ impl Reader {
             } else {
                 Some(Duration::ZERO)
             };
+            let asked = self.clock.monotonic();
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -203,6 +205,7 @@ impl Reader {
                     return;
                 }
             }
+            let waited = self.clock.monotonic().saturating_sub(asked);
             for event in &events {
                 if event.token() == MAILBOX {
                     self.read_notes();
@@ -221,6 +224,14 @@ impl Reader {
                 if let Some(number) = self.ready.pop_front() {
                     self.read(number);
                 }
+            }
+            let taken = self.pipelines.iter_mut().map(Pipeline::take_taken_bytes).sum();
+            if self.ready.is_empty()
+                && taken > 0
+                && self.stop_by.is_none()
+                && let Some(pause) = moderation::pause(waited, taken)
+            {
+                thread::sleep(pause);
             }
             if self.stop_by.is_some_and(|deadline| {
                 self.slots.iter().all(Option::is_none) || self.clock.monotonic() >= deadline

@@ -22,6 +22,7 @@ use crate::{
     control::Control,
     endpoints::{Answer, Endpoint, NetworkEndpoint, Then, Work},
     ledger::{DropReason, EndpointCounters, Failure},
+    moderation,
     retry::Retry,
 };
 
@@ -56,6 +57,8 @@ pub struct Runner {
     retry: Retry,
     not_before: Option<Duration>,
     lingers_until: Option<Duration>,
+    /// Since when it has been without work.
+    idle_since: Duration,
 }
 
 impl Runner {
@@ -78,6 +81,7 @@ impl Runner {
             retry: Retry::new(seed),
             not_before: None,
             lingers_until: None,
+            idle_since: Duration::ZERO,
         }
     }
 
@@ -102,16 +106,27 @@ impl Runner {
             // Closed is read before the buffer is found empty: what was pushed before the close is never missed.
             return if closing { Step::Finished } else { Step::AwaitWork };
         }
-        if !self.linger.is_zero() && !closing {
-            let until = *self.lingers_until.get_or_insert(now + self.linger);
-            if now < until {
-                self.work.handovers_mut().clear();
-                self.buffer.settle(0);
-                return Step::SleepUntil(self.clip(until));
-            }
+        if !closing && let Some(until) = self.lingers_until(now) {
+            self.work.handovers_mut().clear();
+            self.buffer.settle(0);
+            return Step::SleepUntil(self.clip(until));
         }
         self.lingers_until = None;
         Step::Deliver
+    }
+
+    /// Until when to wait for more to come together, if at all: the endpoint's own linger, or a moderating pause.
+    fn lingers_until(&mut self, now: Duration) -> Option<Duration> {
+        let until = match self.lingers_until {
+            Some(until) => until,
+            None if !self.linger.is_zero() => now + self.linger,
+            None => {
+                let bytes = self.work.charged_bytes();
+                now + moderation::pause(now.saturating_sub(self.idle_since), bytes)?
+            }
+        };
+        self.lingers_until = Some(until);
+        (now < until).then_some(until)
     }
 
     fn clip(&self, moment: Duration) -> Duration {
@@ -133,6 +148,7 @@ impl Runner {
         self.counters.delivered.add((settled - refused) as u64);
         self.buffer.settle(settled);
         self.work.handovers_mut().clear();
+        self.idle_since = now;
         match answer.then {
             Then::Done => self.succeeded(),
             Then::Retry { error, after } => {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use metlog_buffer::{Buffer, WhenFull};
 use metlog_message::{Decoded, Decoder, Timestamp};
 
 use crate::{
@@ -45,6 +46,11 @@ pub fn batch_of<S: AsRef<str>>(lines: &[S]) -> Batch {
 /// Work of one batch.
 pub fn work_of<S: AsRef<str>>(lines: &[S]) -> Work {
     Work::new(vec![Handover::all(&Arc::new(batch_of(lines)))], 0)
+}
+
+/// A buffer that blocks when it is full.
+pub fn buffer(limit_bytes: usize) -> Arc<Buffer<Handover>> {
+    Arc::new(Buffer::new(limit_bytes, WhenFull::Block))
 }
 
 /// A clock that stands still until a test moves it.

@@ -25,6 +25,7 @@ use crate::{
     network::NetworkRuntime,
     pipeline::{Outlet, Outlets, Pipeline},
     reader::Readers,
+    rejects::Rejects,
     routes::table::{RouteSpec, RouteTable, TableError},
     runner::{Runner, drive_blocking, drive_network},
     slab_pool::SlabPool,
@@ -121,8 +122,14 @@ impl Topology {
         let network = NetworkRuntime::start()?;
         let (finish, finished) = mpsc::channel();
         let endpoints = start_endpoints(&configuration, &clock, &network, &finish, &mut ledger)?;
-        let outlets = endpoints.iter().map(|endpoint| endpoint.outlet.clone()).collect();
-        let outlets = Arc::new(Outlets { table, outlets });
+        let outlets: Vec<Outlet> = endpoints.iter().map(|endpoint| endpoint.outlet.clone()).collect();
+        let rejects_to = endpoints
+            .iter()
+            .filter(|endpoint| configuration.rejects.to.contains(&endpoint.name))
+            .map(|endpoint| endpoint.outlet.clone())
+            .collect();
+        let rejects = Rejects::new(rejects_to, configuration.rejects.max_per_second);
+        let outlets = Arc::new(Outlets { table, outlets, rejects });
 
         match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
             Ok((readers, listening)) => Ok(Topology {
@@ -317,8 +324,10 @@ fn start_inputs(
     let readers = Readers::start(threads, clock, all_ended, || {
         accounts
             .iter()
-            .map(|(decoder, counters)| {
-                Pipeline::new(decoder.clone(), outlets.clone(), counters.clone(), clock.clone(), pool.clone())
+            .zip(&listening)
+            .map(|((decoder, counters), Listening { input, .. })| {
+                let (decoder, counters) = (decoder.clone(), counters.clone());
+                Pipeline::new(input, decoder, outlets.clone(), counters, clock.clone(), pool.clone())
             })
             .collect()
     })?;

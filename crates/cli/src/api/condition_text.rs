@@ -120,7 +120,7 @@ mod tests {
         for text in [
             r#"{ type = ["counter", "timer"] }"#,
             r#"{ type = "oldstyle", severity = { max = 4 } }"#,
-            r#"{ severity = { min = 1, max = 4.5 } }"#,
+            r#"{ "fields.load" = { min = 1, max = 4.5 } }"#,
             r#"{ logger = { glob = "sync*" }, "fields.user.id" = { exists = true } }"#,
             r#"{ payload = { regex = "time(d )?out" }, not = { metlog_hostname = "web1" } }"#,
             r#"{ any = [{ type = "wsgi" }, { "fields.kind" = "http" }] }"#,

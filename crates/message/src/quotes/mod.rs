@@ -15,10 +15,10 @@ use crate::grammar;
 pub(crate) const BLOCK: usize = 64;
 
 /// How many quotes are listed ahead at most. A usual message has about fifty, which are listed at once.
-const CAPACITY: usize = 192;
+const CAPACITY: usize = 160;
 
-/// The answer where there is no further quote.
-pub(crate) const NO_QUOTE: usize = usize::MAX;
+/// How far ahead quotes are listed at most: an offset from the first byte has 16 bits.
+const REACH: usize = 1 << 16;
 
 /// What 64 bytes hold, one bit per byte, the first in the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,152 +44,171 @@ pub(crate) struct Seen {
     pub bad_escape: bool,
 }
 
-/// The unescaped quotes of a text, in order.
+/// The unescaped quotes of a text, in order: a list of the next ones, which is renewed when it is used up.
+///
+/// The reader counts the places that it has used itself, so that its count stays in a register.
 pub(crate) struct Quotes<'t> {
     text: &'t [u8],
     /// Up to here the text has been looked at.
     looked_at: usize,
-    list: [u32; CAPACITY],
+    /// The offset that those in the list are counted from.
+    base: usize,
+    list: [u16; CAPACITY],
     listed: usize,
-    next: usize,
     /// The first byte that is not looked at yet is escaped.
     escaped: bool,
     seen: Seen,
 }
 
 impl<'t> Quotes<'t> {
-    /// The quotes of `text`, which is shorter than 4 GiB.
-    #[inline]
+    /// The quotes of `text`, which is shorter than 4 GiB. None is listed before [`Quotes::fill`].
+    #[inline(always)]
     pub fn new(text: &'t [u8]) -> Self {
-        let mut quotes = Quotes {
+        Quotes {
             text,
             looked_at: 0,
+            base: 0,
             list: [0; CAPACITY],
             listed: 0,
-            next: 0,
             escaped: false,
             seen: Seen::default(),
-        };
-        quotes.refill();
-        quotes
+        }
     }
 
-    /// The offset of the next quote, or [`NO_QUOTE`].
-    #[inline]
-    pub fn next(&mut self) -> usize {
-        if self.next == self.listed {
-            return self.next_after_refill();
+    /// The offsets of the next two quotes and how many places of the list have been used then, of which `used`
+    /// have been before.
+    #[inline(always)]
+    pub fn pair(&mut self, used: usize) -> Option<(usize, usize, usize)> {
+        if used + 2 > self.listed {
+            return self.pair_beyond_list(used);
         }
-        let position = self.list[self.next] as usize;
-        self.next += 1;
-        position
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn next_after_refill(&mut self) -> usize {
-        self.refill();
-        match self.list[..self.listed].first() {
-            Some(&position) => {
-                self.next = 1;
-                position as usize
-            }
-            None => NO_QUOTE,
-        }
+        let pair = self.list.get(used..used + 2)?;
+        Some((self.base + pair[0] as usize, self.base + pair[1] as usize, used + 2))
     }
 
     /// Looks at the rest of the text and says what was met in all of it.
-    #[inline]
+    #[inline(always)]
     pub fn finish(&mut self) -> Seen {
         while self.looked_at < self.text.len() {
-            self.refill();
+            self.renew();
         }
         self.seen
     }
 
-    /// Forgets the list and lists further quotes, until the list is nearly full or the text ends.
-    #[inline]
-    fn refill(&mut self) {
-        self.next = 0;
+    /// As [`Quotes::pair`], where the list ends before or between the two.
+    #[cold]
+    #[inline(never)]
+    fn pair_beyond_list(&mut self, mut used: usize) -> Option<(usize, usize, usize)> {
+        let mut next = || {
+            while used == self.listed {
+                if self.looked_at >= self.text.len() {
+                    return None;
+                }
+                self.renew();
+                used = 0;
+            }
+            let offset = self.list.get(used)?;
+            used += 1;
+            Some(self.base + *offset as usize)
+        };
+        let (first, second) = (next()?, next()?);
+        Some((first, second, used))
+    }
+
+    /// Begins a new list where the last one ended.
+    fn renew(&mut self) {
+        self.base = self.looked_at;
         self.listed = 0;
+        self.fill();
+    }
+
+    /// Lists quotes until the list is nearly full, the next offset too large for it, or the text ends.
+    #[inline(always)]
+    pub fn fill(&mut self) {
         #[cfg(target_arch = "x86_64")]
         x86_64::fill(self);
         #[cfg(not(target_arch = "x86_64"))]
-        self.fill(portable::masks);
+        self.fill_with(|text, start| masks_by_block(text, start, portable::masks), list_bits);
     }
 
-    /// The body of [`Quotes::refill`], compiled once for each way to make masks.
+    /// The body of [`Quotes::fill`], compiled once for each way to make masks and to list their bits.
     #[inline(always)]
-    fn fill(&mut self, masks: impl Fn(&[u8; BLOCK]) -> Masks) {
+    fn fill_with(
+        &mut self,
+        masks: impl Fn(&[u8], usize) -> Masks,
+        list_bits: impl Fn(&mut [u16; BLOCK], u16, u64),
+    ) {
         let text = self.text;
-        while self.looked_at < text.len() && self.listed <= CAPACITY - BLOCK {
-            let start = self.looked_at;
-            let found = match text[start..].first_chunk::<BLOCK>() {
-                Some(block) => masks(block),
-                None => last_masks(text, start, &masks),
-            };
-            self.looked_at = start + BLOCK;
-            let mut quotes = found.quotes;
-            if found.backslashes != 0 || found.unusual != 0 || self.escaped {
-                quotes &= !self.look_closer(start, found);
-            }
-            self.list(start, quotes);
-        }
-    }
-
-    /// Appends the positions of the bits of `quotes` to the list, of which 64 places are free.
-    #[inline(always)]
-    fn list(&mut self, start: usize, mut quotes: u64) {
-        let count = quotes.count_ones() as usize;
-        let Some(places) = self.list.get_mut(self.listed..).and_then(|free| free.first_chunk_mut::<BLOCK>())
-        else {
-            return;
-        };
-        // A fixed number of steps costs less than a branch that is taken at an unforeseeable moment; what is
-        // written beyond `count` is overwritten later.
-        for place in &mut places[..16] {
-            *place = start as u32 + quotes.trailing_zeros();
-            quotes &= quotes.wrapping_sub(1);
-        }
-        let mut further = 16;
-        while quotes != 0 && further < BLOCK {
-            places[further] = start as u32 + quotes.trailing_zeros();
-            quotes &= quotes.wrapping_sub(1);
-            further += 1;
-        }
-        self.listed += count;
-    }
-
-    /// Takes note of what is unusual in a block, and answers which of its bytes are escaped.
-    #[inline(never)]
-    fn look_closer(&mut self, start: usize, found: Masks) -> u64 {
-        if found.unusual != 0 {
-            let end = self.text.len().min(start + BLOCK);
-            let block = &self.text[start..end];
-            self.seen.control |= block.iter().any(|&byte| byte < 0x20);
-            self.seen.non_ascii |= !block.is_ascii();
-        }
-        let mut escaped = u64::from(self.escaped);
-        let mut backslashes = found.backslashes & !escaped;
-        self.seen.backslash |= found.backslashes != 0;
-        self.escaped = false;
-        while backslashes != 0 {
-            let offset = backslashes.trailing_zeros() as usize;
-            self.seen.bad_escape |= grammar::escape(self.text, start + offset + 1).is_none();
-            if offset == BLOCK - 1 {
-                self.escaped = true;
+        let mut start = self.looked_at;
+        let mut listed = self.listed;
+        while start < text.len() && start - self.base < REACH - BLOCK {
+            let Some(places) = self.list.get_mut(listed..).and_then(|free| free.first_chunk_mut::<BLOCK>())
+            else {
                 break;
+            };
+            let found = masks(text, start);
+            let mut quotes = found.quotes;
+            if found.backslashes | found.unusual | u64::from(self.escaped) != 0 {
+                quotes &= !look_closer(text, start, found, &mut self.escaped, &mut self.seen);
             }
-            escaped |= 2 << offset;
-            backslashes &= !(3 << offset);
+            list_bits(places, (start - self.base) as u16, quotes);
+            listed += quotes.count_ones() as usize;
+            start += BLOCK;
         }
-        escaped
+        self.looked_at = start;
+        self.listed = listed;
     }
 }
 
-/// The masks of the last block, which is shorter than the others.
+/// Writes the positions of the bits of `quotes`, each added to `start`, to `places`. What is behind them there
+/// afterwards means nothing.
 #[inline(always)]
-fn last_masks(text: &[u8], start: usize, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Masks {
+fn list_bits(places: &mut [u16; BLOCK], start: u16, mut quotes: u64) {
+    // A fixed number of steps costs less than a branch that is taken at an unforeseeable moment.
+    for place in &mut places[..16] {
+        *place = start.wrapping_add(quotes.trailing_zeros() as u16);
+        quotes &= quotes.wrapping_sub(1);
+    }
+    let mut further = 16;
+    while quotes != 0 && further < BLOCK {
+        places[further] = start.wrapping_add(quotes.trailing_zeros() as u16);
+        quotes &= quotes.wrapping_sub(1);
+        further += 1;
+    }
+}
+
+/// Takes note of what is unusual in a block, and answers which of its bytes are escaped. `carry` says whether the
+/// first byte is, and is left saying whether the first one of the next block is.
+#[inline(never)]
+fn look_closer(text: &[u8], start: usize, found: Masks, carry: &mut bool, seen: &mut Seen) -> u64 {
+    if found.unusual != 0 {
+        let block = &text[start..text.len().min(start + BLOCK)];
+        seen.control |= block.iter().any(|&byte| byte < 0x20);
+        seen.non_ascii |= !block.is_ascii();
+    }
+    let mut escaped = u64::from(*carry);
+    let mut backslashes = found.backslashes & !escaped;
+    seen.backslash |= found.backslashes != 0;
+    *carry = false;
+    while backslashes != 0 {
+        let offset = backslashes.trailing_zeros() as usize;
+        seen.bad_escape |= grammar::escape(text, start + offset + 1).is_none();
+        if offset == BLOCK - 1 {
+            *carry = true;
+            break;
+        }
+        escaped |= 2 << offset;
+        backslashes &= !(3 << offset);
+    }
+    escaped
+}
+
+/// The masks of the 64 bytes at `start`, or of those that are left there.
+#[inline(always)]
+fn masks_by_block(text: &[u8], start: usize, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Masks {
+    if let Some(block) = text.get(start..start + BLOCK).and_then(|block| block.first_chunk()) {
+        return masks(block);
+    }
     if let Some(block) = text.last_chunk::<BLOCK>() {
         // The last 64 bytes, without those that were looked at before.
         let before = start + BLOCK - text.len();
@@ -233,14 +252,21 @@ mod tests {
 
     fn found(text: &[u8]) -> (Vec<usize>, Seen) {
         let mut quotes = Quotes::new(text);
+        quotes.fill();
+        let mut used = 0;
         let mut positions = Vec::new();
-        loop {
-            match quotes.next() {
-                NO_QUOTE => break,
-                position => positions.push(position),
-            }
+        while let Some((first, second, now_used)) = quotes.pair(used) {
+            positions.extend([first, second]);
+            used = now_used;
         }
         (positions, quotes.finish())
+    }
+
+    /// The quotes come in pairs: the last one of an odd number is never seen.
+    fn assert_found(text: &[u8], case: &str) {
+        let (mut positions, seen) = expected(text);
+        positions.truncate(positions.len() / 2 * 2);
+        assert_eq!(found(text), (positions, seen), "{case}");
     }
 
     #[test]
@@ -248,7 +274,7 @@ mod tests {
         for length in 0..300 {
             // An allocation of exactly this length, so that a memory checker sees a read behind its end.
             let text: Box<[u8]> = (0..length).map(|at| if at % 7 == 3 { b'"' } else { b'a' }).collect();
-            assert_eq!(found(&text), expected(&text), "{length}");
+            assert_found(&text, &format!("{length}"));
         }
     }
 
@@ -257,18 +283,37 @@ mod tests {
         for run in 1..5 {
             for before in 0..140 {
                 let text = format!("{}{}\"n\"{}", "a".repeat(before), "\\".repeat(run), "b".repeat(9));
-                assert_eq!(found(text.as_bytes()), expected(text.as_bytes()), "{run} after {before}");
+                assert_found(text.as_bytes(), &format!("{run} after {before}"));
             }
         }
     }
 
     #[test]
     fn a_text_full_of_quotes_and_a_text_with_few_are_listed_whole() {
-        let full = vec![b'"'; 5000];
-        assert_eq!(found(&full), expected(&full));
-        let mut few = vec![b'a'; 5000];
-        few[4321] = b'"';
-        assert_eq!(found(&few), expected(&few));
+        assert_found(&vec![b'"'; 5001], "full");
+        for distance in [63, 64, 65, 5_000, REACH - BLOCK - 1, REACH - 1, REACH, REACH + 1, 3 * REACH + 17] {
+            let mut few = vec![b'a'; 7 * distance + 100];
+            (0..7).for_each(|number| few[number * distance + 1] = b'"');
+            few.extend_from_slice(b"\"");
+            assert_found(&few, &format!("every {distance}"));
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn every_way_to_list_quotes_agrees() {
+        for length in (0..300).chain([20_000]) {
+            let text: Box<[u8]> =
+                (0..length).map(|at| if at % 11 < 2 + at / 40 % 9 { b'"' } else { b'a' }).collect();
+            for (number, fill) in x86_64::all_fillers().into_iter().enumerate() {
+                let mut quotes = Quotes::new(&text);
+                fill(&mut quotes);
+                let listed: Vec<usize> =
+                    quotes.list[..quotes.listed].iter().map(|&offset| offset.into()).collect();
+                assert_eq!(listed, expected(&text).0[..quotes.listed], "means {number}, {length} bytes");
+                assert!(quotes.looked_at >= length || quotes.listed > CAPACITY - BLOCK);
+            }
+        }
     }
 
     #[test]
@@ -277,7 +322,7 @@ mod tests {
             for at in 0..200 {
                 let mut text = vec![b'n'; 200];
                 text[at] = byte;
-                assert_eq!(found(&text), expected(&text), "{byte:#x} at {at}");
+                assert_found(&text, &format!("{byte:#x} at {at}"));
             }
         }
     }

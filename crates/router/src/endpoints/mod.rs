@@ -13,7 +13,7 @@ pub mod stdout;
 
 use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use metlog_buffer::WhenFull;
+use metlog_buffer::{Charge, WhenFull};
 
 use crate::{
     batch::{Handover, Message},
@@ -66,6 +66,10 @@ impl Work {
                 Some((count, bytes))
             })
         })
+    }
+
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.handovers.iter().map(Charge::charged_bytes).sum()
     }
 
     pub(crate) fn handovers_mut(&mut self) -> &mut Vec<Handover> {

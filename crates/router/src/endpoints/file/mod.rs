@@ -56,12 +56,13 @@ const FLUSH_BYTES: usize = 256 * 1024;
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
         let format = LineFormat::new(self.format, &self.template, self.multiline);
+        let one_line_each = self.format == Format::Json || self.multiline == Multiline::Escape;
         let fixed = self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start()));
         let mut endpoint = FileEndpoint {
             format,
             path: self.path.clone(),
             fixed,
-            files: OpenFiles::new(context.open_files),
+            files: OpenFiles::new(context.open_files, one_line_each),
             rendered: Vec::new(),
         };
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
@@ -128,7 +129,7 @@ fn deliver_to_one(format: &LineFormat, output: &mut Output, work: &Work) -> Answ
             if bytes.len() >= DIRECT_BYTES {
                 output.write_lines(messages, bytes)
             } else {
-                output.push_lines(bytes);
+                output.push_lines(messages, bytes);
                 output.flush_if(FLUSH_BYTES)
             }
         }),

@@ -12,6 +12,7 @@ const LONGEST_PART_BYTES: usize = 255;
 pub struct OpenFiles {
     files: HashMap<Vec<u8>, Used, foldhash::fast::RandomState>,
     limit: usize,
+    one_line_each: bool,
     now: u64,
     /// Why a file that was closed to make room could not be written, until [`OpenFiles::flush_all`] has said so.
     unwritten: Option<String>,
@@ -24,9 +25,9 @@ struct Used {
 }
 
 impl OpenFiles {
-    /// Keeps at most `limit` files open, and at least one.
-    pub fn new(limit: usize) -> Self {
-        OpenFiles { files: HashMap::default(), limit: limit.max(1), now: 0, unwritten: None }
+    /// Keeps at most `limit` files open, and at least one. `one_line_each` is as in [`Output::open`].
+    pub fn new(limit: usize, one_line_each: bool) -> Self {
+        OpenFiles { files: HashMap::default(), limit: limit.max(1), one_line_each, now: 0, unwritten: None }
     }
 
     /// The file at `path`, opened if need be.
@@ -36,7 +37,7 @@ impl OpenFiles {
             if self.files.len() >= self.limit {
                 self.close_least_recently_used()?;
             }
-            let output = Output::open(Path::new(OsStr::from_bytes(path)))?;
+            let output = Output::open(Path::new(OsStr::from_bytes(path)), self.one_line_each)?;
             self.files.insert(path.to_vec(), Used { output, last: 0 });
         }
         match self.files.get_mut(path) {
@@ -130,7 +131,7 @@ mod tests {
     fn past_the_bound_the_least_recently_used_file_is_closed_and_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).into_os_string().into_encoded_bytes();
-        let mut files = OpenFiles::new(2);
+        let mut files = OpenFiles::new(2, true);
         for name in ["a", "b", "a", "c", "b"] {
             files.get(&path(name)).unwrap().push(|line| line.extend_from_slice(b"line\n"));
             assert!(files.files.len() <= 2);

@@ -17,8 +17,9 @@ pub struct Output<F = File> {
     file: F,
     path: PathBuf,
     pending: Vec<u8>,
-    /// Where each pending message ends.
-    ends: Vec<usize>,
+    pending_messages: usize,
+    /// Where each pending message ends. Kept only where a message may be several lines; otherwise its line break tells.
+    ends: Option<Vec<usize>>,
     /// Messages written whole since they were last asked for.
     written: usize,
     /// The last write left part of a line behind that could not be removed.
@@ -46,7 +47,9 @@ impl Appendable for File {
 
 impl Output<File> {
     /// Opens a file for appending, and makes it and its folders if they are missing.
-    pub fn open(path: &Path) -> io::Result<Output<File>> {
+    ///
+    /// `one_line_each` says that every message will be exactly one line.
+    pub fn open(path: &Path, one_line_each: bool) -> io::Result<Output<File>> {
         let mut options = OpenOptions::new();
         options.create(true).append(true).mode(FILE_MODE);
         let file = match options.open(path) {
@@ -59,7 +62,7 @@ impl Output<File> {
             outcome => outcome,
         }?;
         let is_torn = ends_within_a_line(path, &file);
-        Ok(Output { is_torn, ..Output::new(file, path) })
+        Ok(Output { is_torn, ..Output::new(file, path, one_line_each) })
     }
 }
 
@@ -80,9 +83,16 @@ fn ends_within_a_line(path: &Path, file: &File) -> bool {
 }
 
 impl<F: Appendable> Output<F> {
-    fn new(file: F, path: &Path) -> Self {
-        let path = path.to_owned();
-        Output { file, path, pending: Vec::new(), ends: Vec::new(), written: 0, is_torn: false }
+    fn new(file: F, path: &Path, one_line_each: bool) -> Self {
+        Output {
+            file,
+            path: path.to_owned(),
+            pending: Vec::new(),
+            pending_messages: 0,
+            ends: (!one_line_each).then(Vec::new),
+            written: 0,
+            is_torn: false,
+        }
     }
 
     /// Where the file lies.
@@ -95,15 +105,17 @@ impl<F: Appendable> Output<F> {
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.pending.len();
         write(&mut self.pending);
-        self.ends.push(self.pending.len());
+        self.pending_messages += 1;
+        if let Some(ends) = &mut self.ends {
+            ends.push(self.pending.len());
+        }
         self.pending.len() - before
     }
 
-    /// Adds `bytes`, in which every message is one line.
-    pub fn push_lines(&mut self, bytes: &[u8]) {
-        let before = self.pending.len();
-        self.ends.extend(memchr::memchr_iter(b'\n', bytes).map(|line_break| before + line_break + 1));
+    /// Adds messages that are one line each. Only for an output that was opened for such messages.
+    pub fn push_lines(&mut self, messages: usize, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
+        self.pending_messages += messages;
     }
 
     /// Writes `bytes`, in which every message is one line, from where they are.
@@ -114,8 +126,8 @@ impl<F: Appendable> Output<F> {
             self.written += messages;
             return Ok(());
         }
-        let whole = memchr::memrchr(b'\n', &bytes[..count]).map_or(0, |line_break| line_break + 1);
-        self.written += memchr::memchr_iter(b'\n', &bytes[..whole]).count();
+        let (messages, whole) = whole_lines(&bytes[..count]);
+        self.written += messages;
         self.remove_part_of_a_line(count - whole);
         outcome
     }
@@ -133,22 +145,31 @@ impl<F: Appendable> Output<F> {
         }
         let pending = std::mem::take(&mut self.pending);
         let (count, outcome) = self.write_all(&pending);
-        let whole = self.ends.partition_point(|&end| end <= count);
-        self.written += whole;
-        if outcome.is_err() {
-            let last_end = whole.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0);
-            self.remove_part_of_a_line(count - last_end);
+        if outcome.is_ok() {
+            self.written += self.pending_messages;
+        } else {
+            let (messages, whole) = match &self.ends {
+                None => whole_lines(&pending[..count]),
+                Some(ends) => {
+                    let messages = ends.partition_point(|&end| end <= count);
+                    (messages, if messages == 0 { 0 } else { ends[messages - 1] })
+                }
+            };
+            self.written += messages;
+            self.remove_part_of_a_line(count - whole);
         }
-        self.ends.clear();
         self.pending = pending;
-        self.pending.clear();
+        self.discard_pending();
         outcome
     }
 
     /// Forgets what is pending.
     pub fn discard_pending(&mut self) {
         self.pending.clear();
-        self.ends.clear();
+        self.pending_messages = 0;
+        if let Some(ends) = &mut self.ends {
+            ends.clear();
+        }
     }
 
     /// How many messages were written whole since the last call.
@@ -182,6 +203,12 @@ impl<F: Appendable> Output<F> {
             self.is_torn = true;
         }
     }
+}
+
+/// How many whole lines `bytes` begins with, and how many bytes they are.
+fn whole_lines(bytes: &[u8]) -> (usize, usize) {
+    let end = memchr::memrchr(b'\n', bytes).map_or(0, |line_break| line_break + 1);
+    (memchr::memchr_iter(b'\n', bytes).count(), end)
 }
 
 #[cfg(test)]
@@ -222,7 +249,7 @@ mod tests {
     }
 
     fn output(room: usize, can_take_back: bool) -> Output<SmallDisk> {
-        Output::new(SmallDisk { content: Vec::new(), room, can_take_back }, Path::new("test"))
+        Output::new(SmallDisk { content: Vec::new(), room, can_take_back }, Path::new("test"), true)
     }
 
     #[test]
@@ -260,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_message_of_several_lines_counts_when_its_last_line_is_written() {
-        let mut output = output(6, true);
+        let disk = SmallDisk { content: Vec::new(), room: 6, can_take_back: true };
+        let mut output = Output::new(disk, Path::new("test"), false);
         output.push(|out| out.extend_from_slice(b"a\nb\nc\nd\n"));
         assert!(output.flush().is_err());
         assert_eq!(output.take_written(), 0);
@@ -271,9 +299,9 @@ mod tests {
     fn a_line_that_a_killed_router_left_half_written_is_ended_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/log");
-        Output::open(&path).unwrap().write_lines(1, b"whole\n").unwrap();
+        Output::open(&path, true).unwrap().write_lines(1, b"whole\n").unwrap();
         File::options().append(true).open(&path).unwrap().write_all(b"half").unwrap();
-        Output::open(&path).unwrap().write_lines(1, b"next\n").unwrap();
+        Output::open(&path, true).unwrap().write_lines(1, b"next\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nhalf\nnext\n");
     }
 

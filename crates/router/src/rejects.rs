@@ -1,0 +1,112 @@
+//! Rejects as messages: with `[rejects] to = ["name"]`, what could not be used goes to endpoints as `metlog.reject`.
+//!
+//! They say why, from which input, and how the frame began. They are rate-limited for the router as a whole, go straight to
+//! their endpoints past the routes, and are never rejected themselves. Counting rejects does not depend on any of this.
+
+use std::sync::{Mutex, PoisonError};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use metlog_message::{Decoded, Decoder, Reason, Timestamp};
+
+use crate::{
+    batch::{Batch, Entry},
+    pipeline::Outlet,
+    slab_pool::SlabPool,
+};
+
+/// How much of a frame a reject carries.
+const FRAME_BYTES: usize = 4096;
+
+/// Where rejects go, and how many a second.
+#[derive(Debug)]
+pub struct Rejects {
+    outlets: Vec<Outlet>,
+    max_per_second: u32,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    second: i64,
+    count: u32,
+}
+
+impl Rejects {
+    /// Rejects to these endpoints.
+    pub fn new(outlets: Vec<Outlet>, max_per_second: u32) -> Self {
+        Rejects { outlets, max_per_second, window: Mutex::default() }
+    }
+
+    /// Where they go.
+    pub fn outlets(&self) -> &[Outlet] {
+        &self.outlets
+    }
+
+    /// Whether one more may be made at this time. Over the limit they are only counted.
+    pub fn permits(&self, now: Timestamp) -> bool {
+        if self.outlets.is_empty() {
+            return false;
+        }
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.second != now.seconds {
+            *window = Window { second: now.seconds, count: 0 };
+        }
+        window.count += 1;
+        window.count <= self.max_per_second
+    }
+}
+
+/// The message that tells of one reject.
+pub fn message(input: &str, reason: Reason, frame: &[u8], received: Timestamp) -> Vec<u8> {
+    let begin = BASE64_STANDARD.encode(&frame[..frame.len().min(FRAME_BYTES)]);
+    // An input's name has letters, digits, `-` and `_` only, and a reason's name needs no escaping either.
+    format!(
+        "{{\"type\":\"metlog.reject\",\"timestamp\":\"{received}\",\"logger\":\"metlog\",\"severity\":4,\
+         \"payload\":\"{reason}\",\"fields\":{{\"reason\":\"{reason}\",\"input\":\"{input}\",\
+         \"bytes\":{},\"frame\":\"{begin}\"}},\"env_version\":\"0.8\"}}",
+        frame.len()
+    )
+    .into_bytes()
+}
+
+/// A batch of such messages; `None` if there are none.
+pub fn batch(messages: &[Vec<u8>], received: Timestamp, pool: &SlabPool) -> Option<Batch> {
+    let mut slab = pool.take(messages.iter().map(|message| message.len() + 1).sum());
+    let mut entries = Vec::with_capacity(messages.len());
+    for message in messages {
+        let start = slab.len() as u32;
+        let Ok(Decoded::InPlace { index, .. }) = Decoder::default().decode(message, received) else { continue };
+        slab.extend(message);
+        entries.push(Entry { start, end: slab.len() as u32, index });
+        slab.extend(b"\n");
+    }
+    (!entries.is_empty()).then(|| Batch::new(slab, entries, received, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::RECEIVED;
+
+    #[test]
+    fn a_reject_is_a_message_that_says_why_and_how_the_frame_began() {
+        let frame = vec![0xff; 10_000];
+        let text = message("udp", Reason::InvalidUtf8, &frame, RECEIVED);
+        let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(parsed["type"], "metlog.reject");
+        assert_eq!(parsed["fields"]["reason"], "invalid-utf8");
+        assert_eq!(parsed["fields"]["input"], "udp");
+        assert_eq!(parsed["fields"]["bytes"], 10_000);
+        let begin = BASE64_STANDARD.decode(parsed["fields"]["frame"].as_str().unwrap()).unwrap();
+        assert_eq!(begin, &frame[..FRAME_BYTES]);
+        assert_eq!(batch(&[text], RECEIVED, &SlabPool::new(0)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_are_made_in_a_second() {
+        let outlet = Outlet { buffer: crate::testing::buffer(1 << 20), counters: Default::default() };
+        let rejects = Rejects::new(vec![outlet], 2);
+        let permitted = |seconds| rejects.permits(Timestamp { seconds, nanoseconds: 0 });
+        assert_eq!([permitted(1), permitted(1), permitted(1), permitted(2)], [true, true, false, true]);
+    }
+}

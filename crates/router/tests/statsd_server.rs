@@ -1,0 +1,342 @@
+//! The statsd endpoint, driven as the router drives it, against the original statsd server: what the server makes of the
+//! lines is exactly what the messages said.
+//!
+//! Needs `node` and the packages of `tests/peers/statsd` (`make peers` installs them). Where they are missing the tests
+//! fail if `CI` is set, and otherwise say so and pass.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is missing"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use metlog_buffer::{Buffer, Pushed, WhenFull};
+use metlog_message::{Decoded, Decoder, Timestamp};
+use metlog_router::{
+    batch::{Batch, Entry, Handover},
+    clock::{Clock, SystemClock},
+    control::Control,
+    endpoints::{EndpointContext, Opened, registry::KINDS},
+    ledger::{EndpointCounters, EndpointLedger},
+    runner::{Runner, drive_network},
+    slab_pool::SlabPool,
+};
+use serde_json::Value;
+
+/// How long a test waits for what must come.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The server, until it is dropped.
+struct Server {
+    process: Child,
+    says: Receiver<Value>,
+    udp_port: u16,
+    tcp_port: u16,
+}
+
+impl Server {
+    /// Starts the server; `None` where it is not installed.
+    fn start() -> Option<Server> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/statsd");
+        if let Some(missing) = missing(&folder) {
+            let message = format!("{missing}; `make peers` installs what this test needs");
+            assert!(std::env::var_os("CI").is_none(), "{message}");
+            // Not by `eprintln!`, which the test harness shows only for tests that fail.
+            let line = format!("\n*** SKIPPED: the test against the real statsd server: {message}\n\n");
+            io::stderr().write_all(line.as_bytes()).unwrap();
+            return None;
+        }
+        let mut process = Command::new("node")
+            .args(["server.js", "config.js"])
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (said, says) = channel();
+        thread::spawn(move || {
+            for line in output.lines() {
+                let Ok(line) = line else { return };
+                if said.send(serde_json::from_str(&line).expect("the server says JSON")).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut server = Server { process, says, udp_port: 0, tcp_port: 0 };
+        let ports = server.says.recv_timeout(DEADLINE).expect("the server says where it listens");
+        let port = |name: &str| u16::try_from(ports[name].as_u64().unwrap()).unwrap();
+        (server.udp_port, server.tcp_port) = (port("udp"), port("tcp"));
+        Some(server)
+    }
+
+    /// Adds up what the server flushes until it has received this many lines.
+    fn totals(&self, lines: u64) -> Totals {
+        let give_up = Instant::now() + DEADLINE;
+        let mut totals = Totals::default();
+        while totals.received() < lines {
+            let rest = give_up.saturating_duration_since(Instant::now());
+            let Ok(flush) = self.says.recv_timeout(rest) else {
+                panic!("{} of {lines} lines came", totals.received());
+            };
+            totals.add(&flush);
+        }
+        totals
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What is missing, if anything is.
+fn missing(folder: &Path) -> Option<String> {
+    let node = Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !node.is_ok_and(|status| status.success()) {
+        return Some("there is no `node`".to_owned());
+    }
+    let package: PathBuf = folder.join("node_modules/statsd/stats.js");
+    (!package.is_file()).then(|| "tests/peers/statsd/node_modules is not there".to_owned())
+}
+
+/// The server's numbers, over all of its flushes.
+#[derive(Debug, Default)]
+struct Totals {
+    counters: BTreeMap<String, f64>,
+    /// In ascending order.
+    timers: BTreeMap<String, Vec<f64>>,
+    timer_counts: BTreeMap<String, f64>,
+    gauges: BTreeMap<String, f64>,
+    sets: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Totals {
+    fn add(&mut self, flush: &Value) {
+        let entries = |group: &str| flush[group].as_object().unwrap().clone().into_iter();
+        for (name, value) in entries("counters") {
+            *self.counters.entry(name).or_default() += value.as_f64().unwrap();
+        }
+        for (name, values) in entries("timers") {
+            let timer = self.timers.entry(name).or_default();
+            timer.extend(values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()));
+            timer.sort_by(f64::total_cmp);
+        }
+        for (name, count) in entries("timer_counters") {
+            *self.timer_counts.entry(name).or_default() += count.as_f64().unwrap();
+        }
+        for (name, value) in entries("gauges") {
+            self.gauges.insert(name, value.as_f64().unwrap());
+        }
+        for (name, members) in entries("sets") {
+            let members =
+                members.as_array().unwrap().iter().map(|member| member.as_str().unwrap().to_owned());
+            self.sets.entry(name).or_default().extend(members);
+        }
+    }
+
+    fn received(&self) -> u64 {
+        self.own("metrics_received")
+    }
+
+    /// What the server counts about itself.
+    fn own(&self, name: &str) -> u64 {
+        self.counters.get(&format!("statsd.{name}")).copied().unwrap_or_default() as u64
+    }
+
+    /// Without what the server says of itself.
+    fn of_others<T>(group: &BTreeMap<String, T>) -> BTreeMap<&str, &T> {
+        group
+            .iter()
+            .filter(|(name, _)| !name.starts_with("statsd."))
+            .map(|(name, t)| (name.as_str(), t))
+            .collect()
+    }
+}
+
+/// Delivers messages as the router does: from a buffer, through the runner, until all is settled.
+fn deliver(body: &str, messages: &[String]) -> EndpointLedger {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let counters = Arc::<EndpointCounters>::default();
+    let context = EndpointContext {
+        name: "stats".to_owned(),
+        clock: clock.clone(),
+        counters: counters.clone(),
+        open_files: 1,
+    };
+    let settings = KINDS.iter().find(|kind| kind.name == "statsd").unwrap().read_body(body).unwrap();
+    let Opened::Network(endpoint) = settings.open(context).unwrap() else {
+        panic!("a statsd endpoint is driven by a task");
+    };
+
+    let buffer = Arc::new(Buffer::new(256 << 20, WhenFull::Block));
+    for messages in messages.chunks(1000) {
+        counters.enqueued.add(messages.len() as u64);
+        let pushed = buffer.push(Handover::all(&Arc::new(batch_of(messages))), clock.monotonic(), None);
+        assert!(matches!(pushed, Pushed::Accepted));
+    }
+    buffer.close();
+    let runner = Runner::new(
+        "stats",
+        buffer.clone(),
+        counters.clone(),
+        Arc::<Control>::default(),
+        settings.linger(),
+        7,
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(DEADLINE, drive_network(runner, endpoint, clock.clone()))
+            .await
+            .expect("it ends");
+    });
+    let ledger = counters.read(&buffer, clock.monotonic());
+    assert!(ledger.balances() && ledger.queued == 0, "{ledger:?}");
+    assert_eq!((ledger.retries, &ledger.failure, ledger.noticed.len()), (0, &None, 0));
+    ledger
+}
+
+fn batch_of(messages: &[String]) -> Batch {
+    let received = Timestamp { seconds: 0, nanoseconds: 0 };
+    let mut slab = SlabPool::new(1 << 20).take(messages.iter().map(|message| message.len() + 1).sum());
+    let mut entries = Vec::new();
+    for message in messages {
+        let Ok(Decoded::InPlace { index, .. }) = Decoder::default().decode(message.as_bytes(), received)
+        else {
+            panic!("not a message: {message}");
+        };
+        let start = slab.len() as u32;
+        slab.extend(message.as_bytes());
+        entries.push(Entry { start, end: slab.len() as u32, index });
+        slab.extend(b"\n");
+    }
+    Batch::new(slab, entries, received, None)
+}
+
+fn message(kind: &str, name: &str, payload: &str, rate: &str) -> String {
+    format!(
+        r#"{{"type":"{kind}","timestamp":"2012-07-18T21:13:25Z","logger":"shop","payload":"{payload}","fields":{{"name":"{name}","rate":{rate}}}}}"#
+    )
+}
+
+/// Sums that only come out right if every line arrives once and is understood.
+fn check_sums(body: &str, server: &Server, count: u64) {
+    let mut messages = Vec::new();
+    for number in 1..=count {
+        messages.push(message("counter", "plain", &number.to_string(), "1.0"));
+        messages.push(message("counter", "half", &number.to_string(), "0.5"));
+        messages.push(message("counter", "tenth", "1", "\"0.1\""));
+        messages.push(message("timer", "time", &format!("{number}.25"), "0.25"));
+        messages.push(message("set", "users", &format!("user {}@a:b|c", number % 7), "1"));
+        messages.push(message("gauge", "depth", &number.to_string(), "1"));
+        messages.push(message("gauge", "below", &format!("-{number}"), "1"));
+    }
+    let delivered = deliver(body, &messages).delivered;
+    assert_eq!(delivered, 7 * count);
+
+    let totals = server.totals(8 * count);
+    let sum = (count * (count + 1) / 2) as f64;
+    let counters = Totals::of_others(&totals.counters);
+    let expected =
+        [("shop.half", &(2.0 * sum)), ("shop.plain", &sum), ("shop.tenth", &(10.0 * count as f64))];
+    assert_eq!(counters, expected.into());
+    let times: Vec<f64> = (1..=count).map(|number| number as f64 + 0.25).collect();
+    assert_eq!(Totals::of_others(&totals.timers), [("shop.time", &times)].into());
+    assert_eq!(totals.timer_counts, [("shop.time".to_owned(), 4.0 * count as f64)].into());
+    let members: BTreeSet<String> = (0..7).map(|user| format!("user%20{user}@a%3Ab%7Cc")).collect();
+    assert_eq!(Totals::of_others(&totals.sets), [("shop.users", &members)].into());
+    let gauges = Totals::of_others(&totals.gauges);
+    assert_eq!(gauges, [("shop.below", &-(count as f64)), ("shop.depth", &(count as f64))].into());
+    assert_eq!((totals.received(), totals.own("bad_lines_seen")), (8 * count, 0));
+}
+
+#[test]
+fn sums_are_exact_over_udp() {
+    let Some(server) = Server::start() else { return };
+    // Few enough for the socket's own buffer: what statsd has no room for, UDP loses.
+    check_sums(&format!("address = \"127.0.0.1:{}\"", server.udp_port), &server, 200);
+}
+
+#[test]
+fn sums_are_exact_over_tcp() {
+    let Some(server) = Server::start() else { return };
+    check_sums(&format!("transport = \"tcp\"\naddress = \"127.0.0.1:{}\"", server.tcp_port), &server, 5000);
+}
+
+#[test]
+fn the_messages_of_the_old_clients_are_understood() {
+    let Some(server) = Server::start() else { return };
+    let messages: Vec<String> =
+        include_str!("../../../tests/data/metlog-0.8.jsonl").lines().map(str::to_owned).collect();
+    let lines: Vec<&str> = include_str!("../../../tests/data/metlog-0.8.statsd")
+        .lines()
+        .filter(|line| !line.starts_with("refused: "))
+        .collect();
+    let ledger = deliver(&format!("address = \"127.0.0.1:{}\"", server.udp_port), &messages);
+    assert_eq!(ledger.delivered as usize, lines.len());
+    assert_eq!(ledger.refused["statsd-name"], 1);
+    assert_eq!(ledger.refused["statsd-type"] as usize, messages.len() - lines.len() - 1);
+
+    let totals = server.totals(lines.len() as u64);
+    // A timer below zero is a message that we understand and this server does not.
+    assert_eq!((totals.received() as usize, totals.own("bad_lines_seen")), (lines.len(), 1));
+    let names = |suffix: &str| -> BTreeSet<&str> {
+        let of_type = lines.iter().filter(|line| line.split('|').nth(1) == Some(suffix));
+        of_type.map(|line| line.split(':').next().unwrap()).collect()
+    };
+    assert_eq!(Totals::of_others(&totals.counters).into_keys().collect::<BTreeSet<_>>(), names("c"));
+    assert_eq!(Totals::of_others(&totals.timers).into_keys().collect::<BTreeSet<_>>(), names("ms"));
+    assert_eq!(Totals::of_others(&totals.gauges).into_keys().collect::<BTreeSet<_>>(), names("g"));
+    assert_eq!(totals.gauges["psutil.busy.vm.22871.pcnt"], 0.07680938215630269);
+    assert!(totals.timers["vectors.req_time"].contains(&1e-9));
+}
+
+#[test]
+fn no_message_can_speak_for_another() {
+    let Some(server) = Server::start() else { return };
+    // Over TCP the server drops the highest bit of each byte, which makes a line break of the second of U+010A.
+    let names =
+        [r"x:1|c\nevil:1|c", r"x\r\nevil:1|g", "Ċevil:1|c", r"x\u010aevil:1|ms", r"x|c|#evil:1", "x;evil=1"];
+    let harmless = [
+        "shop._evil_1_c",
+        "shop.x_1_c_evil_1_c",
+        "shop.x__evil_1_g",
+        "shop.x_c__evil_1",
+        "shop.x_evil_1",
+        "shop.x_evil_1_ms",
+    ];
+    let messages: Vec<String> = names
+        .iter()
+        .flat_map(|name| ["counter", "gauge", "set"].map(|kind| message(kind, name, "1", "1")))
+        .collect();
+    for body in [
+        format!("address = \"127.0.0.1:{}\"", server.udp_port),
+        format!("transport = \"tcp\"\naddress = \"127.0.0.1:{}\"", server.tcp_port),
+    ] {
+        assert_eq!(deliver(&body, &messages).delivered as usize, messages.len());
+        let totals = server.totals(messages.len() as u64);
+        assert_eq!((totals.received() as usize, totals.own("bad_lines_seen")), (messages.len(), 0));
+        let counters = Totals::of_others(&totals.counters);
+        assert_eq!(counters, harmless.map(|name| (name, &1.0)).into());
+        assert_eq!(Totals::of_others(&totals.gauges), counters);
+        assert!(Totals::of_others(&totals.sets).into_keys().eq(counters.into_keys()));
+        assert!(totals.timers.is_empty());
+    }
+}
