@@ -61,7 +61,10 @@ impl Verdict {
             received: ledger::number(&account["received"]),
             routed: ledger::number(&account["routed"]),
             blank: ledger::number(&account["blank"]),
-            rejected: rejected.iter().map(|(reason, count)| (reason.clone(), ledger::number(count))).collect(),
+            rejected: rejected
+                .iter()
+                .map(|(reason, count)| (reason.clone(), ledger::number(count)))
+                .collect(),
             timestamp_unreadable: ledger::number(&account["timestamp_unreadable"]),
         }
     }

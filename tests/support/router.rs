@@ -158,7 +158,9 @@ impl Router {
     /// Waits for a line of its log.
     #[track_caller]
     pub fn wait_for_log(&self, message: &str) -> Value {
-        wait::until(&format!("the router logs `{message}`"), || self.log.find(|line| line["message"] == message))
+        wait::until(&format!("the router logs `{message}`"), || {
+            self.log.find(|line| line["message"] == message)
+        })
     }
 
     /// The ledger now.
@@ -214,7 +216,8 @@ impl Router {
 
     /// Its resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("read its status");
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("read its status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
         kib * 1024
@@ -321,7 +324,8 @@ impl Log {
 
     /// The accounts that a router logs when it ends, in the shape of the API's.
     fn last_ledger(&self) -> Ledger {
-        let is_endpoint = |line: &Value| line["message"] == "stopped" || line["message"] == "messages were dropped";
+        let is_endpoint =
+            |line: &Value| line["message"] == "stopped" || line["message"] == "messages were dropped";
         let inputs: Vec<Value> = self.accounts(|line| line["message"] == "closed", "input", &["rejected"]);
         let endpoints: Vec<Value> = self.accounts(is_endpoint, "endpoint", &["refused", "dropped"]);
         assert!(!inputs.is_empty() && !endpoints.is_empty(), "no last accounts:\n{}", self.text());
