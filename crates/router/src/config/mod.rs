@@ -37,4 +37,5 @@ pub use settings::{
 };
 pub use types::Secret;
 
+pub(crate) use self::file::kind;
 pub use crate::{choices, parameters};
