@@ -160,7 +160,7 @@ fn write_escaped_slowly(out: &mut Vec<u8>, mut bytes: &[u8]) {
 
 /// How many bytes stand before the first one that JSON wants escaped; all of them where there is none.
 #[inline]
-fn first_special(bytes: &[u8]) -> usize {
+pub(super) fn first_special(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     // The classic test for a zero byte in a word, eight bytes at a time. A borrow can mark a byte that is not

@@ -245,7 +245,11 @@ fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        json::first_special,
+        second_cache::{LAST_SECOND, date},
+        *,
+    };
 
     fn encoded(record: &Record<'_>, template: &Template) -> serde_json::Value {
         let mut out = Vec::new();

@@ -4,7 +4,7 @@ use super::json::pair;
 use crate::Timestamp;
 
 /// The last second of the year 9999: RFC 3339 has four digits for a year.
-const LAST_SECOND: i64 = 253_402_300_799;
+pub(super) const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Timestamps to the microsecond, the part down to the second kept from the last one.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ fn second_text(second: u64) -> [u8; 20] {
 ///
 /// Years are counted from March, so that the leap day is the last of its year, and from the year 0, so that
 /// the 400-year cycle of 146,097 days starts with the count.
-fn date(days_since_1970: u64) -> (u64, u64, u64) {
+pub(super) fn date(days_since_1970: u64) -> (u64, u64, u64) {
     const FROM_MARCH_0_TO_1970: u64 = 719_468;
     let days = days_since_1970 + FROM_MARCH_0_TO_1970;
     let cycle = days / 146_097;
