@@ -77,7 +77,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         color: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     let end = arguments.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let watched = if io::stdout().is_terminal() {
+    // A dumb terminal cannot place its cursor.
+    let can_draw = io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|name| name != "dumb");
+    let watched = if can_draw {
         watch(&stage, &folder, &facts, end, &over)
     } else {
         print_lines(&stage, &folder, &facts, end, &over)

@@ -1,7 +1,7 @@
 //! What the terminal shows: a frame of lines, made from snapshots. Made for 80 columns and 24 rows; more are used.
 
 use super::{rates::Rates, snapshot::Snapshot};
-use crate::api::pipeline::{Endpoint, Pipeline};
+use crate::api::pipeline::{Endpoint, Route};
 
 /// What does not change while the demo runs.
 #[derive(Debug)]
@@ -180,11 +180,11 @@ fn endpoints(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) ->
                 .push(Style::Plain, &format!("{:<8}{:>7}", endpoint.kind, whole(rate)))
                 .push(Style::Plain, &format!("{:>11}", grouped(endpoint.delivered)))
                 .push(Style::Plain, &format!("{:>8}   ", endpoint.queued))
-                .push(Style::Plain, &takes(&latest.pipeline, &endpoint.name))
+                .push(Style::Plain, &takes(&latest.pipeline.routes, &endpoint.name))
                 .end(),
         );
         let sample = latest.samples.get(position).cloned().flatten().unwrap_or_default();
-        lines.push(Line::new(facts, columns).push(Style::Dim, &format!("   {sample}")).end());
+        lines.push(Line::new(facts, columns).push(Style::Dim, &format!("   {}", shortened(&sample))).end());
     }
     lines
 }
@@ -194,11 +194,14 @@ fn troubled(endpoint: &Endpoint) -> bool {
 }
 
 /// The conditions of the routes that lead to an endpoint.
-pub fn takes(pipeline: &Pipeline, endpoint: &str) -> String {
-    let leading = pipeline.routes.iter().filter(|route| route.to.iter().any(|name| name == endpoint));
+fn takes(routes: &[Route], endpoint: &str) -> String {
+    let leading = routes.iter().filter(|route| route.to.iter().any(|name| name == endpoint));
     let conditions: Vec<String> = leading
         .map(|route| match &route.condition {
-            Some(condition) => condition.trim_matches(['{', '}', ' ']).replace('"', ""),
+            Some(condition) => {
+                let inside = condition.strip_prefix("{ ").and_then(|inside| inside.strip_suffix(" }"));
+                inside.unwrap_or(condition).replace('"', "")
+            }
             None if route.unrouted => "what nothing else took".to_owned(),
             None => "everything".to_owned(),
         })
@@ -219,6 +222,16 @@ fn foot(facts: &Facts, columns: usize) -> Vec<String> {
             .push(Style::Dim, "  with metlog.toml")
             .end(),
     ]
+}
+
+/// A line of JSON without what all lines have in common, so that its payload is within sight.
+pub fn shortened(line: &str) -> String {
+    match (line.find(",\"timestamp\":"), line.find(",\"severity\":")) {
+        (Some(from), Some(to)) if line.starts_with('{') && from < to => {
+            format!("{},…{}", &line[..from], &line[to..])
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn bad_above_zero(count: u64) -> Style {
@@ -251,6 +264,34 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn a_sample_shows_its_payload() {
+        let line = r#"{"type":"oldstyle","timestamp":"2026-01-02T03:04:05Z","logger":"a","severity":3,"payload":"x"}"#;
+        assert_eq!(shortened(line), r#"{"type":"oldstyle",…,"severity":3,"payload":"x"}"#);
+        assert_eq!(shortened("shop.hits:1|c"), "shop.hits:1|c");
+    }
+
+    #[test]
+    fn what_an_endpoint_takes_is_said_in_few_words() {
+        let route = |condition: Option<&str>, to: &str, unrouted| crate::api::pipeline::Route {
+            number: 1,
+            name: None,
+            condition: condition.map(str::to_owned),
+            to: vec![to.to_owned()],
+            is_final: false,
+            unrouted,
+        };
+        let routes = [
+            route(Some("{ severity = { max = 3 } }"), "a", false),
+            route(Some("{ type = [\"timer\", \"gauge\"] }"), "a", false),
+            route(None, "b", false),
+            route(None, "c", true),
+        ];
+        assert_eq!(takes(&routes, "a"), "severity = { max = 3 }; type = [timer, gauge]");
+        assert_eq!(takes(&routes, "b"), "everything");
+        assert_eq!(takes(&routes, "c"), "what nothing else took");
     }
 
     #[test]

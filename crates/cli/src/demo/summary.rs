@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     folder::{self, Folder},
-    screen::grouped,
+    screen::{grouped, shortened},
     snapshot::Snapshot,
     stage,
 };
@@ -73,7 +73,7 @@ fn write_files(text: &mut String, last: &Snapshot, folder: &Folder) -> std::fmt:
         let lines = folder::count_lines(&file).unwrap_or(0);
         writeln!(text, "  {:<26}{lines:>12} lines", folder.relative(&file).to_string())?;
         let sample = folder::last_line(&file).unwrap_or_default();
-        writeln!(text, "    {}", sample.chars().take(SAMPLE_CHARACTERS).collect::<String>())?;
+        writeln!(text, "    {}", shortened(&sample).chars().take(SAMPLE_CHARACTERS).collect::<String>())?;
     }
     Ok(())
 }

@@ -39,7 +39,8 @@ pub struct Terminal {
 impl Terminal {
     /// Takes the terminal over. `quit` is set when a key says so, or a thread panics.
     pub fn take(quit: Arc<AtomicBool>) -> io::Result<Terminal> {
-        terminal::enable_raw_mode()?;
+        // Without it (no controlling terminal) keys are echoed and do nothing, which is no reason not to show anything.
+        let _ = terminal::enable_raw_mode();
         TAKEN.store(true, Ordering::SeqCst);
         let taken = Terminal { quit };
         let mut out = io::stdout().lock();
