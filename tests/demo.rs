@@ -1,5 +1,7 @@
 //! `metlog demo` as a script sees it: plain lines, an exit status that means something, files to look at.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,

@@ -88,8 +88,8 @@ pub fn udp(context: &Context, mix: &Mix, rate: usize) -> anyhow::Result<Run> {
     let drops = kernel_drops(address.port())?;
     let finished = process.terminate()?;
     finished.require_success(name)?;
-    let counted = finished.number_after("lines").context("the floor printed no count")?;
-    if counted as u64 + drops != paced.sent as u64 {
+    let counted: u64 = finished.number_after("lines").context("the floor printed no count")?;
+    if counted + drops != paced.sent as u64 {
         bail!("{name} counted {counted} of {} datagrams, {drops} dropped by the kernel", paced.sent);
     }
     Ok(Run { kernel_drops: drops, ..run_of(&finished, mix.count(), paced.elapsed) })
@@ -128,7 +128,7 @@ fn drops_in(table: &str, port: u16) -> u64 {
 
 fn check_lines(finished: &Finished, name: &str, expected: usize) -> anyhow::Result<()> {
     finished.require_success(name)?;
-    match finished.number_after("lines") {
+    match finished.number_after::<usize>("lines") {
         Some(count) if count == expected => Ok(()),
         other => bail!("{name} counted {other:?} lines, {expected} were sent"),
     }

@@ -19,9 +19,12 @@ use metlog_bench::report::{self, Row, Verdict};
 #[derive(Parser)]
 #[command(name = "metlog-bench", version)]
 struct Arguments {
-    /// The router to measure; without it only the floors run [default: metlog beside this program]
+    /// The router to measure [default: metlog beside this program]
     #[arg(long, value_name = "PATH")]
     metlog: Option<PathBuf>,
+    /// Measure only the floors (or peers), even if there is a router
+    #[arg(long, conflicts_with = "metlog")]
+    without_router: bool,
     /// Measure only this case; may be given several times
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
@@ -99,10 +102,11 @@ fn context(arguments: &Arguments) -> anyhow::Result<Context> {
         .to_path_buf();
     let metlog = match &arguments.metlog {
         Some(path) => Some(path.canonicalize().with_context(|| format!("no router at {}", path.display()))?),
+        None if arguments.without_router => None,
         None => Some(programs.join("metlog")).filter(|path| path.is_file()),
     };
     if metlog.is_none() {
-        eprintln!("there is no router to measure: floors and peers only");
+        eprintln!("no router is measured: floors and peers only");
     }
     let parent = arguments.work.clone().unwrap_or_else(std::env::temp_dir);
     // A folder of its own, removed at the end: never somebody's files.

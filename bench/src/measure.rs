@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -200,7 +201,7 @@ impl Finished {
     }
 
     /// The number that it printed after this word.
-    pub fn number_after(&self, word: &str) -> Option<usize> {
+    pub fn number_after<T: FromStr>(&self, word: &str) -> Option<T> {
         self.printed.iter().rev().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
     }
 }
@@ -235,7 +236,7 @@ mod tests {
         assert!(process.cpu_seconds_so_far().unwrap() < 5.0);
         let finished = process.terminate().unwrap();
         finished.require_success("sh").unwrap();
-        assert_eq!(finished.number_after("lines"), Some(7));
+        assert_eq!(finished.number_after("lines"), Some(7_usize));
         assert!(finished.usage.cpu_seconds() > 0.0);
     }
 

@@ -114,6 +114,7 @@ impl Row {
                 floor.iter().zip(router).map(|(one, other)| other.cpu_per_million / one.cpu_per_million);
             row.ratio = Some(median(pairs));
             row.router = Some(median_cpu(router));
+            row.verdict = Verdict::Information;
             row.notes.push(format!("{:.0} messages/s", median(router.iter().map(|run| run.rate))));
             row.notes.push(format!(
                 "{:.4} context switches a message",
@@ -219,7 +220,7 @@ fn figure(value: f64) -> String {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
         small if small >= 0.1 || small == 0.0 => {
-            let text = format!("{value:.2}");
+            let text = if small < 1.0 { format!("{value:.3}") } else { format!("{value:.2}") };
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
         _ => format!("{value:.4}"),
@@ -364,6 +365,8 @@ mod tests {
         let row = Row::compared("case", &runs(&[0.7]), &runs(&[0.7]), bound, Some(0.6));
         assert_eq!(row.verdict, Verdict::Void);
         assert_eq!(Row::compared("case", &runs(&[0.4]), &[], bound, None).verdict, Verdict::NoRouter);
+        let row = Row::compared("case", &runs(&[0.4]), &runs(&[0.4]), Bound::None, None);
+        assert_eq!(row.verdict, Verdict::Information);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! What a call of the Rust client costs the thread that makes it.
 //!
-//! A helper program beside this one makes the calls, so that the client is measured in a process of its own:
-//! `bench-client-incr --to IP:PORT --threads N --bursts B --burst C` calls `incr` in bursts of C that fit the
-//! queue, flushes between bursts outside the measured time, and prints `nanoseconds N` (the median over bursts of
-//! time per call on the calling thread), `sent N` and `dropped N`. This side receives and counts.
+//! A helper program beside this one makes the calls (`clients/incr.rs`), so that the client is measured in a process
+//! of its own. This side receives and counts.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -27,7 +25,8 @@ const RECEIVE_BUFFER_BYTES: usize = 25 * 1024 * 1024;
 pub fn run(context: &Context) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for threads in [1, 4] {
-        let name = format!("Rust client incr, {threads} threads");
+        let plural = if threads == 1 { "" } else { "s" };
+        let name = format!("Rust client incr, {threads} thread{plural}");
         if !context.programs.join(HELPER).exists() {
             rows.push(Row::without_figure(
                 &name,
@@ -63,12 +62,12 @@ fn one(context: &Context, threads: usize) -> anyhow::Result<f64> {
     finished.require_success(HELPER)?;
     let received = received.map_err(|_| anyhow::anyhow!("the receiver failed"))?;
     let made = threads * BURSTS * BURST;
-    let (sent, dropped) = (finished.number_after("sent "), finished.number_after("dropped "));
+    let sent: Option<usize> = finished.number_after("sent ");
+    let dropped: Option<usize> = finished.number_after("dropped ");
     if received != made || sent != Some(made) || dropped != Some(0) {
         bail!("{made} calls: sent {sent:?}, dropped {dropped:?}, received {received}");
     }
-    let nanoseconds = finished.number_after("nanoseconds ").context("the helper printed no time")?;
-    Ok(nanoseconds as f64)
+    finished.number_after("nanoseconds ").context("the helper printed no time")
 }
 
 /// Messages, not datagrams: one datagram may hold several, separated by line breaks.
@@ -79,8 +78,9 @@ fn count_messages(socket: &UdpSocket, ended: &AtomicBool) -> usize {
         match room.receive(socket) {
             Ok(count) => {
                 for place in 0..count {
-                    let lines = room.datagram(place).split(|byte| *byte == b'\n');
-                    messages += lines.filter(|line| !line.is_empty()).count();
+                    let datagram = room.datagram(place);
+                    let unfinished = usize::from(!datagram.ends_with(b"\n"));
+                    messages += memchr::memchr_iter(b'\n', datagram).count() + unfinished;
                 }
             }
             Err(_) if ended.load(Ordering::Relaxed) => return messages,

@@ -10,6 +10,9 @@ use crate::{Client, Severity};
 /// The least memory that a queue works with.
 pub(crate) const LEAST_QUEUE_BYTES: usize = 16 * 1024;
 
+/// A message that waits longer than this is no telemetry any more.
+const LONGEST_LINGER: Duration = Duration::from_secs(60);
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -115,9 +118,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the sending thread waits for more messages, to send them together; 2 ms by default.
+    /// How long the sending thread waits for more messages, to send them together; 2 ms by default, and a minute at
+    /// most.
     pub fn linger(mut self, linger: Duration) -> ClientBuilder {
-        self.parts.settings.linger = linger;
+        self.parts.settings.linger = linger.min(LONGEST_LINGER);
         self
     }
 

@@ -45,7 +45,8 @@ const LOG_LINE: &str = "oldstyle";
 /// ```
 ///
 /// After a fork the child's first call gives it a queue, a thread and a connection of its own; what waited in the
-/// parent stays the parent's to send.
+/// parent stays the parent's to send. The child's [`Client::stats`] begin at zero, and its messages have a
+/// `metlog_src` of their own.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,

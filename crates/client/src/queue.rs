@@ -2,48 +2,25 @@
 //!
 //! A message is encoded straight into a chunk of memory that belongs to the calling thread's *shard*, under that
 //! shard's lock: two threads share a lock only when there are more threads than shards, and the sending thread
-//! holds it only to take the chunks away. Chunks come from one pool, which is what bounds the memory. They are
-//! reused, because the first touch of fresh memory costs more than writing a message into it.
+//! holds it only to take the chunks away. Chunks come from one pool, which is what bounds the memory.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use metlog_message::encode::{Record, SecondCache, Template};
+use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template};
 
+use crate::pool::{Chunk, Pool};
 use crate::senders::oversize;
 use crate::stats::DropReason;
 
 /// The longest message, as routers accept it by default; the payload of a longer one is cut.
 const LONGEST_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// The size of a chunk in a queue of ordinary size.
-const CHUNK_BYTES: usize = 64 * 1024;
-
 /// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Some encoded messages, each followed by a line break.
-#[derive(Debug, Default)]
-pub(crate) struct Chunk {
-    pub(crate) bytes: Vec<u8>,
-    /// Where each message ends, its line break included.
-    pub(crate) ends: Vec<u32>,
-    /// What the pool counts for it.
-    charged_bytes: usize,
-}
-
-impl Chunk {
-    /// Ends a message that was just written to `bytes`.
-    #[inline]
-    pub(crate) fn end_message(&mut self) {
-        self.bytes.push(b'\n');
-        // A chunk is at most `LONGEST_MESSAGE_BYTES` or `CHUNK_BYTES` long, far below 4 GiB.
-        self.ends.push(self.bytes.len() as u32);
-    }
 }
 
 /// What became of a message.
@@ -99,10 +76,9 @@ impl Queue {
     pub(crate) fn new(limit_bytes: usize) -> Queue {
         let processors = std::thread::available_parallelism().map_or(4, usize::from);
         let shards = (processors * 2).next_power_of_two().clamp(4, 32);
-        let chunk_bytes = (limit_bytes / (shards * 2)).clamp(1024, CHUNK_BYTES);
         Queue {
             shards: (0..shards).map(|_| Shard::default()).collect(),
-            pool: Pool { limit_bytes, chunk_bytes, state: Mutex::default() },
+            pool: Pool::new(limit_bytes, shards),
         }
     }
 
@@ -148,12 +124,27 @@ impl Queue {
         if template.has_source() && !lock(&shard.state).closed {
             record.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
         }
-        template.write(&mut message, &record, &mut SecondCache::default());
-        let mut fits = true;
+        // What could not be kept anyway is not even encoded: a gigabyte of payload must not become six.
+        let mut left_out = 0;
+        if let Payload::Text(text) = record.payload {
+            let kept = text.floor_char_boundary(LONGEST_MESSAGE_BYTES);
+            record.payload = Payload::Text(&text[..kept]);
+            left_out = text.len() - kept;
+        }
+        let mut fits = match record.fields {
+            Fields::Object(object) => object.len() < LONGEST_MESSAGE_BYTES,
+            Fields::Members(members) | Fields::Metric { members, .. } => {
+                members.len() < LONGEST_MESSAGE_BYTES
+            }
+        };
+        if fits {
+            template.write(&mut message, &record, &mut SecondCache::default());
+        }
         let too_long = message.len() > LONGEST_MESSAGE_BYTES;
         if too_long {
             let mut shorter = Vec::new();
-            fits = oversize::shorten(&message, LONGEST_MESSAGE_BYTES, &mut shorter);
+            let whole = message.len() + left_out;
+            fits = oversize::shorten(&message, whole, LONGEST_MESSAGE_BYTES, &mut shorter);
             message = shorter;
         }
 
@@ -187,7 +178,7 @@ impl Queue {
         let last = std::mem::replace(&mut state.current, next);
         if !last.ends.is_empty() {
             state.full.push(last);
-        } else if last.charged_bytes > 0 {
+        } else {
             self.pool.give(last);
         }
         Some(if over_half { Pushed::Filling } else { Pushed::Queued })
@@ -227,14 +218,12 @@ impl Queue {
 
     /// Takes a chunk back whose messages are out.
     pub(crate) fn give_back(&self, chunk: Chunk) {
-        if chunk.charged_bytes > 0 {
-            self.pool.give(chunk);
-        }
+        self.pool.give(chunk);
     }
 
     /// Returns memory to the system that a burst needed and idleness does not.
     pub(crate) fn shrink(&self) {
-        lock(&self.pool.state).free = Vec::new();
+        self.pool.shrink();
     }
 
     /// From now on every message is dropped and counted.
@@ -270,50 +259,6 @@ impl ShardState {
     }
 }
 
-/// The chunks of one queue.
-struct Pool {
-    limit_bytes: usize,
-    chunk_bytes: usize,
-    state: Mutex<PoolState>,
-}
-
-#[derive(Default)]
-struct PoolState {
-    free: Vec<Chunk>,
-    used_bytes: usize,
-}
-
-impl Pool {
-    /// A chunk with room for `bytes`, and whether more than half of the pool is now in use.
-    fn take(&self, bytes: usize) -> Option<(Chunk, bool)> {
-        let size = bytes.max(self.chunk_bytes);
-        let mut state = lock(&self.state);
-        if state.used_bytes + size > self.limit_bytes {
-            return None;
-        }
-        state.used_bytes += size;
-        let over_half = state.used_bytes > self.limit_bytes / 2;
-        let reused = if size == self.chunk_bytes { state.free.pop() } else { None };
-        let chunk = reused.unwrap_or_else(|| {
-            // Free chunks make way, so that free and used memory together stay within the limit.
-            let room = (self.limit_bytes - state.used_bytes) / self.chunk_bytes;
-            state.free.truncate(room);
-            Chunk { bytes: Vec::with_capacity(size), ends: Vec::new(), charged_bytes: size }
-        });
-        Some((chunk, over_half))
-    }
-
-    fn give(&self, mut chunk: Chunk) {
-        let mut state = lock(&self.state);
-        state.used_bytes -= chunk.charged_bytes;
-        if chunk.charged_bytes == self.chunk_bytes {
-            chunk.bytes.clear();
-            chunk.ends.clear();
-            state.free.push(chunk);
-        }
-    }
-}
-
 /// A number for the calling thread, counted up from 0 in the order of the threads' first calls.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
@@ -334,7 +279,7 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use metlog_message::Timestamp;
-    use metlog_message::encode::{Fields, Payload, When};
+    use metlog_message::encode::When;
 
     use super::*;
 
@@ -406,18 +351,28 @@ mod tests {
         let mut chunks = VecDeque::new();
         assert_eq!(queue.collect(&mut chunks), 3);
         chunks.into_iter().for_each(|chunk| queue.give_back(chunk));
-        assert_eq!(lock(&queue.pool.state).used_bytes, 0);
+        assert_eq!(queue.pool.used_bytes(), 0);
     }
 
     #[test]
     fn a_message_beyond_the_limit_is_cut_and_stays_json() {
         let queue = Queue::new(8 * 1024 * 1024);
-        queue.push(&template(), record(&"\"".repeat(1024 * 1024)), &AtomicU64::new(0));
+        queue.push(&template(), record(&"\"".repeat(3_000_000)), &AtomicU64::new(0));
         let mut chunks = VecDeque::new();
         assert_eq!(queue.collect(&mut chunks), 1);
         assert!(chunks[0].bytes.len() <= LONGEST_MESSAGE_BYTES + 1);
-        serde_json::from_slice::<serde_json::Value>(&chunks[0].bytes).unwrap();
+        let message: serde_json::Value = serde_json::from_slice(&chunks[0].bytes).unwrap();
+        assert!(message["payload"].as_str().unwrap().contains(" [truncated from "));
         assert_eq!(queue.counts().truncated, 1);
+    }
+
+    #[test]
+    fn fields_beyond_the_limit_are_too_large() {
+        let queue = Queue::new(8 * 1024 * 1024);
+        let members = vec![b' '; 2 * 1024 * 1024];
+        let record = Record { fields: Fields::Members(&members), ..record("") };
+        assert_eq!(queue.push(&template(), record, &AtomicU64::new(0)), Pushed::Dropped);
+        assert_eq!(queue.counts().dropped[DropReason::TooLarge as usize], 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::time::Duration;
 
 use metlog::senders::{TcpSender, UdpSender, UnixDatagramSender, UnixStreamSender};
 use metlog::{Client, Severity};
@@ -153,12 +154,24 @@ fn a_file_has_a_line_for_each_message_and_no_numbers() {
 }
 
 #[test]
-fn a_lone_message_leaves_without_a_flush() {
+fn a_lone_message_wakes_the_sending_thread_and_leaves_without_a_flush() {
     let udp = Udp::bind();
-    let client = Client::udp(&udp.address).unwrap();
+    let sender = UdpSender::new(&udp.address).unwrap();
+    // With so short a linger the sending thread is asleep after a tenth of a second.
+    let client = Client::builder().sender(sender).linger(Duration::from_micros(100)).build().unwrap();
     for _ in 0..3 {
-        // Long enough for the sending thread to have gone to sleep.
-        std::thread::sleep(std::time::Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(300));
+        client.incr("hits");
+        udp.messages(1);
+    }
+}
+
+#[test]
+fn without_a_linger_messages_leave_all_the_same() {
+    let udp = Udp::bind();
+    let sender = UdpSender::new(&udp.address).unwrap();
+    let client = Client::builder().sender(sender).linger(Duration::ZERO).build().unwrap();
+    for _ in 0..1000 {
         client.incr("hits");
         udp.messages(1);
     }

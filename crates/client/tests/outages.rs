@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use metlog::senders::{Answer, Batch, Sender, TcpSender, UdpSender};
 use metlog::{Client, DropReason};
 use serde_json::Value;
-use support::{LONG, Udp, lines, parse, payloads, tcp_listener, until};
+use support::{LONG, Udp, lines, narrow_tcp_listener, parse, payloads, tcp_listener, until};
 
 /// Takes messages while its gate is open.
 #[derive(Clone, Default)]
@@ -170,6 +170,14 @@ fn closing_counts_what_is_left_behind_and_what_comes_later() {
 }
 
 #[test]
+fn endless_times_are_taken_as_long_ones() {
+    let client = Client::builder().linger(Duration::MAX).close_timeout(Duration::MAX).build().unwrap();
+    client.incr("hits");
+    assert!(client.flush(Duration::MAX));
+    assert!(client.close(Duration::MAX));
+}
+
+#[test]
 fn dropping_the_last_handle_sends_what_waits() {
     let udp = Udp::bind();
     let client = Client::udp(&udp.address).unwrap();
@@ -263,16 +271,17 @@ fn a_tcp_receiver_that_is_not_there_yet_is_waited_for() {
 
 #[test]
 fn a_connection_cut_within_a_line_repeats_that_line_whole() {
-    let (listener, address) = tcp_listener();
+    let (listener, address) = narrow_tcp_listener();
     let client = Client::builder().sender(TcpSender::new(&address).unwrap()).build().unwrap();
     let text = "x".repeat(900_000);
     for _ in 0..8 {
         client.info(&text);
     }
-    // Far more than fits into the kernel's buffers: the connection is closed in the middle of a line.
+    // More than fits into the kernel's buffers, so the connection is closed in the middle of a line.
     let (mut first, _) = listener.accept().unwrap();
     let mut part = vec![0; 1_000_000];
     std::io::Read::read_exact(&mut first, &mut part).unwrap();
+    assert!(client.stats().queued > 0);
     drop(first);
     let second = lines(listener.accept().unwrap().0);
     let mut numbers = Vec::new();

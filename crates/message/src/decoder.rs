@@ -173,3 +173,89 @@ fn without_white_space(frame: &[u8]) -> (usize, usize) {
     }
     (start, end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVED: Timestamp = Timestamp { seconds: 0, nanoseconds: 0 };
+    const CLIENT: &[u8] = include_bytes!("../../../tests/data/metlog-0.8.jsonl");
+    const SERVICE_2012: &[u8] = include_bytes!("../../../tests/data/aitc-2012-07-18.jsonl");
+
+    fn decode(frame: &[u8]) -> Result<Decoded, Reason> {
+        Decoder::default().decode(frame, RECEIVED)
+    }
+
+    #[test]
+    fn the_fast_scanner_accepts_every_real_message_and_sees_what_the_careful_one_sees() {
+        let lines = CLIENT.split(|&byte| byte == b'\n').chain(SERVICE_2012.split(|&byte| byte == b'\n'));
+        for line in lines.filter(|line| !line.is_empty()) {
+            let fast = fast::scan(line, &Limits::default()).expect("a real message");
+            let careful = careful::scan(line, &Limits::default()).expect("a real message");
+            assert_eq!(fast.slots[..Key::COUNT], careful.slots[..Key::COUNT]);
+            assert_eq!(envelope::check(line, &fast.slots, false).is_ok(), careful.object);
+        }
+    }
+
+    #[test]
+    fn white_space_and_a_byte_order_mark_are_left_out_in_place() {
+        let message = br#"{"type":"t","timestamp":"2012-08-29T12:00:00Z"}"#;
+        for (before, after) in [("", "\r"), (" \t", " "), ("\u{FEFF}", ""), ("\u{FEFF}\r\n", "\r\n")] {
+            let frame = [before.as_bytes(), message, after.as_bytes()].concat();
+            let Ok(Decoded::InPlace { start, end, index }) = decode(&frame) else { panic!("{before:?}") };
+            assert_eq!(&frame[start..end], message);
+            assert_eq!(index.text(&frame[start..end], Key::Type), "t");
+        }
+        for blank in ["", " ", "\r\n", "\t \t", "\u{FEFF}", "\u{FEFF} "] {
+            assert_eq!(decode(blank.as_bytes()), Ok(Decoded::Blank), "{blank:?}");
+        }
+        assert_eq!(decode("\u{FEFF}\u{FEFF}{}".as_bytes()), Err(Reason::InvalidJson));
+    }
+
+    #[test]
+    fn what_is_rewritten_is_read_as_if_it_had_been_sent_so() {
+        for (frame, expected) in [
+            ("{\"type\":\r\n\"t\"\n}", r#"{"type":  "t" ,"timestamp":"1970-01-01T00:00:00.000000Z"}"#),
+            (
+                r#"{"timestamp":NaN,"severity":-Infinity,"type":"NaN"}"#,
+                r#"{"timestamp":null,"severity":null,"type":"NaN","timestamp":"1970-01-01T00:00:00.000000Z"}"#,
+            ),
+        ] {
+            let Ok(Decoded::Rewritten { text, index }) = decode(frame.as_bytes()) else { panic!("{frame}") };
+            assert_eq!(String::from_utf8_lossy(&text), expected);
+            assert_eq!(decode(&text), Ok(Decoded::InPlace { start: 0, end: text.len(), index }));
+        }
+        assert_eq!(decode(br#"{"type":NaN}"#), Err(Reason::MissingType));
+        assert_eq!(decode(b"NaN"), Err(Reason::NotAnObject));
+    }
+
+    #[test]
+    fn the_limits_hold_and_are_bounded_themselves() {
+        let decoder = Decoder::new(Limits { message_bytes: 60, depth: 2 });
+        let message = r#"{"type":"t","timestamp":"","fields":{}}"#;
+        assert!(decoder.decode(message.as_bytes(), RECEIVED).is_ok());
+        let deep = message.replace("{}", r#"{"a":[]}"#);
+        assert_eq!(decoder.decode(deep.as_bytes(), RECEIVED), Err(Reason::TooDeep));
+        assert_eq!(decoder.decode(&[b' '; 61], RECEIVED), Err(Reason::TooLarge));
+        let none = Decoder::new(Limits { depth: 0, ..Limits::default() });
+        assert_eq!(none.decode(message.as_bytes(), RECEIVED), Err(Reason::TooDeep));
+        let bounded = Decoder::new(Limits { message_bytes: usize::MAX, depth: usize::MAX });
+        let (most, beyond) = (Limits::MOST_DEPTH - 1, Limits::MOST_DEPTH);
+        for (levels, expected) in [(most, None), (beyond, Some(Reason::TooDeep))] {
+            let nested = message.replace("{}", &format!("{}{}", "[".repeat(levels), "]".repeat(levels)));
+            let outcome = bounded.decode(nested.replace("fields", "other").as_bytes(), RECEIVED);
+            assert_eq!(outcome.err(), expected, "{levels}");
+        }
+    }
+
+    #[test]
+    fn strings_longer_than_the_list_of_quotes_reaches_are_read() {
+        for length in [60_000, 65_535, 65_600, 131_072, 500_000] {
+            let message = format!(r#"{{"payload":"{}","timestamp":"","type":"end"}}"#, "x".repeat(length));
+            let Ok(Decoded::InPlace { index, .. }) = decode(message.as_bytes()) else { panic!("{length}") };
+            assert_eq!(index.text(message.as_bytes(), Key::Payload).len(), length);
+            assert_eq!(index.plain(message.as_bytes(), Key::Type), Some(&b"end"[..]));
+            assert!(fast::scan(message.as_bytes(), &Limits::default()).is_some());
+        }
+    }
+}

@@ -54,9 +54,9 @@ const CANDIDATES: [Candidate; 32] = {
 
 /// Which slot the key `text[start..end]` has, its name being without escapes. Without a branch that depends
 /// on the key, so that a message whose keys stand in another order costs the same.
-#[inline]
+#[inline(always)]
 pub(crate) fn recognise(text: &[u8], start: usize, end: usize) -> usize {
-    let Some((sixteen, _)) = text.get(start..).and_then(|rest| rest.split_first_chunk::<16>()) else {
+    let Some(sixteen) = text.get(start..start + 16).and_then(|bytes| bytes.first_chunk::<16>()) else {
         return text.get(start..end).map_or(OTHER, slot_of);
     };
     let length = end.wrapping_sub(start);

@@ -24,7 +24,8 @@ impl Random {
 }
 
 /// What is likely to hit a special case.
-const PIECES: [&[u8]; 40] = [
+const PIECES: [&[u8]; 41] = [
+    b",\"ty\\u0070e\":7",
     b"\"",
     b"\\",
     b"\\\"",

@@ -247,7 +247,7 @@ impl Pipeline {
             if !selection.is_empty() {
                 let handover = Handover::select(&batch, selection);
                 selection.clear();
-                parked.extend(outlet.push(handover, now, waiter));
+                outlet.push_behind(parked, handover, now, waiter);
             }
         }
     }
@@ -255,10 +255,9 @@ impl Pipeline {
     /// Tries again to hand over what is parked, and leaves what still does not fit.
     pub fn unpark(&self, waiter: &Waker, parked: &mut Vec<Parked>) {
         let now = self.clock.monotonic();
-        *parked = parked
-            .drain(..)
-            .filter_map(|Parked { outlet, handover }| outlet.push(handover, now, Some(waiter)))
-            .collect();
+        for Parked { outlet, handover } in std::mem::take(parked) {
+            outlet.push_behind(parked, handover, now, Some(waiter));
+        }
     }
 
     /// Gives up what is parked: the router stops and there is no more time.
@@ -270,6 +269,22 @@ impl Pipeline {
 }
 
 impl Outlet {
+    /// Hands over what nothing older of the same source waits before. A smaller hand-over might fit where an older one
+    /// does not, and must not overtake it.
+    fn push_behind(
+        &self,
+        parked: &mut Vec<Parked>,
+        handover: Handover,
+        now: std::time::Duration,
+        waiter: Option<&Waker>,
+    ) {
+        if parked.iter().any(|older| Arc::ptr_eq(&older.outlet.buffer, &self.buffer)) {
+            parked.push(Parked { outlet: self.clone(), handover });
+        } else {
+            parked.extend(self.push(handover, now, waiter));
+        }
+    }
+
     fn push(&self, handover: Handover, now: std::time::Duration, waiter: Option<&Waker>) -> Option<Parked> {
         let messages = handover.len();
         match self.buffer.push(handover, now, waiter) {

@@ -242,6 +242,10 @@ pub async fn drive_network(
 ) {
     loop {
         let now = clock.monotonic();
+        if runner.control.take_reopen() {
+            // It has no files; whoever asks wants to know when all is done.
+            runner.control.has_reopened();
+        }
         // Inside `poll_fn` because the buffer keeps this task's own waker.
         match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {
             Step::Deliver => {

@@ -57,6 +57,13 @@ pub fn buffer(limit_bytes: usize) -> Arc<Buffer<Handover>> {
 #[derive(Debug, Default)]
 pub struct ManualClock(std::sync::Mutex<Duration>);
 
+impl ManualClock {
+    /// Sets the monotonic time.
+    pub fn set(&self, now: Duration) {
+        *self.0.lock().unwrap() = now;
+    }
+}
+
 impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
         *self.0.lock().unwrap()

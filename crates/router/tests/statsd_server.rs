@@ -56,8 +56,8 @@ impl Server {
             let message = format!("{missing}; `make peers` installs what this test needs");
             assert!(std::env::var_os("CI").is_none(), "{message}");
             // Not by `eprintln!`, which the test harness shows only for tests that fail.
-            writeln!(io::stderr(), "\n*** SKIPPED: the test against the real statsd server: {message}\n")
-                .unwrap();
+            let line = format!("\n*** SKIPPED: the test against the real statsd server: {message}\n\n");
+            io::stderr().write_all(line.as_bytes()).unwrap();
             return None;
         }
         let mut process = Command::new("node")
@@ -162,7 +162,7 @@ impl Totals {
     }
 
     /// Without what the server says of itself.
-    fn of_others<'t, T>(group: &'t BTreeMap<String, T>) -> BTreeMap<&'t str, &'t T> {
+    fn of_others<T>(group: &BTreeMap<String, T>) -> BTreeMap<&str, &T> {
         group
             .iter()
             .filter(|(name, _)| !name.starts_with("statsd."))

@@ -1,21 +1,23 @@
 //! `metlog run`: the router, until a signal or the end of its inputs.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, sync::mpsc, thread, time::Duration};
+use std::{
+    collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, sync::mpsc, thread, time::Duration,
+};
 
 use anyhow::Context;
 use metlog_router::{
     clock::SystemClock,
-    ledger::Ledger,
     topology::{Configuration, Topology},
 };
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    flag,
     iterator::Signals,
 };
 
 use super::check;
 use crate::{
-    api,
+    api::{self, pipeline::Pipeline},
     logging::{self, LogFormat},
 };
 
@@ -49,6 +51,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     // Watched before anything is started: a signal that comes early must not end the process in the middle.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch signals")?;
+    // A file that may not grow any more (RLIMIT_FSIZE) is an error of its endpoint; unwatched, the signal ends the process.
+    flag::register(SIGXFSZ, Arc::default()).context("cannot watch signals")?;
     let bound = configuration.api.as_ref().map(api::Bound::bind).transpose()?;
     let plan = api::Plan::of(&configuration);
     let (send, events) = mpsc::channel();
@@ -87,7 +91,8 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
         }
     }
     observed.stopping();
-    report(&topology.stop());
+    topology.stop();
+    report(&Pipeline::read(&observed));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,24 +103,38 @@ fn reopen(topology: &Topology) {
     }
 }
 
-/// What the operator wants to know last: did everything arrive?
-fn report(ledger: &Ledger) {
-    for (name, _, account) in ledger.endpoints(Duration::ZERO) {
-        let lost = account.dropped_total();
-        if lost > 0 {
-            tracing::warn!(
-                endpoint = name,
-                delivered = account.delivered,
-                dropped = lost,
+/// What the operator wants to know last: did everything arrive? Every number of both equations is there.
+fn report(last: &Pipeline) {
+    for input in &last.inputs {
+        tracing::info!(
+            input = input.name,
+            received = input.received,
+            routed = input.routed,
+            unrouted = input.unrouted,
+            blank = input.blank,
+            rejected = by_reason(&input.rejected),
+            "closed"
+        );
+    }
+    for endpoint in &last.endpoints {
+        let (enqueued, delivered) = (endpoint.enqueued, endpoint.delivered);
+        let refused = by_reason(&endpoint.refused);
+        match by_reason(&endpoint.dropped) {
+            None => tracing::info!(endpoint = endpoint.name, enqueued, delivered, refused, "stopped"),
+            Some(dropped) => tracing::warn!(
+                endpoint = endpoint.name,
+                enqueued,
+                delivered,
+                refused,
+                dropped,
                 "messages were dropped"
-            );
-        } else {
-            tracing::info!(
-                endpoint = name,
-                delivered = account.delivered,
-                refused = account.refused_total(),
-                "stopped"
-            );
+            ),
         }
     }
+}
+
+/// `shutdown=12, buffer-full=3`; `None` where nothing was counted.
+fn by_reason(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let words: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }

@@ -136,4 +136,26 @@ mod tests {
         clients(&sent, &mut findings);
         assert_eq!(findings, ["the TCP client was given 2 messages and sent 1 (0 dropped, 1 left behind)"]);
     }
+
+    #[test]
+    fn an_endpoint_that_lost_a_message_is_named_with_the_reason() {
+        let endpoint: Endpoint = serde_json::from_value(serde_json::json!({
+            "name": "stats", "kind": "statsd", "enqueued": 5, "delivered": 3, "refused": {},
+            "dropped": {"buffer-full": 1}, "queued": 0, "queued_bytes": 0, "buffer_limit_bytes": 100,
+            "oldest_undelivered_seconds": null, "retries": 0, "noticed": {},
+            "failure": {"error": "nobody is there", "attempts": 2}, "balances": false,
+        }))
+        .unwrap();
+        let mut findings = Vec::new();
+        super::endpoint(&endpoint, &mut findings);
+        assert_eq!(
+            findings,
+            [
+                "the ledger of endpoint stats does not balance",
+                "endpoint stats was to deliver 5 messages and delivered 3 (refused {}, dropped {\"buffer-full\": 1}, \
+                 0 queued)",
+                "endpoint stats fails: nobody is there",
+            ]
+        );
+    }
 }

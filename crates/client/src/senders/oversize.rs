@@ -1,17 +1,17 @@
 //! A message that is longer than its transport carries: its payload is cut, with a marker, and it stays JSON.
 
-/// Writes a form of `message` that is at most `limit` bytes long to `out`. `false` where there is none, because it
-/// is not the payload that is long; then `out` is of no use.
+/// Writes a form of `message` that is at most `limit` bytes long to `out`, with a marker that says that it was `whole`
+/// bytes long. `false` where there is none, because it is not the payload that is long; then `out` is of no use.
 ///
 /// The message is one of ours, so its keys stand in the envelope's order and the first `,"payload":"` is the real
 /// one: in the strings before it a quote has a backslash before it.
-pub(crate) fn shorten(message: &[u8], limit: usize, out: &mut Vec<u8>) -> bool {
+pub(crate) fn shorten(message: &[u8], whole: usize, limit: usize, out: &mut Vec<u8>) -> bool {
     const KEY: &[u8] = b",\"payload\":\"";
     out.clear();
     let Some(start) = find(message, KEY).map(|place| place + KEY.len()) else { return false };
     let Some(length) = string_length(&message[start..]) else { return false };
     let (payload, rest) = message[start..].split_at(length);
-    let marker = format!(" [truncated from {} bytes]", message.len());
+    let marker = format!(" [truncated from {whole} bytes]");
     let fixed = start + rest.len() + marker.len();
     let Some(room) = limit.checked_sub(fixed) else { return false };
     out.extend_from_slice(&message[..start]);
@@ -70,7 +70,7 @@ mod tests {
         let mut out = Vec::new();
         let mut fitted = 0;
         for limit in 0..message.len() {
-            if !shorten(message.as_bytes(), limit, &mut out) {
+            if !shorten(message.as_bytes(), message.len(), limit, &mut out) {
                 assert_eq!(fitted, 0, "{limit}");
                 continue;
             }
@@ -87,6 +87,6 @@ mod tests {
     #[test]
     fn long_fields_cannot_be_cut() {
         let message = format!(r#"{{"type":"x","payload":"","fields":{{"a":"{}"}}}}"#, "x".repeat(100));
-        assert!(!shorten(message.as_bytes(), 80, &mut Vec::new()));
+        assert!(!shorten(message.as_bytes(), message.len(), 80, &mut Vec::new()));
     }
 }

@@ -1,42 +1,68 @@
 //! Messages to standard output, one per line: what a container platform collects.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
 
-use super::backoff::Backoff;
-use super::lines::write_lines;
+use super::lines::{Connect, LineSender};
 use super::{Answer, Batch, Sender};
 
 /// Writes messages to standard output, one per line.
+///
+/// It goes around the standard library's own buffer and lock: a process that forks while this thread writes must not
+/// find that lock taken in the child.
 ///
 /// ```
 /// let client = metlog::Client::stdout();
 /// client.info("hello");
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StdoutSender {
-    carried: usize,
-    backoff: Backoff,
+    lines: LineSender<StdoutConnect>,
 }
+
+#[derive(Debug, Clone)]
+struct StdoutConnect;
 
 impl StdoutSender {
     /// A sender to standard output.
     pub fn new() -> StdoutSender {
-        StdoutSender::default()
+        StdoutSender { lines: LineSender::new(StdoutConnect, false) }
+    }
+}
+
+impl Default for StdoutSender {
+    fn default() -> StdoutSender {
+        StdoutSender::new()
     }
 }
 
 impl Sender for StdoutSender {
     fn send(&mut self, batch: &Batch<'_>) -> Answer {
-        let mut stdout = std::io::stdout().lock();
-        let (sent, failure) = write_lines(&mut stdout, batch, &mut self.carried);
-        if failure.is_some() || stdout.flush().is_err() {
-            return Answer::retry(sent, self.backoff.failed());
-        }
-        self.backoff.succeeded();
-        Answer { sent, ..Answer::all(batch) }
+        self.lines.send(batch)
     }
 
     fn fresh(&self) -> Box<dyn Sender> {
-        Box::new(StdoutSender::new())
+        self.lines.fresh()
+    }
+}
+
+impl Connect for StdoutConnect {
+    type Stream = File;
+
+    fn connect(&self) -> io::Result<File> {
+        io::stdout().as_fd().try_clone_to_owned().map(File::from)
+    }
+
+    fn is_open(&self, _: &File) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        "standard output".to_owned()
+    }
+
+    fn survives_errors(&self) -> bool {
+        true
     }
 }

@@ -137,7 +137,7 @@ impl UdpSender {
             return Answer::all(batch);
         }
         let mut shortened = std::mem::take(&mut self.shortened);
-        let fits = oversize::shorten(batch.message(0), LARGEST_BYTES, &mut shortened);
+        let fits = oversize::shorten(batch.message(0), length, LARGEST_BYTES, &mut shortened);
         let sent = if fits { self.send_to_all(&[&shortened]) } else { Ok(0) };
         self.shortened = shortened;
         match sent {

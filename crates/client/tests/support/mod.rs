@@ -86,6 +86,17 @@ pub fn tcp_listener() -> (TcpListener, String) {
     (listener, address)
 }
 
+/// A listener whose connections take little into the kernel's memory.
+pub fn narrow_tcp_listener() -> (TcpListener, String) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(8).unwrap();
+    let listener: TcpListener = socket.into();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
 pub fn payloads(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|message| message["payload"].as_str().unwrap()).collect()
 }

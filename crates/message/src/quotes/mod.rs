@@ -299,6 +299,23 @@ mod tests {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn every_way_to_list_quotes_agrees() {
+        for length in (0..300).chain([20_000]) {
+            let text: Box<[u8]> =
+                (0..length).map(|at| if at % 11 < 2 + at / 40 % 9 { b'"' } else { b'a' }).collect();
+            for (number, fill) in x86_64::all_fillers().into_iter().enumerate() {
+                let mut quotes = Quotes::new(&text);
+                fill(&mut quotes);
+                let listed: Vec<usize> =
+                    quotes.list[..quotes.listed].iter().map(|&offset| offset.into()).collect();
+                assert_eq!(listed, expected(&text).0[..quotes.listed], "means {number}, {length} bytes");
+                assert!(quotes.looked_at >= length || quotes.listed > CAPACITY - BLOCK);
+            }
+        }
+    }
+
     #[test]
     fn what_is_unusual_is_noted_wherever_it_stands() {
         for byte in [0u8, b'\t', 0x1F, b' ', 0x7F, 0x80, 0xFF, b'\\'] {

@@ -54,6 +54,10 @@ fn fill_avx512(quotes: &mut Quotes<'_>) {
     );
 }
 
+#[allow(
+    clippy::redundant_closure,
+    reason = "a closure is compiled for the same features, `list_bits` alone is not"
+)]
 #[target_feature(enable = "avx2,bmi1,popcnt")]
 fn fill_avx2(quotes: &mut Quotes<'_>) {
     quotes.fill_with(
@@ -71,6 +75,10 @@ fn fill_avx2(quotes: &mut Quotes<'_>) {
     );
 }
 
+#[allow(
+    clippy::redundant_closure,
+    reason = "a closure is compiled for the same features, `list_bits` alone is not"
+)]
 #[target_feature(enable = "sse2")]
 fn fill_sse2(quotes: &mut Quotes<'_>) {
     quotes.fill_with(

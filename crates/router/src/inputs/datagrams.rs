@@ -61,6 +61,12 @@ impl Source for DatagramSource {
                 Ok(0) => break Progress::Drained,
                 Ok(count) => {
                     for datagram in self.receiver.datagrams(count) {
+                        if datagram.bytes.first() == Some(&0)
+                            && let Some(slab) = gatherer.take()
+                        {
+                            // It may name its decoder and is then handed over by itself: not before what came before it.
+                            flow.pipeline.lines(slab, None, flow.parked);
+                        }
                         if datagram.truncated {
                             flow.pipeline.given_up(1);
                         } else if !flow.pipeline.named_frame(datagram.bytes, None, flow.parked) {

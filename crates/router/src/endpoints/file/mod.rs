@@ -7,7 +7,12 @@
 mod open_files;
 mod output;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use metlog_buffer::WhenFull;
 
@@ -60,8 +65,11 @@ impl EndpointSettings for Parameters {
             files: OpenFiles::new(context.open_files, one_line_each),
             rendered: Vec::new(),
         };
-        // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later.
-        endpoint.reopen();
+        // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
+        // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
+        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe) {
+            endpoint.reopen();
+        }
         Ok(Opened::Blocking(Box::new(endpoint)))
     }
 
@@ -72,6 +80,10 @@ impl EndpointSettings for Parameters {
     fn linger(&self) -> Duration {
         Duration::ZERO
     }
+}
+
+fn is_named_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.file_type().is_fifo())
 }
 
 #[derive(Debug)]

@@ -14,6 +14,8 @@ pub struct OpenFiles {
     limit: usize,
     one_line_each: bool,
     now: u64,
+    /// Why a file that was closed to make room could not be written, until [`OpenFiles::flush_all`] has said so.
+    unwritten: Option<String>,
 }
 
 #[derive(Debug)]
@@ -25,7 +27,7 @@ struct Used {
 impl OpenFiles {
     /// Keeps at most `limit` files open, and at least one. `one_line_each` is as in [`Output::open`].
     pub fn new(limit: usize, one_line_each: bool) -> Self {
-        OpenFiles { files: HashMap::default(), limit: limit.max(1), one_line_each, now: 0 }
+        OpenFiles { files: HashMap::default(), limit: limit.max(1), one_line_each, now: 0, unwritten: None }
     }
 
     /// The file at `path`, opened if need be.
@@ -47,18 +49,22 @@ impl OpenFiles {
         }
     }
 
-    /// Closes one file. What is pending in it must be written first, or its messages would be lost.
+    /// Closes one file. What is pending in it must be written first, or its messages would be lost; if that fails, the next
+    /// [`OpenFiles::flush_all`] fails too.
     fn close_least_recently_used(&mut self) -> io::Result<()> {
         let oldest = self.files.iter().min_by_key(|(_, used)| used.last).map(|(path, _)| path.clone());
-        if let Some(mut used) = oldest.and_then(|path| self.files.remove(&path)) {
-            used.output.flush()?;
+        if let Some(mut used) = oldest.and_then(|path| self.files.remove(&path))
+            && let Err(error) = used.output.flush()
+        {
+            self.unwritten = Some(super::cannot("write to", used.output.path(), &error));
+            return Err(error);
         }
         Ok(())
     }
 
     /// Writes everything that is pending. After an error nothing is pending anywhere, and the error says which file failed.
     pub fn flush_all(&mut self) -> Result<(), String> {
-        let mut problem = None;
+        let mut problem = self.unwritten.take();
         for used in self.files.values_mut() {
             if let Err(error) = used.output.flush() {
                 problem.get_or_insert_with(|| super::cannot("write to", used.output.path(), &error));

@@ -31,19 +31,20 @@
 //! `tcp` takes `hosts` and `ports` as well and connects to the first that answers; `file` and the Unix kinds take a
 //! `path`; a `type_severity_max` filter takes a table `types = { timer = "notice" }`.
 
-use std::ops::Range;
 use std::time::Duration;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::builder::{BuildError, LEAST_QUEUE_BYTES};
 use crate::filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
 use crate::senders::{
     FileSender, NoopSender, Sender, StdoutSender, TcpSender, UdpSender, UnixDatagramSender, UnixStreamSender,
-    pair_hosts_with_ports,
 };
 use crate::{Client, ClientBuilder, Severity};
+
+mod section;
+
+use section::{Fault, Section, Value, unknown, wrong_type};
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, thiserror::Error)]
@@ -76,26 +77,6 @@ pub enum ConfigError {
 /// ```
 pub fn builder(text: &str) -> Result<ClientBuilder, ConfigError> {
     read(text).map_err(|fault| fault.located(text))
-}
-
-/// A problem and the bytes that it is about.
-struct Fault {
-    span: Range<usize>,
-    problem: String,
-}
-
-impl Fault {
-    fn located(self, text: &str) -> ConfigError {
-        let start = (0..=self.span.start.min(text.len())).rev().find(|place| text.is_char_boundary(*place));
-        let before = &text[..start.unwrap_or(0)];
-        let line_start = before.rfind('\n').map_or(0, |place| place + 1);
-        ConfigError::Invalid {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            problem: self.problem,
-            text: text[line_start..].lines().next().unwrap_or_default().to_owned(),
-        }
-    }
 }
 
 fn read(text: &str) -> Result<ClientBuilder, Fault> {
@@ -202,126 +183,6 @@ fn read_filter(mut section: Section<'_, '_>) -> Result<Box<dyn Filter>, Fault> {
     Ok(filter)
 }
 
-type Value<'t, 'i> = &'t Spanned<DeValue<'i>>;
-
-/// A table of which each key is asked for, so that what is left over is a mistake.
-struct Section<'t, 'i> {
-    table: &'t DeTable<'i>,
-    span: Range<usize>,
-    asked: Vec<&'static str>,
-}
-
-impl<'t, 'i> Section<'t, 'i> {
-    fn new(table: &'t DeTable<'i>, span: Range<usize>) -> Section<'t, 'i> {
-        Section { table, span, asked: Vec::new() }
-    }
-
-    fn take(&mut self, key: &'static str) -> Option<Value<'t, 'i>> {
-        self.asked.push(key);
-        self.table.get(key)
-    }
-
-    fn required(&mut self, key: &'static str) -> Result<Value<'t, 'i>, Fault> {
-        let span = self.span.clone();
-        self.take(key).ok_or_else(|| Fault { span, problem: format!("{key} is missing") })
-    }
-
-    fn text(&mut self, key: &'static str) -> Result<Option<String>, Fault> {
-        self.take(key).map(|value| as_text(key, value)).transpose()
-    }
-
-    fn required_text(&mut self, key: &'static str) -> Result<Spanned<String>, Fault> {
-        let value = self.required(key)?;
-        Ok(Spanned::new(value.span(), as_text(key, value)?))
-    }
-
-    fn texts(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Fault> {
-        let Some(value) = self.take(key) else { return Ok(None) };
-        let Some(array) = value.get_ref().as_array() else {
-            return Err(wrong_type(key, "a list of strings", value));
-        };
-        array.iter().map(|item| as_text(key, item)).collect::<Result<_, _>>().map(Some)
-    }
-
-    fn required_texts(&mut self, key: &'static str) -> Result<Vec<String>, Fault> {
-        let problem = format!("{key} is missing");
-        let span = self.span.clone();
-        self.texts(key)?.ok_or(Fault { span, problem })
-    }
-
-    fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, Fault> {
-        let Some(value) = self.take(key) else { return Ok(None) };
-        value.get_ref().as_bool().map(Some).ok_or_else(|| wrong_type(key, "true or false", value))
-    }
-
-    fn integer(
-        &mut self,
-        key: &'static str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>, Fault> {
-        let Some(value) = self.take(key) else { return Ok(None) };
-        let expected = format!("a number from {} to {}", range.start(), range.end());
-        let number = as_integer(value.get_ref()).and_then(|number| u64::try_from(number).ok());
-        match number.filter(|number| range.contains(number)) {
-            Some(number) => Ok(Some(number)),
-            None => Err(wrong_type(key, &expected, value)),
-        }
-    }
-
-    /// `hosts` and `ports`, paired.
-    fn addresses(&mut self) -> Result<Vec<String>, Fault> {
-        let hosts = self.required_texts("hosts")?;
-        let ports = self.required("ports")?;
-        let expected = "a list of ports, 1 to 65535";
-        let array = ports.get_ref().as_array().ok_or_else(|| wrong_type("ports", expected, ports))?;
-        let port = |item: &Spanned<DeValue<'_>>| {
-            let number = as_integer(item.get_ref()).and_then(|number| u16::try_from(number).ok());
-            number.filter(|number| *number > 0).ok_or_else(|| wrong_type("ports", expected, item))
-        };
-        let numbers = array.iter().map(port).collect::<Result<Vec<u16>, Fault>>()?;
-        pair_hosts_with_ports(&hosts, &numbers)
-            .map_err(|error| Fault { span: ports.span(), problem: error.to_string() })
-    }
-
-    fn section(&mut self, key: &'static str) -> Result<Option<Section<'t, 'i>>, Fault> {
-        let Some(value) = self.take(key) else { return Ok(None) };
-        let table = value.get_ref().as_table().ok_or_else(|| wrong_type(key, "a table", value))?;
-        Ok(Some(Section::new(table, value.span())))
-    }
-
-    fn sections(&mut self, key: &'static str) -> Result<Vec<Section<'t, 'i>>, Fault> {
-        let Some(value) = self.take(key) else { return Ok(Vec::new()) };
-        let expected = "a list of tables";
-        let array = value.get_ref().as_array().ok_or_else(|| wrong_type(key, expected, value))?;
-        let section = |item: &'t Spanned<DeValue<'i>>| {
-            let table = item.get_ref().as_table().ok_or_else(|| wrong_type(key, expected, item))?;
-            Ok(Section::new(table, item.span()))
-        };
-        array.iter().map(section).collect()
-    }
-
-    fn fault(&self, error: impl std::fmt::Display) -> Fault {
-        Fault { span: self.span.clone(), problem: error.to_string() }
-    }
-
-    /// Complains about a key that nobody asked for.
-    fn finish(&self) -> Result<(), Fault> {
-        match self.table.keys().find(|key| !self.asked.iter().any(|asked| asked == key.get_ref())) {
-            Some(key) => Err(unknown("key", key.get_ref(), &self.asked, key.span())),
-            None => Ok(()),
-        }
-    }
-}
-
-fn as_text(key: &str, value: Value<'_, '_>) -> Result<String, Fault> {
-    value.get_ref().as_str().map(str::to_owned).ok_or_else(|| wrong_type(key, "a string", value))
-}
-
-fn as_integer(value: &DeValue<'_>) -> Option<i64> {
-    let integer = value.as_integer()?;
-    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
 fn as_severity(value: Value<'_, '_>) -> Result<Severity, Fault> {
     let text = match value.get_ref() {
         DeValue::String(text) => text.to_string(),
@@ -332,35 +193,107 @@ fn as_severity(value: Value<'_, '_>) -> Result<Severity, Fault> {
         .map_err(|error: crate::SeverityError| Fault { span: value.span(), problem: error.to_string() })
 }
 
-fn wrong_type(key: &str, expected: &str, value: Value<'_, '_>) -> Fault {
-    let found = match value.get_ref() {
-        DeValue::Integer(integer) => integer.as_str().to_owned(),
-        DeValue::String(text) => format!("{text:?}"),
-        other => format!("a value of type {}", other.type_str()),
-    };
-    Fault { span: value.span(), problem: format!("{key} is {found}: expected {expected}") }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Message;
 
-fn unknown(what: &str, found: &str, known: &[&str], span: Range<usize>) -> Fault {
-    let nearest = known.iter().map(|name| (distance(found, name), name)).min();
-    let hint = match nearest {
-        Some((distance, name)) if distance <= 2 => format!("did you mean {name:?}?"),
-        _ => format!("expected one of {}", known.join(", ")),
-    };
-    Fault { span, problem: format!("unknown {what} {found:?}: {hint}") }
-}
-
-/// How many letters must be put in, left out or changed to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (place, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
-        for (column, against) in other.iter().enumerate() {
-            let change = diagonal + usize::from(letter != *against);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
+    #[track_caller]
+    fn fails(text: &str, place: (usize, usize), parts: &[&str]) {
+        let Err(error) = builder(text) else { panic!("accepted: {text}") };
+        let shown = error.to_string();
+        let ConfigError::Invalid { line, column, .. } = error else { panic!("{shown}") };
+        assert_eq!((line, column), place, "{shown}");
+        for part in parts {
+            assert!(shown.contains(part), "{part:?} is not in: {shown}");
         }
     }
-    row[other.len()]
+
+    #[test]
+    fn a_mistake_is_told_with_its_place_and_what_would_be_right() {
+        fails("", (1, 1), &["expected a table [metlog]"]);
+        fails("[metlog", (1, 8), &[]);
+        fails("[metlgo]", (1, 2), &["unknown key \"metlgo\"", "did you mean \"metlog\"?"]);
+        fails("[metlog]\nlogegr = 'x'", (2, 1), &["did you mean \"logger\"?", "\n  logegr = 'x'"]);
+        fails("[metlog]\nlogger = 7", (2, 10), &["logger is 7: expected a string"]);
+        fails("[metlog]\nseverity = 9", (2, 12), &["expected 0 to 7, or one of emergency"]);
+        fails("[metlog]\nseverity = 'loud'", (2, 12), &["\"loud\" is not a severity"]);
+        fails("[metlog]\nqueue_bytes = 1", (2, 15), &["queue_bytes is 1: expected a number from 16384"]);
+        fails("[metlog]\ndisabled_timers = 'x'", (2, 19), &["expected a list of strings"]);
+        fails("[metlog]\n\n[metlog.sender]\nkind = 'upd'", (4, 8), &["did you mean \"udp\"?"]);
+        fails("[metlog.sender]\nkind = 'carrier pigeon'", (2, 8), &["expected one of udp, tcp"]);
+        fails("[metlog.sender]\nkind = 'file'", (1, 1), &["path is missing"]);
+        fails("[metlog.sender]\nkind = 'stdout'\npath = 'x'", (3, 1), &["unknown key \"path\""]);
+        let udp = "[metlog.sender]\nkind = 'udp'\nhosts = ['a']\n";
+        fails(udp, (1, 1), &["ports is missing"]);
+        fails(&format!("{udp}ports = [0]"), (4, 10), &["expected a list of ports"]);
+        fails(&format!("{udp}ports = [1, 2]"), (4, 9), &["2 ports for 1 hosts"]);
+        fails(&format!("{udp}ports = [1]\npack = 'no'"), (5, 8), &["expected true or false"]);
+        fails("[[metlog.filters]]\nkind = 'severity'", (2, 8), &["expected one of severity_max"]);
+        fails("[[metlog.filters]]\nkind = 'type_deny'", (1, 1), &["types is missing"]);
+    }
+
+    #[test]
+    fn every_kind_of_sender_reads() {
+        let hosts = "hosts = ['a', 'b']\nports = [1]";
+        for (kind, rest) in [
+            ("udp", format!("{hosts}\npack = false\npacked_bytes = 8192\ntcp_fallback = 'c:2'").as_str()),
+            ("tcp", hosts),
+            ("unix_datagram", "path = '/run/x'"),
+            ("unix_stream", "path = '/run/x'"),
+            ("file", "path = 'log'"),
+            ("stdout", ""),
+            ("noop", ""),
+        ] {
+            let text = format!("[metlog.sender]\nkind = '{kind}'\n{rest}");
+            assert!(builder(&text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_setting_takes_effect() {
+        let (sender, capture) = crate::senders::CaptureSender::new();
+        let client = builder(
+            r#"
+            [metlog]
+            logger = "shop"
+            hostname = "web1"
+            severity = 5
+            disabled_timers = ["noisy"]
+            queue_bytes = 0x10000
+            linger_ms = 0
+            close_timeout_ms = 10
+            [[metlog.filters]]
+            kind = "severity_max"
+            severity = "notice"
+            [[metlog.filters]]
+            kind = "type_deny"
+            types = ["gauge"]
+            [[metlog.filters]]
+            kind = "type_allow"
+            types = ["gauge", "counter", "timer", "oldstyle"]
+            [[metlog.filters]]
+            kind = "type_severity_max"
+            types = { oldstyle = "error" }
+            "#,
+        )
+        .unwrap()
+        .sender(sender)
+        .filter(|message: &Message<'_>| message.name() != Some("closure"))
+        .build()
+        .unwrap();
+        client.incr("kept");
+        client.gauge("denied", 1);
+        client.metlog("not allowed").send();
+        client.warning("too mild for a log line");
+        client.counter("too mild", 1).severity(Severity::Debug).send();
+        client.timer_send("noisy", Duration::ZERO);
+        client.incr("closure");
+        assert!(client.flush(Duration::from_secs(20)));
+        let messages = capture.messages();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        for part in [r#""logger":"shop","severity":5"#, r#""name":"kept""#, r#""metlog_hostname":"web1""#] {
+            assert!(messages[0].contains(part), "{messages:?}");
+        }
+    }
 }

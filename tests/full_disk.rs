@@ -1,0 +1,211 @@
+//! A file endpoint on a full disk: it waits, the others go on, and when there is room again everything arrives.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::support::{Router, Setup, ledger::number, messages, receivers, senders};
+
+/// A file system of 256 KiB, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where mounting is not permitted; on the machines that check every change it must be.
+    fn mount(path: PathBuf) -> Option<SmallDisk> {
+        fs::create_dir_all(&path).expect("make a folder");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
+        let is_mounted = mount.as_ref().is_ok_and(|mount| mount.status.success());
+        if !is_mounted {
+            assert!(std::env::var_os("CI").is_none(), "cannot mount a small disk: {mount:?}");
+            eprintln!("not run: mounting a small disk needs root");
+            return None;
+        }
+        Some(SmallDisk(path))
+    }
+
+    /// Leaves room for about `bytes`.
+    fn fill_all_but(&self, bytes: usize) {
+        fs::write(self.0.join("filler"), vec![0; 256 * 1024 - bytes]).expect("fill the disk");
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("filler")).expect("remove the filler");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a router of a failed test may still have a file open.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn configuration(path: &str, more: &str) -> String {
+    format!(
+        r#"
+shutdown_timeout = "10s"
+
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.full]
+kind = "file"
+path = "{path}"
+{more}
+
+[endpoints.good]
+kind = "file"
+path = "good.jsonl"
+
+[[routes]]
+match = {{ logger = {{ prefix = "full" }} }}
+to = ["full"]
+
+[[routes]]
+to = ["good"]
+"#
+    )
+}
+
+#[track_caller]
+fn wait_until_failing(router: &Router) {
+    let ledger = router
+        .wait("the endpoint says that it fails", |ledger| !ledger.endpoint("full")["failure"].is_null());
+    assert!(number(&ledger.endpoint("full")["queued"]) > 0);
+    ledger.assert_balanced();
+}
+
+/// Sends messages that have to wait, then shows that the other endpoint does not.
+#[track_caller]
+fn the_other_endpoint_goes_on(router: &Router) {
+    let before = router.ledger().delivered("good");
+    let lines = messages::numbered("good", 500, 300);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("the other endpoint delivers", |ledger| ledger.delivered("good") == before + 500);
+}
+
+#[test]
+fn a_full_disk_holds_messages_back_until_there_is_room_and_tears_no_line() {
+    const SENT: usize = 400;
+    let setup = Setup::new(&configuration("disk/full.jsonl", ""));
+    let Some(disk) = SmallDisk::mount(setup.path("disk")) else { return };
+    disk.fill_all_but(40 * 1024);
+    let router = setup.start();
+    // Lines whose length has nothing to do with the size of a page: the last one is cut by the disk's end.
+    let lines = messages::numbered("full", SENT, 333);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    wait_until_failing(&router);
+    let on_disk = receivers::lines(&router.path("disk/full.jsonl"));
+    assert!(!on_disk.is_empty() && on_disk.len() < SENT);
+    assert_eq!(
+        on_disk.len() as u64,
+        router.ledger().delivered("full"),
+        "what is written is counted, and no more"
+    );
+    the_other_endpoint_goes_on(&router);
+
+    disk.make_room();
+    router.wait_until_delivered(SENT as u64 + 500).assert_balanced();
+    let stopped = router.stop();
+    assert_eq!(receivers::lines(&stopped.path("disk/full.jsonl")), lines, "all, once, in order, none torn");
+    assert_eq!((stopped.ledger.delivered("full"), stopped.ledger.dropped("full")), (SENT as u64, 0));
+    assert_eq!(stopped.ledger.delivered("good"), 500 + SENT as u64);
+}
+
+#[test]
+fn with_a_file_for_each_logger_a_full_disk_may_repeat_lines_and_never_loses_one() {
+    const SENT: usize = 300;
+    let setup = Setup::new(&configuration("disk/{logger}.jsonl", ""));
+    let Some(disk) = SmallDisk::mount(setup.path("disk")) else { return };
+    disk.fill_all_but(40 * 1024);
+    let router = setup.start();
+    let loggers = ["full-a", "full-b", "full-c"];
+    let lines: Vec<String> =
+        (0..SENT).map(|number| messages::numbered_one(loggers[number % 3], number, 333)).collect();
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    wait_until_failing(&router);
+    the_other_endpoint_goes_on(&router);
+    disk.make_room();
+    router.wait_until_delivered(SENT as u64 + 500).assert_balanced();
+    let stopped = router.stop();
+    for (position, logger) in loggers.iter().enumerate() {
+        let mut arrived = messages::numbers(receivers::lines(&stopped.path(&format!("disk/{logger}.jsonl"))));
+        arrived.sort_unstable();
+        arrived.dedup();
+        assert!(arrived.into_iter().eq((position..SENT).step_by(3)), "{logger}");
+    }
+    assert_eq!(stopped.ledger.delivered("full"), SENT as u64);
+}
+
+#[test]
+fn past_the_bound_on_open_files_a_line_that_cannot_be_written_is_not_taken_for_written() {
+    // One file at a time is open, so each message closes the file of the one before it; one of the files is always full.
+    let text = configuration("out/{logger}", "")
+        .replace("shutdown_timeout = \"10s\"", "shutdown_timeout = \"300ms\"");
+    let setup = Setup::new(&format!("{text}\n[limits]\nopen_files = 1\n"));
+    fs::create_dir(setup.path("out")).expect("make a folder");
+    std::os::unix::fs::symlink("/dev/full", setup.path("out/full-always")).expect("make a link");
+    let router = setup.start();
+    let lines = ["full-always", "full-not"].map(|logger| messages::numbered_one(logger, 1, 0));
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    wait_until_failing(&router);
+    let stopped = router.stop();
+    assert_eq!(
+        stopped.ledger.delivered("full"),
+        0,
+        "nothing before the failure is delivered, so nothing behind it"
+    );
+    assert_eq!(stopped.ledger.endpoint("full")["dropped"], serde_json::json!({ "shutdown": 2 }));
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_that_is_tried_again_and_not_the_end() {
+    let setup = Setup::new(&configuration("full.jsonl", "")).ulimit("-f 64");
+    let router = setup.start();
+    let lines = messages::numbered("full", 400, 333);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    wait_until_failing(&router);
+    // The shell counts in blocks of 512 bytes or of 1,024.
+    let on_disk = receivers::lines(&router.path("full.jsonl"));
+    assert!(!on_disk.is_empty() && on_disk.len() < lines.len());
+    assert_eq!(on_disk, lines[..on_disk.len()]);
+
+    // Log rotation makes room.
+    fs::rename(router.path("full.jsonl"), router.path("full.1.jsonl")).expect("rename");
+    let mut parts = vec![router.path("full.1.jsonl")];
+    while router.ledger().endpoint("full")["queued"] != 0 {
+        router.signal("HUP");
+        router.wait("it goes on or fails again", |ledger| {
+            ledger.endpoint("full")["queued"] == 0 || receivers::lines(&router.path("full.jsonl")).len() > 90
+        });
+        if router.ledger().endpoint("full")["queued"] != 0 {
+            parts.push(router.path(&format!("full.{}.jsonl", parts.len() + 1)));
+            fs::rename(router.path("full.jsonl"), parts.last().expect("a path")).expect("rename");
+        }
+    }
+    parts.push(router.path("full.jsonl"));
+    let arrived: Vec<String> = parts.iter().flat_map(|path: &PathBuf| receivers::lines(path)).collect();
+    assert_eq!(arrived, lines);
+}
+
+#[test]
+fn a_folder_without_permission_is_tried_again_until_it_works() {
+    let setup = Setup::new(&configuration("missing/{logger}.jsonl", ""));
+    // A file where the folder should be: root may do anything else.
+    fs::write(setup.path("missing"), "").expect("write");
+    let router = setup.start();
+    let lines = messages::numbered("full", 10, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("the messages have an answer", |ledger| {
+        ledger.received("tcp") == 10 && ledger.delivered("good") == 10
+    });
+    the_other_endpoint_goes_on(&router);
+    let stopped = router.stop();
+    // No such path can ever be written: refused for good, and said so.
+    assert_eq!(stopped.ledger.endpoint("full")["refused"], serde_json::json!({ "file-path": 10 }));
+    assert!(Path::new(&stopped.path("missing")).is_file());
+}

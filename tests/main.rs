@@ -1,0 +1,21 @@
+//! End-to-end tests: the real `metlog` binary, real sockets, files and signals.
+//!
+//! Each module is a part of what is promised. Every test ends by stopping its router, which compares the ledger's two
+//! equations, and then compares the ledger with what the test's own receivers counted. Nothing sleeps for luck: tests
+//! wait for a condition, with a deadline.
+
+mod support;
+
+mod api;
+mod cases;
+mod check;
+mod demo;
+mod full_disk;
+mod hostile_frames;
+mod limits;
+mod real_messages;
+mod reopen;
+mod shutdown;
+mod slow_endpoints;
+mod startup;
+mod udp_losses;

@@ -1,0 +1,276 @@
+//! SIGTERM: inputs stop, what the kernel holds is read, what is buffered is delivered, exit status 0.
+
+use std::{
+    io::{ErrorKind, Write},
+    net::TcpStream,
+    os::unix::net::{UnixDatagram, UnixStream},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    Router, Setup, ledger::number, messages, receivers, receivers::make_pipe, router::METLOG, senders,
+};
+
+const CONFIGURATION: &str = r#"
+shutdown_timeout = "20s"
+
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[inputs.udp]
+kind = "udp"
+listen = "127.0.0.1:0"
+
+[inputs.stream]
+kind = "unix"
+path = "stream.sock"
+
+[inputs.datagrams]
+kind = "unix"
+path = "datagrams.sock"
+mode = "datagram"
+
+[endpoints.all]
+kind = "file"
+path = "out/{logger}.jsonl"
+
+[[routes]]
+to = ["all"]
+"#;
+
+#[test]
+fn what_the_kernel_holds_is_delivered_over_every_transport() {
+    const EACH: usize = 100;
+    let router = Router::start(CONFIGURATION);
+    // One connection is known to the router, with the first half of a line; the others wait to be accepted.
+    let mut known = TcpStream::connect(router.address("tcp")).expect("connect");
+    let lines = messages::numbered("known", EACH, 300);
+    let text = messages::text_of(&lines);
+    known.write_all(&text.as_bytes()[..10]).expect("send");
+    router.wait("the connection is known", |ledger| ledger.input("tcp")["connections"]["opened"] == 1);
+
+    router.signal("STOP");
+    router.wait_until_stopped();
+    known.write_all(&text.as_bytes()[10..]).expect("send");
+    let mut open = Vec::new();
+    for number in 0..5 {
+        let mut stream = TcpStream::connect(router.address("tcp")).expect("connect");
+        let text = messages::text_of(&messages::numbered(&format!("tcp-{number}"), EACH, 300));
+        stream.write_all(text.as_bytes()).expect("send");
+        if number % 2 == 0 {
+            open.push(stream);
+        }
+    }
+    let mut stream = UnixStream::connect(router.socket_path("stream")).expect("connect");
+    stream.write_all(messages::text_of(&messages::numbered("stream", EACH, 300)).as_bytes()).expect("send");
+    let socket = UnixDatagram::unbound().expect("make a socket");
+    socket.set_nonblocking(true).expect("set an option");
+    let mut datagrams = 0;
+    // The kernel holds only a few datagrams of a Unix socket.
+    for message in messages::numbered("datagrams", EACH, 300) {
+        match socket.send_to(message.as_bytes(), router.socket_path("datagrams")) {
+            Ok(_) => datagrams += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                break;
+            }
+        }
+    }
+    assert!(datagrams > 0);
+    let socket = senders::udp_socket(router.address("udp"));
+    for message in messages::numbered("udp", EACH, 300) {
+        socket.send(message.as_bytes()).expect("send a datagram");
+    }
+    router.signal("TERM");
+    router.signal("CONT");
+
+    let stopped = router.wait_until_stopped_by_itself();
+    let arrived =
+        |logger: &str| messages::numbers(receivers::lines(&stopped.path(&format!("out/{logger}.jsonl"))));
+    for logger in ["known", "tcp-0", "tcp-1", "tcp-2", "tcp-3", "tcp-4", "stream", "udp"] {
+        assert!(arrived(logger).into_iter().eq(0..EACH), "{logger}");
+    }
+    assert!(arrived("datagrams").into_iter().eq(0..datagrams));
+    assert_eq!(stopped.ledger.delivered("all"), 8 * EACH as u64 + datagrams as u64);
+}
+
+#[test]
+fn while_senders_go_on_sending_all_that_was_received_is_delivered() {
+    let router = Router::start(CONFIGURATION);
+    let address = router.address("tcp");
+    let udp = router.address("udp");
+    let stop = AtomicBool::new(false);
+    let stopped = thread::scope(|scope| {
+        for sender in 0..3 {
+            let stop = &stop;
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(address).expect("connect");
+                for number in 0.. {
+                    let line = messages::numbered_one(&format!("tcp-{sender}"), number, 200) + "\n";
+                    // The router closes the connection at some moment; that is the end.
+                    if stop.load(Ordering::Relaxed) || stream.write_all(line.as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let socket = senders::udp_socket(udp);
+            for number in 0.. {
+                let sent = socket.send(messages::numbered_one("udp", number, 200).as_bytes());
+                if stop.load(Ordering::Relaxed) || sent.is_err() {
+                    break;
+                }
+            }
+        });
+        router.wait("messages flow", |ledger| ledger.delivered("all") > 5_000);
+        let stopped = router.stop();
+        stop.store(true, Ordering::Relaxed);
+        stopped
+    });
+    let mut arrived = 0;
+    for logger in ["tcp-0", "tcp-1", "tcp-2", "udp"] {
+        let numbers = messages::numbers(receivers::lines(&stopped.path(&format!("out/{logger}.jsonl"))));
+        arrived += numbers.len() as u64;
+        assert!(numbers.is_sorted(), "{logger} is in order");
+        if logger != "udp" {
+            assert!(numbers.iter().copied().eq(0..numbers.len()), "{logger} has no gap");
+        }
+    }
+    assert_eq!(arrived, stopped.ledger.delivered("all"), "what the files hold");
+    assert_eq!(stopped.ledger.dropped("all"), 0);
+    let routed: u64 = ["tcp", "udp"].map(|input| number(&stopped.ledger.input(input)["routed"])).iter().sum();
+    assert_eq!(arrived, routed, "what was received was delivered");
+}
+
+#[test]
+fn an_endpoint_that_never_answers_costs_the_timeout_and_its_messages_are_counted() {
+    let setup = Setup::new(
+        r#"
+shutdown_timeout = "300ms"
+
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.hanging]
+kind = "file"
+path = "out/pipe"
+
+[endpoints.good]
+kind = "file"
+path = "out/good.jsonl"
+
+[[routes]]
+to = ["hanging", "good"]
+"#,
+    );
+    make_pipe(&setup.path("out/pipe"));
+    let router = setup.start();
+    let lines = messages::numbered("any", 1_000, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("the messages are received", |ledger| ledger.received("tcp") == 1_000);
+    let asked = Instant::now();
+    let stopped = router.stop();
+    assert!(asked.elapsed() < Duration::from_secs(10), "it waited too long for the endpoint");
+    assert_eq!(stopped.ledger.endpoint("hanging")["dropped"], serde_json::json!({ "shutdown": 1_000 }));
+    assert_eq!(stopped.ledger.delivered("good"), 1_000);
+    assert_eq!(receivers::lines(&stopped.path("out/good.jsonl")), lines);
+}
+
+#[test]
+fn connections_that_wait_for_a_full_buffer_are_given_up_at_the_timeout_and_counted() {
+    let setup = Setup::new(
+        r#"
+shutdown_timeout = "300ms"
+
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.hanging]
+kind = "file"
+path = "out/pipe"
+buffer = { memory = "64KiB", when_full = "block" }
+
+[[routes]]
+to = ["hanging"]
+"#,
+    );
+    make_pipe(&setup.path("out/pipe"));
+    let router = setup.start();
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(router.address("tcp")).expect("connect");
+        stream.write_all(messages::text_of(&messages::numbered("any", 300, 500)).as_bytes()).expect("send");
+        streams.push(stream);
+    }
+    router.wait("some wait and some are queued", |ledger| {
+        number(&ledger.endpoint("hanging")["queued_bytes"]) > 0 && ledger.received("tcp") > 300
+    });
+    let stopped = router.stop();
+    let received = stopped.ledger.received("tcp");
+    assert_eq!(stopped.ledger.endpoint("hanging")["dropped"], serde_json::json!({ "shutdown": received }));
+}
+
+#[test]
+fn at_the_end_of_a_shell_pipeline_the_router_delivers_and_ends() {
+    let setup = Setup::new(
+        r#"
+[inputs.in]
+kind = "stdin"
+
+[endpoints.out]
+kind = "stdout"
+
+[[routes]]
+to = ["out"]
+"#,
+    );
+    let lines = messages::numbered("piped", 20_000, 200);
+    let mut command = setup.command();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("run metlog");
+    let mut stdin = child.stdin.take().expect("standard input");
+    let text = messages::text_of(&lines);
+    let writer = thread::spawn(move || {
+        // The last line has no line break, and counts.
+        stdin.write_all(text.trim_end().as_bytes()).expect("send");
+    });
+    let output = child.wait_with_output().expect("wait");
+    writer.join().expect("send");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == messages::text_of(&lines).as_bytes(), "not what was sent");
+}
+
+#[test]
+fn when_standard_input_ends_other_inputs_keep_the_router_running() {
+    let setup = Setup::new(&format!(
+        "[inputs.stdin]\nkind = \"stdin\"\n{}",
+        CONFIGURATION.replace("shutdown_timeout = \"20s\"", "")
+    ));
+    std::fs::write(setup.path("messages"), messages::text_of(&messages::numbered("stdin", 10, 0)))
+        .expect("write");
+    let file = std::fs::File::open(setup.path("messages")).expect("open");
+    let router = setup.stdin(file).start();
+    router.wait("standard input is read", |ledger| ledger.received("stdin") == 10);
+    senders::tcp(router.address("tcp"), messages::text_of(&messages::numbered("tcp", 10, 0)).as_bytes());
+    router.wait_until_delivered(20);
+    let stopped = router.stop();
+    assert_eq!(receivers::lines(&stopped.path("out/stdin.jsonl")).len(), 10);
+    assert_eq!(receivers::lines(&stopped.path("out/tcp.jsonl")).len(), 10);
+}
+
+#[test]
+fn the_binary_says_which_version_it_is() {
+    let output = Command::new(METLOG).arg("--version").output().expect("run");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("metlog "));
+}

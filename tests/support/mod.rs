@@ -1,0 +1,11 @@
+//! What the end-to-end tests share: a router in a folder of its own, its ledger, senders, and receivers.
+
+pub mod ledger;
+pub mod messages;
+pub mod receivers;
+pub mod router;
+pub mod senders;
+pub mod wait;
+
+pub use ledger::Ledger;
+pub use router::{Router, Setup};

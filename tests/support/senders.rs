@@ -1,0 +1,59 @@
+//! Sending bytes to a router, as its generators do.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream, UdpSocket},
+    os::unix::net::{UnixDatagram, UnixStream},
+};
+
+use super::{Router, wait};
+
+/// The longest datagram that UDP carries over IPv4.
+pub const LARGEST_DATAGRAM: usize = 65_507;
+
+/// Datagrams that may be under way at once: fewer than the smallest receive buffer holds.
+const BYTES_UNDER_WAY: usize = 128 * 1024;
+
+/// Sends over a new TCP connection and closes it.
+pub fn tcp(address: SocketAddr, bytes: &[u8]) {
+    TcpStream::connect(address).expect("connect").write_all(bytes).expect("send");
+}
+
+/// Sends over a new connection to a Unix socket and closes it.
+pub fn unix_stream(path: &str, bytes: &[u8]) {
+    UnixStream::connect(path).expect("connect").write_all(bytes).expect("send");
+}
+
+/// A socket that sends datagrams to a router's UDP input.
+pub fn udp_socket(address: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    socket.connect(address).expect("connect");
+    socket
+}
+
+/// Sends a datagram for each frame, and never more at once than the kernel holds. Each must be a single line.
+pub fn udp<F: AsRef<[u8]>>(router: &Router, input: &str, frames: &[F]) {
+    let socket = udp_socket(router.address(input));
+    let before = router.ledger().received(input);
+    let mut under_way = 0;
+    for (number, frame) in frames.iter().enumerate() {
+        let frame = frame.as_ref();
+        if under_way + frame.len() > BYTES_UNDER_WAY {
+            let sent = before + number as u64;
+            wait::until("the datagrams sent so far were received", || {
+                (router.ledger().received(input) >= sent).then_some(())
+            });
+            under_way = 0;
+        }
+        socket.send(frame).expect("send a datagram");
+        under_way += frame.len() + 1024;
+    }
+}
+
+/// Sends a datagram for each frame to a Unix socket. The kernel makes the sender wait while the socket is full.
+pub fn unix_datagrams<F: AsRef<[u8]>>(path: &str, frames: &[F]) {
+    let socket = UnixDatagram::unbound().expect("make a socket");
+    for frame in frames {
+        socket.send_to(frame.as_ref(), path).expect("send a datagram");
+    }
+}

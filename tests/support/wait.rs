@@ -1,0 +1,21 @@
+//! Waiting for a condition, with a deadline.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take. Far more than it does, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks `attempt` until it gives something; panics with `what` after [`PATIENCE`].
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
