@@ -19,6 +19,7 @@ pub mod parameters;
 mod planned;
 mod quantities;
 pub mod reader;
+pub mod reference;
 mod routes;
 pub mod settings;
 mod suggest;

@@ -11,8 +11,9 @@ macro_rules! kind {
             docs: $module::Parameters::docs,
             sample: $module::SAMPLE,
             read: |section: &mut Section<'_>| {
-                $module::Parameters::read(section)
-                    .map(|parameters| Box::new(parameters) as Box<dyn InputSettings>)
+                let parameters = $module::Parameters::read(section)?;
+                parameters.check(section);
+                Some(Box::new(parameters) as Box<dyn InputSettings>)
             },
         }
     };

@@ -43,7 +43,10 @@ impl<L: Listener> Source for ListenerSource<L> {
             match self.listener.accept() {
                 Ok(connection) => {
                     let Some(place) = self.context.connections.take(&self.context.counters) else {
-                        tracing::warn!(input = self.context.name, "connection refused: [limits] connections is reached");
+                        tracing::warn!(
+                            input = self.context.name,
+                            "connection refused: [limits] connections is reached"
+                        );
                         continue;
                     };
                     let lines = LineReader::new(self.context.clone());
@@ -69,7 +72,10 @@ impl<L: Listener> Source for ListenerSource<L> {
 
 /// Errors of the connection that was to be accepted, not of the listener; see accept(2).
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
 }
 
 /// One connection that carries lines.
