@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
-use crate::support::{Router, Setup, ledger::number, messages, receivers, senders};
+use crate::support::{Router, Setup, ledger::number, messages, receivers, senders, wait};
 
 /// A file system of 256 KiB, unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -165,28 +165,30 @@ fn a_file_that_may_not_grow_is_an_error_that_is_tried_again_and_not_the_end() {
     assert!(!on_disk.is_empty() && on_disk.len() < lines.len());
     assert_eq!(on_disk, lines[..on_disk.len()]);
 
-    // Log rotation makes room.
-    fs::rename(router.path("full.jsonl"), router.path("full.1.jsonl")).expect("rename");
-    let mut parts = vec![router.path("full.1.jsonl")];
-    while router.ledger().endpoint("full")["queued"] != 0 {
+    // Log rotation makes room, file by file.
+    let mut arrived = Vec::new();
+    for part in 1.. {
+        let (current, old) = (router.path("full.jsonl"), router.path(&format!("full.{part}.jsonl")));
+        fs::rename(&current, &old).expect("rename");
+        arrived.extend(receivers::lines(&old));
         router.signal("HUP");
-        router.wait("it goes on or fails again", |ledger| {
-            ledger.endpoint("full")["queued"] == 0 || receivers::lines(&router.path("full.jsonl")).len() > 90
+        wait::until("the file is there again", || current.exists().then_some(()));
+        let ledger = router.wait("this file is full too, or all is written", |ledger| {
+            ledger.queued() == 0 || receivers::lines(&current).len() == on_disk.len()
         });
-        if router.ledger().endpoint("full")["queued"] != 0 {
-            parts.push(router.path(&format!("full.{}.jsonl", parts.len() + 1)));
-            fs::rename(router.path("full.jsonl"), parts.last().expect("a path")).expect("rename");
+        if ledger.queued() == 0 {
+            arrived.extend(receivers::lines(&current));
+            break;
         }
     }
-    parts.push(router.path("full.jsonl"));
-    let arrived: Vec<String> = parts.iter().flat_map(|path: &PathBuf| receivers::lines(path)).collect();
     assert_eq!(arrived, lines);
+    router.stop();
 }
 
 #[test]
-fn a_folder_without_permission_is_tried_again_until_it_works() {
+fn a_path_that_can_never_be_written_is_refused_and_holds_nothing_up() {
     let setup = Setup::new(&configuration("missing/{logger}.jsonl", ""));
-    // A file where the folder should be: root may do anything else.
+    // A file stands where the folder should be.
     fs::write(setup.path("missing"), "").expect("write");
     let router = setup.start();
     let lines = messages::numbered("full", 10, 0);
@@ -198,5 +200,5 @@ fn a_folder_without_permission_is_tried_again_until_it_works() {
     let stopped = router.stop();
     // No such path can ever be written: refused for good, and said so.
     assert_eq!(stopped.ledger.endpoint("full")["refused"], serde_json::json!({ "file-path": 10 }));
-    assert!(Path::new(&stopped.path("missing")).is_file());
+    assert!(stopped.path("missing").is_file());
 }

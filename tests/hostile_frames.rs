@@ -114,9 +114,12 @@ fn assert_kept(frames: &[Hostile], lines: &[String]) {
         }
     }
     for line in lines {
-        let parsed: Result<Value, _> = serde_json::from_str(line);
-        // The only thing that serde_json finds too much is a lone surrogate, which is kept on purpose.
-        assert!(parsed.is_ok() || line.contains("\\ud") || line.contains("\\uD"), "not JSON: {line:.200}");
+        if let Err(error) = serde_json::from_str::<Value>(line) {
+            // What is kept on purpose and serde_json finds too much: lone surrogates, and numbers past any double.
+            let error = error.to_string();
+            let is_kept = ["number out of range", "surrogate", "hex escape"].iter().any(|known| error.contains(known));
+            assert!(is_kept, "{error}: {line:.200}");
+        }
     }
 }
 
