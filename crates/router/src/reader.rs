@@ -79,7 +79,7 @@ pub struct Readers {
 struct Shared {
     mailboxes: Vec<Arc<Mailbox>>,
     next: AtomicUsize,
-    /// Sources that exist, on any thread.
+    /// Sources that exist, on any thread; and one more until [`Readers::all_adopted`].
     sources: AtomicUsize,
     /// Rings when there are none left: every input has ended by itself.
     all_ended: Waker,
@@ -92,6 +92,11 @@ impl Shared {
         if let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) {
             mailbox.post(Note::Adopt(source, input));
         }
+    }
+
+    /// One source less; whether it was the last.
+    fn is_last(&self) -> bool {
+        self.sources.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -115,7 +120,7 @@ impl Readers {
         let shared = Arc::new(Shared {
             mailboxes: mailboxes.clone(),
             next: AtomicUsize::new(0),
-            sources: AtomicUsize::new(0),
+            sources: AtomicUsize::new(1),
             all_ended,
         });
         let threads = polls
@@ -142,6 +147,13 @@ impl Readers {
     /// Reads `source` from now on, for the input with this number, on the thread whose turn it is.
     pub fn adopt(&self, source: Box<dyn Source>, input: usize) {
         self.shared.adopt(source, input);
+    }
+
+    /// Every input's sources are here. Before, an input that ends at once is not taken for the last one.
+    pub fn all_adopted(&self) {
+        if self.shared.is_last() {
+            self.shared.all_ended.wake_by_ref();
+        }
     }
 
     /// Accepts nothing more, reads what the kernel holds until `deadline` on the monotonic clock, and ends the threads.
@@ -332,7 +344,7 @@ impl Reader {
 
     fn ended(&self, source: Box<dyn Source>) {
         drop(source);
-        if self.shared.sources.fetch_sub(1, Ordering::AcqRel) == 1 && self.stop_by.is_none() {
+        if self.shared.is_last() && self.stop_by.is_none() {
             self.shared.all_ended.wake_by_ref();
         }
     }
