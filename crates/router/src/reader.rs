@@ -26,6 +26,9 @@ use crate::{
 
 const MAILBOX: Token = Token(usize::MAX);
 
+/// When to try a stalled source again.
+const STALLED_WAIT: Duration = Duration::from_millis(100);
+
 /// What a reader thread can be told.
 #[derive(Debug)]
 enum Note {
@@ -136,6 +139,8 @@ impl Readers {
                     clock: clock.clone(),
                     slots: Vec::new(),
                     ready: VecDeque::new(),
+                    stalled: Vec::new(),
+                    try_stalled_at: Duration::ZERO,
                     stop_by: None,
                 };
                 thread::Builder::new().name(format!("reader-{number}")).spawn(move || reader.run())
@@ -196,6 +201,9 @@ struct Reader {
     slots: Vec<Option<Slot>>,
     /// Sources to be read, each once.
     ready: VecDeque<usize>,
+    /// Sources that no event will make ready, and when to try them again.
+    stalled: Vec<usize>,
+    try_stalled_at: Duration,
     stop_by: Option<Duration>,
 }
 
@@ -203,12 +211,14 @@ impl Reader {
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
         loop {
+            let asked = self.clock.monotonic();
             let timeout = if self.ready.is_empty() {
-                self.stop_by.map(|deadline| deadline.saturating_sub(self.clock.monotonic()))
+                let try_stalled_at = (!self.stalled.is_empty()).then_some(self.try_stalled_at);
+                let moment = self.stop_by.into_iter().chain(try_stalled_at).min();
+                moment.map(|moment| moment.saturating_sub(asked))
             } else {
                 Some(Duration::ZERO)
             };
-            let asked = self.clock.monotonic();
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -230,6 +240,9 @@ impl Reader {
                     }
                     self.make_ready(number);
                 }
+            }
+            if !self.stalled.is_empty() && self.clock.monotonic() >= self.try_stalled_at {
+                std::mem::take(&mut self.stalled).into_iter().for_each(|number| self.make_ready(number));
             }
             // Each source once, then a look at who else has something: nobody starves.
             for _ in 0..self.ready.len() {
@@ -330,6 +343,9 @@ impl Reader {
             // The buffer's waker will make it ready; an ended source then says so again.
         } else if again {
             self.make_ready(number);
+        } else if progress == Progress::Stalled {
+            self.stalled.push(number);
+            self.try_stalled_at = self.clock.monotonic() + STALLED_WAIT;
         }
         for source in accepted {
             if self.stop_by.is_some() {
