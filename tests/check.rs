@@ -1,1 +1,66 @@
-//! To come.
+//! `metlog check`: what it says, where, and its exit status.
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use crate::support::router::METLOG;
+
+const VALID: &str = r#"
+[inputs.in]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.all]
+kind = "file"
+path = "all.jsonl"
+
+[[routes]]
+to = ["all"]
+"#;
+
+fn check(configuration: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().expect("make a folder");
+    fs::write(folder.path().join("metlog.toml"), configuration).expect("write");
+    let Output { status, stdout, stderr } = Command::new(METLOG)
+        .args(["check", "--config", "metlog.toml"])
+        .current_dir(folder.path())
+        .output()
+        .expect("run metlog");
+    assert_eq!(fs::read_dir(folder.path()).expect("look").count(), 1, "it only looks, and makes no file");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_valid_file_is_called_valid() {
+    let (status, out, errors) = check(VALID);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    assert_eq!(out, "metlog.toml is valid: 1 inputs, 1 routes, 1 endpoints\n");
+}
+
+#[test]
+fn warnings_are_shown_and_do_not_fail() {
+    let (status, _, errors) = check(&VALID.replace("[[routes]]", "[endpoints.spare]\nkind = \"null\"\n\n[[routes]]"));
+    assert_eq!(status, Some(0));
+    assert!(errors.contains("warning") && errors.contains("spare"), "{errors}");
+}
+
+#[test]
+fn every_error_is_shown_at_once_with_its_place() {
+    let broken = VALID.replace("\"tcp\"", "\"tpc\"").replace("to = [\"all\"]", "to = [\"al\"]");
+    let (status, out, errors) = check(&broken);
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    for words in ["metlog.toml:3:8", "did you mean \"tcp\"?", "metlog.toml:11:7", "did you mean \"all\"?", "2 errors"] {
+        assert!(errors.contains(words), "`{words}` is missing in:\n{errors}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = Command::new(METLOG).args(["check", "--config", "nowhere.toml"]).output().expect("run metlog");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot read nowhere.toml"), "{said}");
+}

@@ -88,8 +88,8 @@ fn every_frame_gets_its_verdict(input: &str, frames: &[Hostile], send: impl Fn(&
         expected.add(&Verdict::expected(hostile));
         send(&router, &hostile.frame);
         let what = format!("`{}` is counted", hostile.label);
-        let ledger = router.wait(&what, |ledger| ledger.received(input) >= expected.received);
-        assert_eq!(Verdict::counted(&ledger, input), expected, "{}", hostile.label);
+        router.wait(&what, |ledger| ledger.received(input) >= expected.received);
+        assert_eq!(Verdict::counted(&router.balanced(), input), expected, "{}", hostile.label);
     }
     let last = messages::numbered_one("after", 1, 0);
     send(&router, last.as_bytes());
@@ -117,9 +117,12 @@ fn assert_kept(frames: &[Hostile], lines: &[String]) {
         }
     }
     for line in lines {
-        let parsed: Result<Value, _> = serde_json::from_str(line);
-        // The only thing that serde_json finds too much is a lone surrogate, which is kept on purpose.
-        assert!(parsed.is_ok() || line.contains("\\ud") || line.contains("\\uD"), "not JSON: {line:.200}");
+        if let Err(error) = serde_json::from_str::<Value>(line) {
+            // What is kept on purpose and serde_json finds too much: lone surrogates, and numbers past any double.
+            let error = error.to_string();
+            let is_kept = ["number out of range", "surrogate", "hex escape"].iter().any(|known| error.contains(known));
+            assert!(is_kept, "{error}: {line:.200}");
+        }
     }
 }
 

@@ -1,1 +1,158 @@
-//! To come.
+//! Everything that a sender could make grow has a limit and a counter, and at the limit the others go on.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+};
+
+use crate::support::{Router, Setup, ledger::number, messages, receivers, senders, wait};
+
+fn configuration(limits: &str) -> String {
+    format!(
+        r#"
+threads = 2
+
+[limits]
+{limits}
+
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.all]
+kind = "file"
+path = "all.jsonl"
+
+[[routes]]
+to = ["all"]
+"#
+    )
+}
+
+#[test]
+fn a_line_over_the_limit_is_rejected_and_the_stream_goes_on_behind_it() {
+    let router = Router::start(&configuration("message = \"10KiB\""));
+    let good = messages::numbered("good", 3, 300);
+    let mut text = good[0].clone() + "\n";
+    // Just over the limit, far over it, and so far that it does not fit into one read.
+    for bytes in [10 * 1024 + 1, 100 * 1024, 2 * 1024 * 1024] {
+        text += &(messages::numbered_one("long", 0, bytes) + "\n");
+    }
+    text += &(good[1].clone() + "\n");
+    text += &(messages::numbered_one("long", 0, 50 * 1024) + "\n");
+    text += &(good[2].clone() + "\n");
+    // The largest that is allowed.
+    let largest = messages::numbered_one("largest", 0, 10 * 1024);
+    assert_eq!(largest.len(), 10 * 1024);
+    text += &(largest.clone() + "\n");
+    senders::tcp(router.address("tcp"), text.as_bytes());
+    let ledger = router.wait_until_delivered(8);
+    assert_eq!(ledger.input("tcp")["rejected"], serde_json::json!({ "too-large": 4 }));
+    let stopped = router.stop();
+    let expected = [good, vec![largest]].concat();
+    assert_eq!(receivers::lines(&stopped.path("all.jsonl")), expected);
+}
+
+#[test]
+fn a_last_line_without_a_line_break_counts() {
+    let router = Router::start(&configuration(""));
+    let lines = messages::numbered("last", 3, 0);
+    senders::tcp(router.address("tcp"), lines.join("\n").as_bytes());
+    router.wait_until_delivered(3);
+    assert_eq!(receivers::lines(&router.stop().path("all.jsonl")), lines);
+}
+
+#[test]
+fn connections_over_the_limit_are_turned_away_and_those_that_are_open_go_on() {
+    let router = Router::start(&configuration("connections = 3"));
+    let address = router.address("tcp");
+    let mut open: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).expect("connect")).collect();
+    router.wait("three are open", |ledger| ledger.input("tcp")["connections"]["opened"] == 3);
+    let mut fourth = TcpStream::connect(address).expect("the kernel still takes it");
+    let end = fourth.read(&mut [0]);
+    assert!(matches!(end, Ok(0)) || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    assert_eq!(router.ledger().input("tcp")["connections"]["refused"], 1);
+
+    for (number, stream) in open.iter_mut().enumerate() {
+        let line = messages::numbered_one("open", number, 0) + "\n";
+        stream.write_all(line.as_bytes()).expect("send");
+    }
+    router.wait_until_delivered(3);
+    open.pop();
+    router.wait("its place is free", |ledger| ledger.input("tcp")["connections"]["closed"] == 1);
+    senders::tcp(address, messages::numbered_one("new", 3, 0).as_bytes());
+    router.wait_until_delivered(4);
+    let stopped = router.stop();
+    assert_eq!(messages::numbers(receivers::lines(&stopped.path("all.jsonl"))).len(), 4);
+}
+
+#[test]
+fn unfinished_lines_share_bounded_memory_and_the_largest_gives_way() {
+    const CONNECTIONS: usize = 100;
+    const LINE_BYTES: usize = 900 * 1024;
+    // An eighth of it is for unfinished lines: room for 35 of them.
+    let router = Router::start(&configuration(""));
+    let address = router.address("tcp");
+    let before = router.resident_bytes();
+    let line = messages::numbered_one("long", 0, LINE_BYTES) + "\n";
+    let (begin, end) = line.as_bytes().split_at(LINE_BYTES - 10);
+    let mut streams: Vec<TcpStream> = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(address).expect("connect");
+        stream.write_all(begin).expect("send");
+        streams.push(stream);
+    }
+    let most = 36;
+    let ledger = router.wait("all but those that fit are given up", |ledger| {
+        number(&ledger.input("tcp")["lines_given_up"]) >= (CONNECTIONS - most) as u64
+    });
+    assert!(number(&ledger.input("tcp")["lines_given_up"]) < CONNECTIONS as u64, "{ledger:?}");
+    let grown = router.resident_bytes().saturating_sub(before);
+    assert!(grown < 100 << 20, "{} MiB for unfinished lines", grown >> 20);
+
+    // The others go on.
+    let small = messages::numbered("small", 1_000, 200);
+    senders::tcp(address, messages::text_of(&small).as_bytes());
+    router.wait("the others go on", |ledger| ledger.delivered("all") == 1_000);
+
+    // Whoever was given up is a reject; the rest arrive when they end. Afterwards every connection works as before.
+    for stream in &mut streams {
+        stream.write_all(end).expect("send");
+        stream.write_all((messages::numbered_one("after", 0, 0) + "\n").as_bytes()).expect("send");
+    }
+    let ledger = router.wait_until_delivered((2 * CONNECTIONS + 1_000) as u64);
+    let given_up = number(&ledger.input("tcp")["lines_given_up"]);
+    assert_eq!(ledger.input("tcp")["rejected"], serde_json::json!({ "too-large": given_up }));
+    let stopped = router.stop();
+    let lines = receivers::lines(&stopped.path("all.jsonl"));
+    let long = lines.iter().filter(|arrived| arrived.len() + 1 == line.len()).count() as u64;
+    assert_eq!(long + given_up, CONNECTIONS as u64);
+    assert_eq!(lines.len() as u64, 1_000 + CONNECTIONS as u64 + long);
+}
+
+#[test]
+fn connections_that_wait_for_a_file_descriptor_are_served_when_one_is_free() {
+    const CLIENTS: usize = 60;
+    // Fewer descriptors than clients.
+    let router = Setup::new(&configuration("")).ulimit("-n 40").start();
+    let address = router.address("tcp");
+    let streams: Vec<TcpStream> = (0..CLIENTS)
+        .map(|number| {
+            let mut stream = TcpStream::connect(address).expect("the kernel takes it");
+            let line = messages::numbered_one("client", number, 0) + "\n";
+            stream.write_all(line.as_bytes()).expect("send");
+            stream
+        })
+        .collect();
+    // The API needs a descriptor too, so it cannot be asked until some are free.
+    router.wait_for_log("cannot accept a connection; trying again");
+    drop(streams);
+    wait::until("all of them are delivered", || {
+        let text = std::fs::read_to_string(router.path("all.jsonl")).unwrap_or_default();
+        (text.lines().count() == CLIENTS).then_some(())
+    });
+    let stopped = router.stop();
+    let mut arrived = messages::numbers(receivers::lines(&stopped.path("all.jsonl")));
+    arrived.sort_unstable();
+    assert!(arrived.into_iter().eq(0..CLIENTS));
+}

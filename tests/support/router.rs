@@ -191,7 +191,14 @@ impl Router {
     pub fn wait_until_delivered(&self, received: u64) -> Ledger {
         // One after the other: an answer may hold the buffers of a moment before its inputs.
         self.wait(&format!("{received} frames are received"), |ledger| ledger.received_in_all() >= received);
-        self.wait("everything is delivered", |ledger| ledger.queued() == 0)
+        self.wait("everything is delivered", |ledger| ledger.queued() == 0);
+        self.balanced()
+    }
+
+    /// The ledger once both equations hold, which they do as soon as nothing is under way.
+    #[track_caller]
+    pub fn balanced(&self) -> Ledger {
+        self.wait("both equations hold", |ledger| ledger.balances().is_ok())
     }
 
     /// Sends it a signal, by its name without `SIG`.
@@ -237,7 +244,7 @@ impl Router {
         let status = self.wait_for_exit();
         assert!(status.success(), "the router ended with {status}:\n{}", self.log.text());
         let ledger = self.log.last_ledger();
-        ledger.assert_balanced();
+        assert_eq!(ledger.balances(), Ok(()), "after the end");
         // The folder outlives the process.
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("make a folder"));
         Stopped { folder, ledger, log: self.log.text() }

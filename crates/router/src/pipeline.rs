@@ -238,7 +238,7 @@ impl Pipeline {
             self.reject_messages.clear();
             let handover = Handover::all(&Arc::new(batch));
             for outlet in self.outlets.rejects.outlets() {
-                parked.extend(outlet.push(handover.clone(), now, waiter));
+                outlet.push_behind(parked, handover.clone(), now, waiter);
             }
         }
         let Some(batch) = open.close() else { return };

@@ -26,6 +26,9 @@ use crate::{
 
 const MAILBOX: Token = Token(usize::MAX);
 
+/// When to try a stalled source again.
+const STALLED_WAIT: Duration = Duration::from_millis(100);
+
 /// What a reader thread can be told.
 #[derive(Debug)]
 enum Note {
@@ -79,7 +82,7 @@ pub struct Readers {
 struct Shared {
     mailboxes: Vec<Arc<Mailbox>>,
     next: AtomicUsize,
-    /// Sources that exist, on any thread.
+    /// Sources that exist, on any thread; and one more until [`Readers::all_adopted`].
     sources: AtomicUsize,
     /// Rings when there are none left: every input has ended by itself.
     all_ended: Waker,
@@ -92,6 +95,11 @@ impl Shared {
         if let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) {
             mailbox.post(Note::Adopt(source, input));
         }
+    }
+
+    /// One source less; whether it was the last.
+    fn is_last(&self) -> bool {
+        self.sources.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -115,7 +123,7 @@ impl Readers {
         let shared = Arc::new(Shared {
             mailboxes: mailboxes.clone(),
             next: AtomicUsize::new(0),
-            sources: AtomicUsize::new(0),
+            sources: AtomicUsize::new(1),
             all_ended,
         });
         let threads = polls
@@ -131,6 +139,8 @@ impl Readers {
                     clock: clock.clone(),
                     slots: Vec::new(),
                     ready: VecDeque::new(),
+                    stalled: Vec::new(),
+                    try_stalled_at: Duration::ZERO,
                     stop_by: None,
                 };
                 thread::Builder::new().name(format!("reader-{number}")).spawn(move || reader.run())
@@ -142,6 +152,13 @@ impl Readers {
     /// Reads `source` from now on, for the input with this number, on the thread whose turn it is.
     pub fn adopt(&self, source: Box<dyn Source>, input: usize) {
         self.shared.adopt(source, input);
+    }
+
+    /// Every input's sources are here. Before, an input that ends at once is not taken for the last one.
+    pub fn all_adopted(&self) {
+        if self.shared.is_last() {
+            self.shared.all_ended.wake_by_ref();
+        }
     }
 
     /// Accepts nothing more, reads what the kernel holds until `deadline` on the monotonic clock, and ends the threads.
@@ -184,6 +201,9 @@ struct Reader {
     slots: Vec<Option<Slot>>,
     /// Sources to be read, each once.
     ready: VecDeque<usize>,
+    /// Sources that no event will make ready, and when to try them again.
+    stalled: Vec<usize>,
+    try_stalled_at: Duration,
     stop_by: Option<Duration>,
 }
 
@@ -191,12 +211,14 @@ impl Reader {
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
         loop {
+            let asked = self.clock.monotonic();
             let timeout = if self.ready.is_empty() {
-                self.stop_by.map(|deadline| deadline.saturating_sub(self.clock.monotonic()))
+                let try_stalled_at = (!self.stalled.is_empty()).then_some(self.try_stalled_at);
+                let moment = self.stop_by.into_iter().chain(try_stalled_at).min();
+                moment.map(|moment| moment.saturating_sub(asked))
             } else {
                 Some(Duration::ZERO)
             };
-            let asked = self.clock.monotonic();
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -218,6 +240,9 @@ impl Reader {
                     }
                     self.make_ready(number);
                 }
+            }
+            if !self.stalled.is_empty() && self.clock.monotonic() >= self.try_stalled_at {
+                std::mem::take(&mut self.stalled).into_iter().for_each(|number| self.make_ready(number));
             }
             // Each source once, then a look at who else has something: nobody starves.
             for _ in 0..self.ready.len() {
@@ -326,6 +351,9 @@ impl Reader {
             // The buffer's waker will make it ready; an ended source then says so again.
         } else if again {
             self.make_ready(number);
+        } else if progress == Progress::Stalled {
+            self.stalled.push(number);
+            self.try_stalled_at = self.clock.monotonic() + STALLED_WAIT;
         }
         for source in accepted {
             if self.stop_by.is_some() {
@@ -340,7 +368,7 @@ impl Reader {
 
     fn ended(&self, source: Box<dyn Source>) {
         drop(source);
-        if self.shared.sources.fetch_sub(1, Ordering::AcqRel) == 1 && self.stop_by.is_none() {
+        if self.shared.is_last() && self.stop_by.is_none() {
             self.shared.all_ended.wake_by_ref();
         }
     }

@@ -336,6 +336,7 @@ fn start_inputs(
             readers.adopt(source, number);
         }
     }
+    readers.all_adopted();
     Ok((readers, listening))
 }
 

@@ -58,6 +58,8 @@ pub enum Progress {
     Drained,
     /// There may be more.
     More,
+    /// There is more, but it cannot be taken now, and no event will say when it can.
+    Stalled,
     /// There will never be more.
     Ended,
 }

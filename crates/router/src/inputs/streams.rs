@@ -24,12 +24,14 @@ pub trait Listener: event::Source + Debug + Send {
 pub struct ListenerSource<L> {
     listener: L,
     context: InputContext,
+    /// The last connection could not be accepted, and that was said.
+    is_stalled: bool,
 }
 
 impl<L: Listener> ListenerSource<L> {
     /// A source that accepts from `listener`, which must not block.
     pub fn new(listener: L, context: InputContext) -> Self {
-        ListenerSource { listener, context }
+        ListenerSource { listener, context, is_stalled: false }
     }
 }
 
@@ -42,6 +44,7 @@ impl<L: Listener> Source for ListenerSource<L> {
         for _ in 0..ACCEPT_AT_ONCE {
             match self.listener.accept() {
                 Ok(connection) => {
+                    self.is_stalled = false;
                     let Some(place) = self.context.connections.take(&self.context.counters) else {
                         tracing::warn!(
                             input = self.context.name,
@@ -55,10 +58,11 @@ impl<L: Listener> Source for ListenerSource<L> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    // Out of file descriptors or memory: the connection stays in the kernel's queue, and the next event
-                    // tries again.
-                    tracing::warn!(input = self.context.name, %error, "cannot accept a connection");
-                    return Progress::Drained;
+                    // Out of file descriptors or memory: the connection stays in the kernel's queue.
+                    if !std::mem::replace(&mut self.is_stalled, true) {
+                        tracing::warn!(input = self.context.name, %error, "cannot accept a connection; trying again");
+                    }
+                    return Progress::Stalled;
                 }
             }
         }

@@ -43,6 +43,11 @@ impl InputSettings for Parameters {
         let count = self.sockets.unwrap_or(context.threads).clamp(1, MOST_SOCKETS);
         let mut address = self.listen;
         let mut sources: Vec<Box<dyn Source>> = Vec::new();
+        if count > 1 {
+            // Sockets that share an address let those of another router of the same user in, which would then take a part
+            // of the datagrams away. A socket that does not share it finds out.
+            self.bind(address, false).map_err(failed)?;
+        }
         for number in 0..count {
             let socket = self.bind(address, count > 1).map_err(failed)?;
             // With port 0 the first socket's port is the port of all.
