@@ -26,7 +26,8 @@ use crate::{
     retry::Retry,
 };
 
-/// The most bytes handed to an endpoint at once. Bounds how much is sent again when an endpoint fails in the middle.
+/// The most bytes handed to an endpoint at once. Bounds how much is sent again when an endpoint fails in the middle. It is
+/// never more than half of the buffer: what is being delivered cannot make room for newer messages.
 const WORK_BYTES: usize = 4 * 1024 * 1024;
 
 /// What is handed out while the circuit breaker is open: one hand-over.
@@ -53,6 +54,7 @@ pub struct Runner {
     counters: Arc<EndpointCounters>,
     control: Arc<Control>,
     linger: Duration,
+    work_bytes: usize,
     work: Work,
     retry: Retry,
     not_before: Option<Duration>,
@@ -73,6 +75,7 @@ impl Runner {
     ) -> Self {
         Runner {
             name: name.to_owned(),
+            work_bytes: WORK_BYTES.min(buffer.limit_bytes() / 2),
             buffer,
             counters,
             control,
@@ -99,7 +102,7 @@ impl Runner {
             }
             self.not_before = None;
         }
-        let budget = if self.retry.is_open() { PROBE_BYTES } else { WORK_BYTES };
+        let budget = if self.retry.is_open() { PROBE_BYTES } else { self.work_bytes };
         let cursor = self.buffer.begin(budget, self.work.handovers_mut(), waker);
         self.work.set_cursor(cursor);
         if self.work.is_empty() {
