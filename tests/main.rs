@@ -16,4 +16,5 @@ mod reopen;
 mod shutdown;
 mod slow_endpoints;
 mod startup;
+mod statsd;
 mod udp_losses;
