@@ -18,4 +18,5 @@ mod reopen;
 mod shutdown;
 mod slow_endpoints;
 mod startup;
+mod statsd;
 mod udp_losses;

@@ -42,19 +42,38 @@ enum Note {
 
 #[derive(Debug)]
 struct Mailbox {
-    notes: Mutex<Vec<Note>>,
+    /// `None` once the thread has ended.
+    notes: Mutex<Option<Vec<Note>>>,
     waker: mio::Waker,
 }
 
 impl Mailbox {
-    fn post(&self, note: Note) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Leaves a note, or gives it back if the thread has ended.
+    fn post(&self, note: Note) -> Result<(), Note> {
+        let mut mailbox = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(notes) = &mut *mailbox else { return Err(note) };
         notes.push(note);
         let first = notes.len() == 1;
-        drop(notes);
+        drop(mailbox);
         if first && let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake a reader thread");
         }
+        Ok(())
+    }
+
+    fn take(&self) -> Vec<Note> {
+        let mut mailbox = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        mailbox.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes no more notes, unless there are some that were not read yet; returns whether that is so now.
+    fn close_if_empty(&self) -> bool {
+        let mut mailbox = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_empty = mailbox.as_ref().is_none_or(Vec::is_empty);
+        if is_empty {
+            *mailbox = None;
+        }
+        is_empty
     }
 }
 
@@ -67,7 +86,8 @@ struct Resume {
 
 impl Wake for Resume {
     fn wake(self: Arc<Self>) {
-        self.mailbox.post(Note::Resume(self.number));
+        // A thread that has ended needs no waking.
+        let _ = self.mailbox.post(Note::Resume(self.number));
     }
 }
 
@@ -89,11 +109,17 @@ struct Shared {
 }
 
 impl Shared {
-    fn adopt(&self, source: Box<dyn Source>, input: usize) {
-        self.sources.fetch_add(1, Ordering::AcqRel);
+    /// Gives the source to the thread whose turn it is, or gives it back if that thread has ended.
+    fn adopt(&self, source: Box<dyn Source>, input: usize) -> Result<(), Box<dyn Source>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        if let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) {
-            mailbox.post(Note::Adopt(source, input));
+        let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) else { return Err(source) };
+        self.sources.fetch_add(1, Ordering::AcqRel);
+        match mailbox.post(Note::Adopt(source, input)) {
+            Err(Note::Adopt(source, _)) => {
+                self.sources.fetch_sub(1, Ordering::AcqRel);
+                Err(source)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -117,7 +143,7 @@ impl Readers {
             .iter()
             .map(|poll| {
                 let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
-                Ok(Arc::new(Mailbox { notes: Mutex::default(), waker }))
+                Ok(Arc::new(Mailbox { notes: Mutex::new(Some(Vec::new())), waker }))
             })
             .collect::<io::Result<Vec<_>>>()?;
         let shared = Arc::new(Shared {
@@ -151,7 +177,9 @@ impl Readers {
 
     /// Reads `source` from now on, for the input with this number, on the thread whose turn it is.
     pub fn adopt(&self, source: Box<dyn Source>, input: usize) {
-        self.shared.adopt(source, input);
+        if self.shared.adopt(source, input).is_err() {
+            tracing::error!("a reader thread has ended too early; one of its sockets is closed");
+        }
     }
 
     /// Every input's sources are here. Before, an input that ends at once is not taken for the last one.
@@ -164,7 +192,8 @@ impl Readers {
     /// Accepts nothing more, reads what the kernel holds until `deadline` on the monotonic clock, and ends the threads.
     pub fn stop(self, deadline: Duration) {
         for mailbox in &self.shared.mailboxes {
-            mailbox.post(Note::Stop(deadline));
+            // A thread that has ended needs no stopping.
+            let _ = mailbox.post(Note::Stop(deadline));
         }
         for thread in self.threads {
             if thread.join().is_err() {
@@ -258,18 +287,20 @@ impl Reader {
             {
                 thread::sleep(pause);
             }
-            if self.stop_by.is_some_and(|deadline| {
-                self.slots.iter().all(Option::is_none) || self.clock.monotonic() >= deadline
-            }) {
+            let Some(deadline) = self.stop_by else { continue };
+            if self.clock.monotonic() >= deadline {
                 self.give_up_rest();
+                return;
+            }
+            // Another thread may have left a connection that it accepted before it heard of the end.
+            if self.slots.iter().all(Option::is_none) && self.mailbox.close_if_empty() {
                 return;
             }
         }
     }
 
     fn read_notes(&mut self) {
-        let notes = std::mem::take(&mut *self.mailbox.notes.lock().unwrap_or_else(PoisonError::into_inner));
-        for note in notes {
+        for note in self.mailbox.take() {
             match note {
                 Note::Adopt(source, input) => self.adopt(source, input),
                 Note::Resume(number) => self.make_ready(number),
@@ -356,12 +387,11 @@ impl Reader {
             self.try_stalled_at = self.clock.monotonic() + STALLED_WAIT;
         }
         for source in accepted {
-            if self.stop_by.is_some() {
-                // The other threads may be gone already.
+            // When the router stops, the other threads may be gone already.
+            let mine = if self.stop_by.is_some() { Some(source) } else { self.shared.adopt(source, input).err() };
+            if let Some(source) = mine {
                 self.shared.sources.fetch_add(1, Ordering::AcqRel);
                 self.adopt(source, input);
-            } else {
-                self.shared.adopt(source, input);
             }
         }
     }
