@@ -14,6 +14,13 @@
 //! * retries wait as long as they should, and no longer;
 //! * after the deadline for stopping an endpoint is asked for nothing more, and whatever is left is counted as dropped.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is missing"
+)]
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
