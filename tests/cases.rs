@@ -25,10 +25,8 @@ fn every_case_gives_what_it_says() {
         fs::read_dir(&folder).expect("the cases").map(|case| case.expect("a case").path()).collect();
     cases.sort();
     assert!(cases.len() >= 12, "only {} cases in {}", cases.len(), folder.display());
-    let problems: Vec<String> = cases
-        .iter()
-        .filter_map(|case| Some(format!("{}:\n{}", case.display(), run(case).err()?)))
-        .collect();
+    let problems: Vec<String> =
+        cases.iter().filter_map(|case| Some(format!("{}:\n{}", case.display(), run(case).err()?))).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
@@ -39,7 +37,8 @@ fn run(case: &Path) -> Result<(), String> {
     let router = Setup::new(&read("config.toml")?).start();
     let kind = router.ledger().0["inputs"][0]["kind"].clone();
     let name = router.ledger().0["inputs"][0]["name"].as_str().unwrap_or_default().to_owned();
-    let frames: Vec<&[u8]> = input.strip_suffix(b"\n").unwrap_or(&input).split(|byte| *byte == b'\n').collect();
+    let frames: Vec<&[u8]> =
+        input.strip_suffix(b"\n").unwrap_or(&input).split(|byte| *byte == b'\n').collect();
     match kind.as_str() {
         Some("tcp") => senders::tcp(router.address(&name), &input),
         Some("udp") => senders::udp(&router, &name, &frames),
@@ -64,7 +63,9 @@ fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if path.is_dir() {
-            files.extend(files_below(&path).into_iter().map(|(below, text)| (format!("{name}/{below}"), text)));
+            files.extend(
+                files_below(&path).into_iter().map(|(below, text)| (format!("{name}/{below}"), text)),
+            );
         } else {
             files.insert(name, fs::read(&path).expect("a file"));
         }
@@ -104,7 +105,8 @@ fn compare_files(
 
 /// `{"in": {"received": 3}}`: the components' names, and the numbers of each that matter.
 fn compare_ledger(expected: &Value, ledger: &Ledger) -> Result<(), String> {
-    let components = ["inputs", "endpoints"].map(|group| ledger.0[group].as_array().cloned().unwrap_or_default());
+    let components =
+        ["inputs", "endpoints"].map(|group| ledger.0[group].as_array().cloned().unwrap_or_default());
     for (name, numbers) in expected.as_object().into_iter().flatten() {
         let component = components.iter().flatten().find(|component| component["name"] == **name);
         let component = component.ok_or_else(|| format!("the ledger has no `{name}`"))?;

@@ -42,7 +42,8 @@ fn a_valid_file_is_called_valid() {
 
 #[test]
 fn warnings_are_shown_and_do_not_fail() {
-    let (status, _, errors) = check(&VALID.replace("[[routes]]", "[endpoints.spare]\nkind = \"null\"\n\n[[routes]]"));
+    let (status, _, errors) =
+        check(&VALID.replace("[[routes]]", "[endpoints.spare]\nkind = \"null\"\n\n[[routes]]"));
     assert_eq!(status, Some(0));
     assert!(errors.contains("warning") && errors.contains("spare"), "{errors}");
 }
@@ -52,14 +53,17 @@ fn every_error_is_shown_at_once_with_its_place() {
     let broken = VALID.replace("\"tcp\"", "\"tpc\"").replace("to = [\"all\"]", "to = [\"al\"]");
     let (status, out, errors) = check(&broken);
     assert_eq!((status, out.as_str()), (Some(1), ""));
-    for words in ["metlog.toml:3:8", "did you mean \"tcp\"?", "metlog.toml:11:7", "did you mean \"all\"?", "2 errors"] {
+    for words in
+        ["metlog.toml:3:8", "did you mean \"tcp\"?", "metlog.toml:11:7", "did you mean \"all\"?", "2 errors"]
+    {
         assert!(errors.contains(words), "`{words}` is missing in:\n{errors}");
     }
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let output = Command::new(METLOG).args(["check", "--config", "nowhere.toml"]).output().expect("run metlog");
+    let output =
+        Command::new(METLOG).args(["check", "--config", "nowhere.toml"]).output().expect("run metlog");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot read nowhere.toml"), "{said}");

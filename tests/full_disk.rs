@@ -1,10 +1,6 @@
 //! A file endpoint on a full disk: it waits, the others go on, and when there is room again everything arrives.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use crate::support::{Router, Setup, ledger::number, messages, receivers, senders, wait};
 
@@ -15,7 +11,8 @@ impl SmallDisk {
     /// `None` where mounting is not permitted; on the machines that check every change it must be.
     fn mount(path: PathBuf) -> Option<SmallDisk> {
         fs::create_dir_all(&path).expect("make a folder");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
         let is_mounted = mount.as_ref().is_ok_and(|mount| mount.status.success());
         if !is_mounted {
             assert!(std::env::var_os("CI").is_none(), "cannot mount a small disk: {mount:?}");
@@ -99,7 +96,11 @@ fn a_full_disk_holds_messages_back_until_there_is_room_and_tears_no_line() {
     wait_until_failing(&router);
     let on_disk = receivers::lines(&router.path("disk/full.jsonl"));
     assert!(!on_disk.is_empty() && on_disk.len() < SENT);
-    assert_eq!(on_disk.len() as u64, router.ledger().delivered("full"), "what is written is counted, and no more");
+    assert_eq!(
+        on_disk.len() as u64,
+        router.ledger().delivered("full"),
+        "what is written is counted, and no more"
+    );
     the_other_endpoint_goes_on(&router);
 
     disk.make_room();
@@ -138,7 +139,8 @@ fn with_a_file_for_each_logger_a_full_disk_may_repeat_lines_and_never_loses_one(
 #[test]
 fn past_the_bound_on_open_files_a_line_that_cannot_be_written_is_not_taken_for_written() {
     // One file at a time is open, so each message closes the file of the one before it; one of the files is always full.
-    let text = configuration("out/{logger}", "").replace("shutdown_timeout = \"10s\"", "shutdown_timeout = \"300ms\"");
+    let text = configuration("out/{logger}", "")
+        .replace("shutdown_timeout = \"10s\"", "shutdown_timeout = \"300ms\"");
     let setup = Setup::new(&format!("{text}\n[limits]\nopen_files = 1\n"));
     fs::create_dir(setup.path("out")).expect("make a folder");
     std::os::unix::fs::symlink("/dev/full", setup.path("out/full-always")).expect("make a link");
@@ -147,13 +149,18 @@ fn past_the_bound_on_open_files_a_line_that_cannot_be_written_is_not_taken_for_w
     senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
     wait_until_failing(&router);
     let stopped = router.stop();
-    assert_eq!(stopped.ledger.delivered("full"), 0, "nothing before the failure is delivered, so nothing behind it");
+    assert_eq!(
+        stopped.ledger.delivered("full"),
+        0,
+        "nothing before the failure is delivered, so nothing behind it"
+    );
     assert_eq!(stopped.ledger.endpoint("full")["dropped"], serde_json::json!({ "shutdown": 2 }));
 }
 
 #[test]
 fn a_file_that_may_not_grow_is_an_error_that_is_tried_again_and_not_the_end() {
-    let text = configuration("full.jsonl", "").replace("kind = \"file\"\npath = \"good.jsonl\"", "kind = \"null\"");
+    let text =
+        configuration("full.jsonl", "").replace("kind = \"file\"\npath = \"good.jsonl\"", "kind = \"null\"");
     let setup = Setup::new(&text).ulimit("-f 64");
     let router = setup.start();
     let lines = messages::numbered("full", 400, 333);

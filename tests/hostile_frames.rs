@@ -61,7 +61,10 @@ impl Verdict {
             received: ledger::number(&account["received"]),
             routed: ledger::number(&account["routed"]),
             blank: ledger::number(&account["blank"]),
-            rejected: rejected.iter().map(|(reason, count)| (reason.clone(), ledger::number(count))).collect(),
+            rejected: rejected
+                .iter()
+                .map(|(reason, count)| (reason.clone(), ledger::number(count)))
+                .collect(),
             timestamp_unreadable: ledger::number(&account["timestamp_unreadable"]),
         }
     }
@@ -117,7 +120,8 @@ fn assert_kept(frames: &[Hostile], lines: &[String]) {
         if let Err(error) = serde_json::from_str::<Value>(line) {
             // What is kept on purpose and serde_json finds too much: lone surrogates, and numbers past any double.
             let error = error.to_string();
-            let is_kept = ["number out of range", "surrogate", "hex escape"].iter().any(|known| error.contains(known));
+            let is_kept =
+                ["number out of range", "surrogate", "hex escape"].iter().any(|known| error.contains(known));
             assert!(is_kept, "{error}: {line:.200}");
         }
     }

@@ -89,7 +89,8 @@ fn what_the_kernel_holds_is_delivered_over_every_transport() {
     router.signal("CONT");
 
     let stopped = router.wait_until_stopped_by_itself();
-    let arrived = |logger: &str| messages::numbers(receivers::lines(&stopped.path(&format!("out/{logger}.jsonl"))));
+    let arrived =
+        |logger: &str| messages::numbers(receivers::lines(&stopped.path(&format!("out/{logger}.jsonl"))));
     for logger in ["known", "tcp-0", "tcp-1", "tcp-2", "tcp-3", "tcp-4", "stream", "udp"] {
         assert!(arrived(logger).into_iter().eq(0..EACH), "{logger}");
     }
@@ -232,8 +233,12 @@ to = ["out"]
     );
     let lines = messages::numbered("piped", 20_000, 200);
     let mut command = setup.command();
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("run metlog");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("run metlog");
     let mut stdin = child.stdin.take().expect("standard input");
     let text = messages::text_of(&lines);
     let writer = thread::spawn(move || {
@@ -248,8 +253,12 @@ to = ["out"]
 
 #[test]
 fn when_standard_input_ends_other_inputs_keep_the_router_running() {
-    let setup = Setup::new(&format!("[inputs.stdin]\nkind = \"stdin\"\n{}", CONFIGURATION.replace("shutdown_timeout = \"20s\"", "")));
-    std::fs::write(setup.path("messages"), messages::text_of(&messages::numbered("stdin", 10, 0))).expect("write");
+    let setup = Setup::new(&format!(
+        "[inputs.stdin]\nkind = \"stdin\"\n{}",
+        CONFIGURATION.replace("shutdown_timeout = \"20s\"", "")
+    ));
+    std::fs::write(setup.path("messages"), messages::text_of(&messages::numbered("stdin", 10, 0)))
+        .expect("write");
     let file = std::fs::File::open(setup.path("messages")).expect("open");
     let router = setup.stdin(file).start();
     router.wait("standard input is read", |ledger| ledger.received("stdin") == 10);

@@ -98,9 +98,8 @@ fn a_connection_to_a_blocked_endpoint_waits_while_another_goes_on() {
     assert!(!rest.is_empty(), "the router took everything: the test has lost its point");
 
     senders::tcp(address, messages::text_of(&messages::numbered("fast", FAST, 300)).as_bytes());
-    let ledger = router.wait("the other connection's messages arrive", |ledger| {
-        ledger.delivered("fast") == FAST as u64
-    });
+    let ledger = router
+        .wait("the other connection's messages arrive", |ledger| ledger.delivered("fast") == FAST as u64);
     assert_eq!(ledger.delivered("slow"), 0);
     assert!(number(&ledger.endpoint("slow")["queued_bytes"]) <= 2 << 20, "{ledger:?}");
 

@@ -51,7 +51,8 @@ fn a_second_router_does_not_take_the_first_ones_udp_port() {
 #[test]
 fn a_stale_unix_socket_is_replaced() {
     for mode in ["stream", "datagram"] {
-        let setup = Setup::new(&configuration(&format!("kind = \"unix\"\npath = \"in.sock\"\nmode = \"{mode}\"")));
+        let setup =
+            Setup::new(&configuration(&format!("kind = \"unix\"\npath = \"in.sock\"\nmode = \"{mode}\"")));
         // What a killed router leaves behind: a socket file that nobody listens on.
         match mode {
             "stream" => drop(UnixListener::bind(setup.path("in.sock")).expect("bind")),
@@ -93,7 +94,8 @@ fn a_socket_that_another_router_listens_on_is_left_alone() {
         let first =
             Router::start(&configuration(&format!("kind = \"unix\"\npath = \"in.sock\"\nmode = \"{mode}\"")));
         let path = first.socket_path("in");
-        let second = Setup::new(&configuration(&format!("kind = \"unix\"\npath = \"{path}\"\nmode = \"{mode}\"")));
+        let second =
+            Setup::new(&configuration(&format!("kind = \"unix\"\npath = \"{path}\"\nmode = \"{mode}\"")));
         assert_refuses_to_start(second, &["input `in`", "in use"]);
         let lines = messages::numbered("unix", 10, 0);
         match mode {

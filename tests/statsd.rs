@@ -51,7 +51,9 @@ fn what_the_server_receives_is_what_was_delivered() {
     let address = server.local_addr().expect("an address");
     let router = Router::start(&configuration(&format!("address = \"{address}\"\nlinger = \"5ms\"")));
     let all = messages::real("metlog-0.8.jsonl");
-    let is_metric = |line: &&String| ["\"counter\"", "\"timer\""].iter().any(|kind| line.starts_with(&format!("{{\"type\": {kind}")));
+    let is_metric = |line: &&String| {
+        ["\"counter\"", "\"timer\""].iter().any(|kind| line.starts_with(&format!("{{\"type\": {kind}")))
+    };
     let metrics = all.iter().filter(is_metric).count() as u64;
     assert!(metrics > 40);
     senders::tcp(router.address("tcp"), messages::text_of(&all).as_bytes());
@@ -63,7 +65,8 @@ fn what_the_server_receives_is_what_was_delivered() {
     // Loopback loses nothing that the receive buffer holds.
     let (mut lines, mut datagram) = (0, [0; 65_536]);
     while let Ok(length) = server.recv(&mut datagram) {
-        lines += datagram[..length].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64;
+        lines +=
+            datagram[..length].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64;
     }
     let stopped = router.stop();
     assert_eq!(lines, stopped.ledger.delivered("stats"), "what the server counted");
@@ -94,7 +97,8 @@ fn a_udp_server_that_is_down_is_noticed_and_holds_nothing_up() {
 #[test]
 fn a_server_behind_a_connection_that_is_down_gets_everything_when_it_is_back() {
     const SENT: usize = 2_000;
-    let router = Router::start(&configuration("transport = \"unix_stream\"\npath = \"stats.sock\"\nlinger = \"1ms\""));
+    let router =
+        Router::start(&configuration("transport = \"unix_stream\"\npath = \"stats.sock\"\nlinger = \"1ms\""));
     let lines = counters(SENT);
     senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
     router.wait("the others go on", |ledger| ledger.delivered("archive") == SENT as u64);

@@ -84,8 +84,10 @@ impl Ledger {
         for endpoint in self.list("endpoints") {
             // When a router has ended there is no queue any more.
             let queued = endpoint["queued"].as_u64().unwrap_or(0);
-            let accounted =
-                number(&endpoint["delivered"]) + sum(&endpoint["refused"]) + sum(&endpoint["dropped"]) + queued;
+            let accounted = number(&endpoint["delivered"])
+                + sum(&endpoint["refused"])
+                + sum(&endpoint["dropped"])
+                + queued;
             if number(&endpoint["enqueued"]) != accounted {
                 return Err(format!("enqueued is not {accounted}: {endpoint}"));
             }

@@ -37,8 +37,8 @@ pub fn numbers<S: AsRef<str>>(lines: impl IntoIterator<Item = S>) -> Vec<usize> 
         .into_iter()
         .map(|line| {
             let line = line.as_ref();
-            let message: Value =
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("a torn line ({error}): {line:.200}"));
+            let message: Value = serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("a torn line ({error}): {line:.200}"));
             message["metlog_seq"].as_u64().expect("a number") as usize
         })
         .collect()

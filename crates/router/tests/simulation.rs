@@ -14,6 +14,8 @@
 //! * retries wait as long as they should, and no longer;
 //! * after the deadline for stopping an endpoint is asked for nothing more, and whatever is left is counted as dropped.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says by panicking what is wrong")]
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
@@ -224,8 +226,9 @@ impl World {
                 )
             })
             .collect();
-        let sources: Vec<Source> =
-            (0..random.between(1, 6) as usize).map(|number| Source::new(number, &routes, &mut random)).collect();
+        let sources: Vec<Source> = (0..random.between(1, 6) as usize)
+            .map(|number| Source::new(number, &routes, &mut random))
+            .collect();
         let mut world = World {
             random,
             clock,
@@ -243,7 +246,8 @@ impl World {
             seen: Seen::default(),
         };
         (0..world.sources.len()).for_each(|source| world.after(Duration::ZERO, Event::Send(source)));
-        (0..world.destinations.len()).for_each(|endpoint| world.after(Duration::ZERO, Event::Drive(endpoint)));
+        (0..world.destinations.len())
+            .for_each(|endpoint| world.after(Duration::ZERO, Event::Drive(endpoint)));
         if world.random.one_in(2) {
             let moment = Duration::from_millis(world.random.between(0, 5_000));
             world.after(moment, Event::Stop);
@@ -317,7 +321,8 @@ impl World {
         let count = self.random.between(1, source.largest_piece as u64) as usize;
         let piece: Vec<Sent> = source.unsent.drain(..count.min(source.unsent.len())).collect();
         let text: String = piece.iter().map(|sent| format!("{}\n", sent.text)).collect();
-        let charge = 2 * text.len().next_power_of_two().max(1024) + 2 * piece.len() * (size_of::<Entry>() + 4);
+        let charge =
+            2 * text.len().next_power_of_two().max(1024) + 2 * piece.len() * (size_of::<Entry>() + 4);
         self.largest_handover = self.largest_handover.max(charge);
         self.lines_sent += piece.len() as u64;
         for endpoint in piece.iter().filter_map(|sent| sent.meant_for.as_ref()).flatten() {
@@ -350,12 +355,16 @@ impl World {
                 self.seen.breaker_open += u64::from(endpoint.failures >= 5);
                 let answer = endpoint.attempt(now, &mut self.random);
                 endpoint.state = State::Delivering(answer);
-                let latency = Duration::from_micros(self.random.between(0, endpoint.slowest.as_micros() as u64));
+                let latency =
+                    Duration::from_micros(self.random.between(0, endpoint.slowest.as_micros() as u64));
                 self.after(latency, Event::Answer(number));
             }
             Step::SleepUntil(moment) => {
                 assert!(moment > now, "a sleep that is over already: the driver would spin");
-                assert!(self.stopping_by.is_none_or(|deadline| moment <= deadline), "sleeps past the deadline");
+                assert!(
+                    self.stopping_by.is_none_or(|deadline| moment <= deadline),
+                    "sleeps past the deadline"
+                );
                 if let Some((earliest, latest)) = endpoint.retry_between {
                     let deadline = self.stopping_by.unwrap_or(Duration::MAX);
                     assert!(moment >= earliest.min(deadline), "waits for too short a time");
@@ -528,7 +537,8 @@ impl Destination {
         let limit = 1usize << random.between(12, 20);
         let buffer = Arc::new(Buffer::new(limit, when_full));
         let (counters, control) = (Arc::<EndpointCounters>::default(), Arc::<Control>::default());
-        let linger = if random.one_in(3) { Duration::from_millis(random.between(1, 1_000)) } else { Duration::ZERO };
+        let linger =
+            if random.one_in(3) { Duration::from_millis(random.between(1, 1_000)) } else { Duration::ZERO };
         let name = format!("endpoint-{number}");
         let runner =
             Runner::new(&name, buffer.clone(), counters.clone(), control.clone(), linger, random.next());
@@ -543,7 +553,11 @@ impl Destination {
             waker,
             state: State::Idle,
             linger,
-            down_until: if random.one_in(3) { Duration::from_millis(random.between(1, 60_000)) } else { Duration::ZERO },
+            down_until: if random.one_in(3) {
+                Duration::from_millis(random.between(1, 60_000))
+            } else {
+                Duration::ZERO
+            },
             fails_one_in: if random.one_in(2) { random.between(2, 10) } else { 0 },
             slowest: Duration::from_micros(random.between(1, 300_000)),
             offered: 0,
@@ -573,7 +587,10 @@ impl Destination {
         for &(source, sequence) in ids.iter().take(settled + 1) {
             if self.attempted.insert((source, sequence)) {
                 let before = self.last_first_attempt.insert(source, sequence);
-                assert!(before.is_none_or(|before| before < sequence), "{sequence} of source {source} came late");
+                assert!(
+                    before.is_none_or(|before| before < sequence),
+                    "{sequence} of source {source} came late"
+                );
             }
         }
         for id in &ids[..settled] {
