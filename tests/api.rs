@@ -1,5 +1,7 @@
 //! The API of a running router, asked over HTTP after known messages were sent.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -8,8 +8,10 @@
 
 mod support;
 
+mod api;
 mod cases;
 mod check;
+mod demo;
 mod full_disk;
 mod hostile_frames;
 mod limits;

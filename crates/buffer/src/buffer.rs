@@ -78,7 +78,8 @@ impl<T: Charge + Clone> Buffer<T> {
     pub fn settle(&self, messages: usize) {
         let mut state = self.lock();
         state.queue.settle(messages);
-        let producers = if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
+        let producers =
+            if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
         drop(state);
         producers.into_iter().for_each(Waker::wake);
     }

@@ -1,7 +1,13 @@
 //! The router's own log, on standard error.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    path::Path,
+    sync::Mutex,
+};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -23,4 +29,12 @@ pub fn start(format: LogFormat) {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+}
+
+/// Starts the log in a file, where standard error is not to be disturbed.
+pub fn start_in_file(path: &Path) -> anyhow::Result<()> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let filter = EnvFilter::try_from_env("METLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    fmt().with_env_filter(filter).with_writer(Mutex::new(file)).with_target(false).with_ansi(false).init();
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod commands;
+mod demo;
 mod logging;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the whole system at work, with nothing else installed
+    Demo(commands::demo::Arguments),
     /// Run the router
     Run(commands::run::Arguments),
     /// Validate a configuration and show every problem in it
@@ -33,6 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),

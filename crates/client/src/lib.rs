@@ -6,7 +6,7 @@
 //! # Ok::<(), metlog::BuildError>(())
 //! ```
 //!
-//! A call never waits, never fails and never panics. It encodes the message into a bounded queue, which takes about a
+//! For Unix systems. A call never waits, never fails and never panics. It encodes the message into a bounded queue, which takes about a
 //! tenth of a microsecond, and a background thread sends it. What does not fit is dropped and counted.
 //!
 //! * [`Client`]: counters, gauges, timers, log lines, errors, and messages of any type.
@@ -34,6 +34,7 @@ pub mod senders;
 mod severity;
 mod stats;
 mod system;
+mod task;
 mod timer;
 mod worker;
 

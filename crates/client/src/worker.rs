@@ -1,85 +1,65 @@
-//! The sending thread: it takes what the application's threads have queued, hands it to the sender, keeps what the
-//! sender could not take, and accounts for each message.
-//!
-//! A wake-up costs the thread that gives it 5 to 20 µs, a hundred times what the rest of a call does, so there are few
-//! of them. After work the sending thread only dozes for a moment and looks again, without being called, for some 0.1 %
-//! of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
-//! application that keeps sending never does.
+//! The handle of the sending thread: what the application's threads share with it, how they wake it, wait for it, and
+//! read the account.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template, When, write_member};
+use metlog_message::encode::{Record, Template};
 
-use crate::pool::Chunk;
 use crate::queue::{Pushed, Queue, lock};
-use crate::senders::{Answer, Batch, Sender, Then};
-use crate::severity::Severity;
+use crate::senders::Sender;
 use crate::stats::{DropReason, Stats};
-
-/// How many lingers the first dozes last; all further ones are as long as the last of these.
-const DOZES: [u32; 3] = [1, 2, 4];
-
-/// How many dozes without a message come before sleep: about two seconds at the default linger.
-const DOZES_BEFORE_SLEEP: usize = 250;
-
-/// After so long asleep, memory that a burst needed goes back to the system.
-const SHRINK_AFTER: Duration = Duration::from_secs(30);
-
-/// Drops are reported no more often than this, unless somebody flushes.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+use crate::task::Task;
 
 /// How long after its deadline a closing client waits for the sending thread to come back from a system call.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// No deadline is further away than this: a caller's `Duration::MAX` must not overflow.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-const AWAKE: u8 = 0;
+pub(crate) const AWAKE: u8 = 0;
 /// Looks again in a moment; a queue that fills up wakes it.
-const DOZING: u8 = 1;
+pub(crate) const DOZING: u8 = 1;
 /// The next message wakes it.
-const ASLEEP: u8 = 2;
+pub(crate) const ASLEEP: u8 = 2;
 /// Waits for the sender's next try; messages do not wake it.
-const WAITING: u8 = 3;
+pub(crate) const WAITING: u8 = 3;
 
 /// What the application's threads and the sending thread share.
 pub(crate) struct Shared {
-    template: Template,
+    pub(crate) template: Template,
     /// The last number given out as `metlog_seq`.
-    sequence: AtomicU64,
-    queue: Queue,
+    pub(crate) sequence: AtomicU64,
+    pub(crate) queue: Queue,
     /// `AWAKE`, `DOZING`, `ASLEEP` or `WAITING`.
-    rest: AtomicU8,
-    ledger: Mutex<Ledger>,
-    control: Mutex<Control>,
-    progress: Condvar,
-    linger: Duration,
+    pub(crate) rest: AtomicU8,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) control: Mutex<Control>,
+    pub(crate) progress: Condvar,
+    pub(crate) linger: Duration,
 }
 
 /// The sending thread's part of the account. Messages move from the queue to here, and from `in_flight` to an end,
 /// under its lock, so that who holds it sees every message once.
 #[derive(Default)]
-struct Ledger {
+pub(crate) struct Ledger {
     /// The client's own messages, which never were in the queue.
-    own: u64,
-    in_flight: u64,
-    sent: u64,
-    truncated: u64,
-    dropped: [u64; DropReason::COUNT],
+    pub(crate) own: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) sent: u64,
+    pub(crate) truncated: u64,
+    pub(crate) dropped: [u64; DropReason::COUNT],
 }
 
 #[derive(Default)]
-struct Control {
-    flushes_asked: u64,
-    flushes_done: u64,
+pub(crate) struct Control {
+    pub(crate) flushes_asked: u64,
+    pub(crate) flushes_done: u64,
     /// Set when the client is being closed: no later than then.
-    stop: Option<Instant>,
-    finished: bool,
+    pub(crate) stop: Option<Instant>,
+    pub(crate) finished: bool,
 }
 
 /// A queue and the thread that empties it.
@@ -109,17 +89,7 @@ impl Worker {
             progress: Condvar::new(),
             linger,
         });
-        let task = Task {
-            shared: Arc::clone(&shared),
-            sender,
-            pending: VecDeque::new(),
-            chunks: VecDeque::new(),
-            idle_rounds: 0,
-            asked: 0,
-            reported: [0; DropReason::COUNT],
-            reported_at: None,
-            clock: SecondCache::default(),
-        };
+        let task = Task::new(Arc::clone(&shared), sender);
         let spawned = std::thread::Builder::new().name("metlog".to_owned()).spawn(move || task.run());
         let (thread, result) = match spawned {
             Ok(thread) => (Some(thread), Ok(())),
@@ -229,252 +199,5 @@ impl Drop for Worker {
             // It has only its last lines to go. A panic in them has been said on standard error.
             let _ = thread.join();
         }
-    }
-}
-
-/// The sending thread's own state.
-struct Task {
-    shared: Arc<Shared>,
-    sender: Box<dyn Sender>,
-    pending: VecDeque<Pending>,
-    /// Between the queue and `pending`; kept for its memory.
-    chunks: VecDeque<Chunk>,
-    idle_rounds: usize,
-    /// How many flushes had been asked for when this round began.
-    asked: u64,
-    /// How many drops of each reason have been reported.
-    reported: [u64; DropReason::COUNT],
-    reported_at: Option<Instant>,
-    clock: SecondCache,
-}
-
-/// A chunk of which the first `done` messages are accounted for.
-struct Pending {
-    chunk: Chunk,
-    done: usize,
-    /// A report of ours and not the application's.
-    own: bool,
-}
-
-impl Pending {
-    fn batch(&self) -> Batch<'_> {
-        let start = if self.done == 0 { 0 } else { self.chunk.ends[self.done - 1] as usize };
-        Batch::new(&self.chunk.bytes, &self.chunk.ends[self.done..], start)
-    }
-}
-
-impl Task {
-    fn run(mut self) {
-        crate::system::block_signals();
-        // Nothing in here is known to panic. If it does all the same, nobody may wait for this thread, and what
-        // the application still sends is counted as dropped instead of queued for ever.
-        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
-            self.shared.queue.close();
-        }
-        self.drop_the_rest();
-        lock(&self.shared.control).finished = true;
-        self.shared.progress.notify_all();
-    }
-
-    fn work(&mut self) {
-        loop {
-            let control = lock(&self.shared.control);
-            self.asked = control.flushes_asked;
-            let urgent = control.stop.is_some() || control.flushes_asked > control.flushes_done;
-            drop(control);
-            let found = self.collect();
-            self.report_drops(urgent);
-            let delay = self.send();
-            if delay.is_none() {
-                self.flushed();
-            }
-            let stop = lock(&self.shared.control).stop;
-            if let Some(deadline) = stop {
-                let now = Instant::now();
-                if delay.is_none() && self.shared.queue.is_empty() || now >= deadline {
-                    return;
-                }
-                // Also with nothing to retry: a message may have come in between, and goes in the next round.
-                std::thread::park_timeout(delay.unwrap_or_default().min(deadline - now));
-            } else if let Some(delay) = delay {
-                self.rest(WAITING, Some(delay.min(FAR)));
-            } else {
-                self.idle(found);
-            }
-        }
-    }
-
-    /// Takes over what is queued, and says how many messages it was.
-    fn collect(&mut self) -> u64 {
-        let mut ledger = lock(&self.shared.ledger);
-        let found = self.shared.queue.collect(&mut self.chunks);
-        ledger.in_flight += found;
-        drop(ledger);
-        self.pending.extend(self.chunks.drain(..).map(|chunk| Pending { chunk, done: 0, own: false }));
-        found
-    }
-
-    /// Hands over what is pending; with a delay when the sender wants to be asked again.
-    fn send(&mut self) -> Option<Duration> {
-        while let Some(pending) = self.pending.front_mut() {
-            let batch = pending.batch();
-            let length = batch.len();
-            let answer = catch_unwind(AssertUnwindSafe(|| self.sender.send(&batch))).unwrap_or_else(|_| {
-                self.sender = self.sender.fresh();
-                Answer::refuse(0, DropReason::Refused)
-            });
-            // A sender from outside may claim more than it was given.
-            let sent = answer.sent.min(length);
-            let mut ended = sent;
-            let mut ledger = lock(&self.shared.ledger);
-            ledger.sent += sent as u64;
-            ledger.truncated += answer.truncated.min(sent) as u64;
-            if let Then::Drop(reason) = answer.then
-                && sent < length
-            {
-                ledger.dropped[reason as usize] += 1;
-                ended += 1;
-                if pending.own {
-                    // A report that is refused is not worth another report.
-                    self.reported[reason as usize] += 1;
-                }
-            }
-            ledger.in_flight -= ended as u64;
-            drop(ledger);
-            pending.done += ended;
-            if ended == length {
-                if let Some(pending) = self.pending.pop_front() {
-                    self.shared.queue.give_back(pending.chunk);
-                }
-            } else if let Then::Retry(delay) = answer.then {
-                return Some(delay);
-            } else if ended == 0 {
-                // It took nothing and said nothing: not to be asked again in a tight loop.
-                return Some(Duration::from_millis(100));
-            }
-        }
-        None
-    }
-
-    /// Puts a message about drops that no message has told of yet at the end of what is pending.
-    fn report_drops(&mut self, now: bool) {
-        if !now && self.reported_at.is_some_and(|time| time.elapsed() < REPORT_EVERY) {
-            return;
-        }
-        let queue = self.shared.queue.counts();
-        let ledger_dropped = lock(&self.shared.ledger).dropped;
-        for reason in [DropReason::QueueFull, DropReason::TooLarge, DropReason::Refused] {
-            let total = queue.dropped[reason as usize] + ledger_dropped[reason as usize];
-            let news = total.saturating_sub(self.reported[reason as usize]);
-            if news > 0 {
-                self.reported[reason as usize] = total;
-                self.reported_at = Some(Instant::now());
-                self.report(reason, news);
-            }
-        }
-    }
-
-    fn report(&mut self, reason: DropReason, count: u64) {
-        let mut members = Vec::new();
-        write_member(&mut members, "reason", reason.name().into());
-        let record = Record {
-            kind: "metlog.dropped",
-            when: When::At(crate::clock::now()),
-            logger: None,
-            severity: Severity::Warning as u8,
-            payload: Payload::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
-            fields: Fields::Members(&members),
-            sequence: self.shared.sequence.fetch_add(1, Ordering::Relaxed) + 1,
-        };
-        let mut chunk = Chunk::default();
-        self.shared.template.write(&mut chunk.bytes, &record, &mut self.clock);
-        chunk.end_message();
-        let mut ledger = lock(&self.shared.ledger);
-        ledger.own += 1;
-        ledger.in_flight += 1;
-        drop(ledger);
-        self.pending.push_back(Pending { chunk, done: 0, own: true });
-    }
-
-    fn flushed(&self) {
-        let mut control = lock(&self.shared.control);
-        if control.flushes_done < self.asked {
-            control.flushes_done = self.asked;
-            drop(control);
-            self.shared.progress.notify_all();
-        }
-    }
-
-    /// Everything is out: looks again in a moment, or sleeps until the next message.
-    fn idle(&mut self, found: u64) {
-        self.idle_rounds = if found > 0 { 0 } else { self.idle_rounds + 1 };
-        if self.idle_rounds < DOZES_BEFORE_SLEEP && !self.shared.linger.is_zero() {
-            let lingers = DOZES[self.idle_rounds.min(DOZES.len() - 1)];
-            self.rest(DOZING, Some(self.shared.linger * lingers));
-            return;
-        }
-        if self.has_news() {
-            self.rest(DOZING, Some(REPORT_EVERY));
-            return;
-        }
-        if self.rest(ASLEEP, Some(SHRINK_AFTER)) {
-            self.shared.queue.shrink();
-            self.rest(ASLEEP, None);
-        }
-        // The first message is seldom alone: what comes with it goes out with it.
-        self.rest(DOZING, Some(self.shared.linger));
-        self.idle_rounds = 0;
-    }
-
-    /// Whether there are drops that no message has told of.
-    fn has_news(&self) -> bool {
-        let queue = self.shared.queue.counts();
-        let ledger = lock(&self.shared.ledger).dropped;
-        [DropReason::QueueFull, DropReason::TooLarge, DropReason::Refused].iter().any(|reason| {
-            let reason = *reason as usize;
-            queue.dropped[reason] + ledger[reason] > self.reported[reason]
-        })
-    }
-
-    /// Rests until it is woken or the time is over; `true` if it was the time.
-    fn rest(&self, depth: u8, time: Option<Duration>) -> bool {
-        if time.is_some_and(|time| time.is_zero()) {
-            return true;
-        }
-        let deadline = time.map(|time| Instant::now() + time);
-        self.shared.rest.store(depth, Ordering::SeqCst);
-        let timed_out = loop {
-            // Whoever flushes or closes does not look at `rest`; whoever queues does, and has done so already
-            // if the message is there.
-            let control = lock(&self.shared.control);
-            if control.stop.is_some() || control.flushes_asked > self.asked {
-                break false;
-            }
-            drop(control);
-            if self.shared.rest.load(Ordering::SeqCst) == AWAKE
-                || depth == ASLEEP && !self.shared.queue.is_empty()
-            {
-                break false;
-            }
-            match deadline {
-                None => std::thread::park(),
-                Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                    Some(left) if !left.is_zero() => std::thread::park_timeout(left),
-                    _ => break true,
-                },
-            }
-        };
-        self.shared.rest.store(AWAKE, Ordering::SeqCst);
-        timed_out
-    }
-
-    /// Counts everything that did not leave as dropped.
-    fn drop_the_rest(&mut self) {
-        self.collect();
-        let mut ledger = lock(&self.shared.ledger);
-        ledger.dropped[DropReason::Shutdown as usize] += ledger.in_flight;
-        ledger.in_flight = 0;
-        drop(ledger);
-        self.pending.clear();
     }
 }

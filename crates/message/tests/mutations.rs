@@ -7,7 +7,11 @@ const CLIENT: &[u8] = include_bytes!("../../../tests/data/metlog-0.8.jsonl");
 const SERVICE_2012: &[u8] = include_bytes!("../../../tests/data/aitc-2012-07-18.jsonl");
 
 /// How many changed messages are judged: more where the compiler made the code fast.
-const ROUNDS: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+/// `METLOG_LONG=1` tries a hundred times as many.
+fn rounds() -> usize {
+    let rounds = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+    if std::env::var_os("METLOG_LONG").is_some() { 100 * rounds } else { rounds }
+}
 
 /// A small random generator (a linear congruential one): enough to choose changes.
 struct Random(u64);
@@ -102,7 +106,8 @@ fn changed_messages_are_judged_as_serde_json_judges_them() {
         .collect();
     let mut random = Random(20_120_718);
     let (mut accepted, mut rejected) = (0, 0);
-    for _ in 0..ROUNDS {
+    let rounds = rounds();
+    for _ in 0..rounds {
         let mut message = random.of(&lines).to_vec();
         let other = random.of(&lines);
         for _ in 0..=random.below(3) {
@@ -113,5 +118,5 @@ fn changed_messages_are_judged_as_serde_json_judges_them() {
             Err(_) => rejected += 1,
         }
     }
-    assert!(accepted > ROUNDS / 20 && rejected > ROUNDS / 20, "{accepted} accepted, {rejected} rejected");
+    assert!(accepted > rounds / 20 && rejected > rounds / 20, "{accepted} accepted, {rejected} rejected");
 }

@@ -93,7 +93,9 @@ impl LineFramer {
         let drained = filled < room;
 
         if self.discarding {
-            let Some(line_break) = memchr::memchr(b'\n', &slab) else { return Ok(Read::Unfinished { drained }) };
+            let Some(line_break) = memchr::memchr(b'\n', &slab) else {
+                return Ok(Read::Unfinished { drained });
+            };
             self.discarding = false;
             let mut rest = pool.take(BATCH_BYTES);
             rest.extend(&slab[line_break + 1..]);

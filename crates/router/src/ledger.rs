@@ -145,8 +145,13 @@ impl InputCounters {
             .filter(|(_, counter)| counter.get() > 0)
             .map(|(reason, counter)| (reason.to_string(), counter.get()))
             .collect();
-        let kernel_drops =
-            self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|drops| drops.0()).sum();
+        let kernel_drops = self
+            .kernel_drops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|drops| drops.0())
+            .sum();
         InputLedger {
             received: self.received.get(),
             routed: self.routed.get(),

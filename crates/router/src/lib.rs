@@ -3,6 +3,7 @@
 pub mod acknowledgement;
 pub mod batch;
 pub mod clock;
+pub mod config;
 pub mod control;
 pub mod decoders;
 pub mod endpoints;
@@ -16,7 +17,6 @@ pub mod pipeline;
 pub mod reader;
 pub mod rejects;
 pub mod retry;
-pub mod config;
 pub mod routes;
 pub mod runner;
 pub mod slab_pool;

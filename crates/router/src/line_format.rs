@@ -2,7 +2,7 @@
 
 use crate::{
     batch::Message,
-    config::choices,
+    config::{Section, choices},
     template::{Template, as_it_is, one_line},
 };
 
@@ -63,6 +63,18 @@ impl LineFormat {
         match format {
             Format::Json => LineFormat::Json,
             Format::Text => LineFormat::Text { template: template.clone(), multiline },
+        }
+    }
+}
+
+/// Warns of keys that do nothing because the format is JSON.
+pub fn check(format: Format, section: &mut Section<'_>) {
+    for key in ["template", "multiline"] {
+        if format == Format::Json && section.value(key).is_some() {
+            let span = section.span_of(key);
+            let problem =
+                section.diagnostics().warning(span, format!("`{key}` does nothing with JSON output"));
+            problem.help("add format = \"text\", or remove it");
         }
     }
 }

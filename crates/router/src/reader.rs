@@ -330,7 +330,15 @@ impl Reader {
             }
         };
         let waker = Arc::new(Resume { mailbox: self.mailbox.clone(), number }).into();
-        let slot = Slot { source, input, waker, parked: Vec::new(), is_ready: false, is_always_ready, is_closed: false };
+        let slot = Slot {
+            source,
+            input,
+            waker,
+            parked: Vec::new(),
+            is_ready: false,
+            is_always_ready,
+            is_closed: false,
+        };
         self.slots[number] = Some(slot);
         // What arrived before the socket was watched rings no bell.
         self.make_ready(number);

@@ -75,7 +75,9 @@ pub fn batch(messages: &[Vec<u8>], received: Timestamp, pool: &SlabPool) -> Opti
     let mut entries = Vec::with_capacity(messages.len());
     for message in messages {
         let start = slab.len() as u32;
-        let Ok(Decoded::InPlace { index, .. }) = Decoder::default().decode(message, received) else { continue };
+        let Ok(Decoded::InPlace { index, .. }) = Decoder::default().decode(message, received) else {
+            continue;
+        };
         slab.extend(message);
         entries.push(Entry { start, end: slab.len() as u32, index });
         slab.extend(b"\n");

@@ -65,9 +65,12 @@ impl DatagramReceiver {
         if received < 0 {
             return Err(io::Error::last_os_error());
         }
-        self.lengths.extend(headers.iter().take(received as usize).map(|header| {
-            (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0)
-        }));
+        self.lengths.extend(
+            headers
+                .iter()
+                .take(received as usize)
+                .map(|header| (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0)),
+        );
         Ok(self.lengths.len())
     }
 
@@ -160,7 +163,8 @@ mod tests {
         }
         let mut receiver = DatagramReceiver::new();
         let count = receiver.receive(&socket).unwrap();
-        let received: Vec<Vec<u8>> = receiver.datagrams(count).map(|datagram| datagram.bytes.to_vec()).collect();
+        let received: Vec<Vec<u8>> =
+            receiver.datagrams(count).map(|datagram| datagram.bytes.to_vec()).collect();
         assert_eq!(received, sent);
         assert_eq!(receiver.receive(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }

@@ -207,7 +207,11 @@ pub fn path_part(value: &[u8], out: &mut Vec<u8>) {
             b'.' if position > 0 => out.push(byte),
             _ => {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-                out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+                out.extend_from_slice(&[
+                    b'%',
+                    DIGITS[usize::from(byte >> 4)],
+                    DIGITS[usize::from(byte & 15)],
+                ]);
             }
         }
     }
@@ -230,7 +234,11 @@ mod tests {
     #[test]
     fn placeholders_are_keys_paths_and_the_messages_own_time() {
         assert_eq!(
-            rendered("{timestamp} {type} {severity} {fields.user.id} {fields.\"a.b\"} {none}|", MESSAGE, one_line),
+            rendered(
+                "{timestamp} {type} {severity} {fields.user.id} {fields.\"a.b\"} {none}|",
+                MESSAGE,
+                one_line
+            ),
             "2012-07-18T23:13:25.5+02:00 oldstyle 6 7 x |"
         );
         assert_eq!(rendered("{date}/{hour}", MESSAGE, path_part), "2012-07-18/21");

@@ -81,7 +81,8 @@ impl Lease {
         let leased = Leased { bytes, revoked: self.revoked.clone(), waker: self.waker.clone() };
         account.leases.insert(self.number, leased);
         while account.used_bytes > account.limit_bytes {
-            let largest = account.leases.iter().max_by_key(|(_, leased)| leased.bytes).map(|(number, _)| *number);
+            let largest =
+                account.leases.iter().max_by_key(|(_, leased)| leased.bytes).map(|(number, _)| *number);
             let Some(number) = largest else { break };
             let Some(leased) = account.remove(number) else { break };
             if number == self.number {

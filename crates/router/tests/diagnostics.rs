@@ -10,13 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use metlog_router::config::{Source, load_with_environment};
-
-// Swap these for the real registries here, and only here.
-use support::{ENDPOINTS, INPUTS};
-
-#[path = "support/kinds.rs"]
-mod support;
+use metlog_router::{
+    config::{Source, load_with_environment},
+    endpoints, inputs,
+};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/diagnostics");
@@ -43,7 +40,8 @@ fn variable(name: &str) -> Option<String> {
 fn said_about(path: &Path) -> String {
     let name = path.file_name().unwrap().to_string_lossy();
     let source = Source::new(name, fs::read_to_string(path).unwrap());
-    let (configuration, diagnostics) = load_with_environment(&source, INPUTS, ENDPOINTS, &variable);
+    let (configuration, diagnostics) =
+        load_with_environment(&source, inputs::registry::KINDS, endpoints::registry::KINDS, &variable);
     assert_eq!(configuration.is_none(), diagnostics.has_errors(), "{}", path.display());
     diagnostics.render(&source, false)
 }

@@ -25,6 +25,25 @@ pub struct Kind<S: ?Sized> {
     pub read: fn(&mut Section<'_>) -> Option<Box<S>>,
 }
 
+/// A registry's entry: the settings trait, the kind's name, the module that declares it (with its `Parameters` and
+/// `SAMPLE`), and what it is in a few words.
+macro_rules! kind {
+    ($settings:ident, $name:literal, $module:ident, $summary:literal) => {
+        $crate::config::Kind {
+            name: $name,
+            summary: $summary,
+            docs: $module::Parameters::docs,
+            sample: $module::SAMPLE,
+            read: |section: &mut $crate::config::Section<'_>| {
+                let parameters = $module::Parameters::read(section)?;
+                parameters.check(section);
+                Some(Box::new(parameters) as Box<dyn $settings>)
+            },
+        }
+    };
+}
+pub(crate) use kind;
+
 impl<S: ?Sized> Kind<S> {
     /// Reads the body of a section, as [`Kind::sample`] has one, for tests of a kind. The error is what an
     /// operator would be shown.

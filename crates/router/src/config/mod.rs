@@ -19,6 +19,7 @@ pub mod parameters;
 mod planned;
 mod quantities;
 pub mod reader;
+pub mod reference;
 mod routes;
 pub mod settings;
 mod suggest;
@@ -36,4 +37,5 @@ pub use settings::{
 };
 pub use types::Secret;
 
+pub(crate) use self::file::kind;
 pub use crate::{choices, parameters};

@@ -2,30 +2,29 @@
 //!
 //! The message has type `oldstyle`, the line as its payload, and the logger and severity of the input's settings.
 
-use metlog_message::{Decoded, Decoder, Limits, Reason, Timestamp};
+use metlog_message::{Decoded, Decoder, Limits, Reason, Timestamp, encode::write_escaped};
 
 /// Turns lines into messages.
 #[derive(Debug, Clone)]
 pub struct LineDecoder {
     /// Everything before the payload's content.
-    before: String,
-    /// Everything behind it.
-    behind: String,
+    before: Vec<u8>,
     limits: Limits,
     json: Decoder,
 }
 
+/// Everything behind the payload's content.
+const BEHIND: &[u8] = b"\",\"fields\":{},\"env_version\":\"0.8\"}";
+
 impl LineDecoder {
     /// A decoder whose messages carry this logger and severity.
     pub fn new(logger: &str, severity: u8, limits: Limits) -> Self {
-        let mut before = String::from("{\"type\":\"oldstyle\",\"logger\":\"");
-        escape_into(logger, &mut before);
-        before.push_str("\",\"severity\":");
-        before.push_str(&severity.to_string());
-        before.push_str(",\"payload\":\"");
+        let mut before = b"{\"type\":\"oldstyle\",\"logger\":\"".to_vec();
+        write_escaped(&mut before, logger);
+        before.extend_from_slice(format!("\",\"severity\":{severity},\"payload\":\"").as_bytes());
         // Quotes and control characters grow when they are escaped; the line's own length is what the limit is about.
         let json = Decoder::new(Limits { message_bytes: usize::MAX, ..limits });
-        LineDecoder { before, behind: "\",\"fields\":{},\"env_version\":\"0.8\"}".into(), limits, json }
+        LineDecoder { before, limits, json }
     }
 
     /// Turns one line into a message; the time of receipt is its timestamp.
@@ -37,29 +36,12 @@ impl LineDecoder {
         if line.trim().is_empty() {
             return Ok(Decoded::Blank);
         }
-        let mut text = String::with_capacity(self.before.len() + line.len() + self.behind.len() + 64);
-        text.push_str(&self.before);
-        escape_into(line, &mut text);
-        text.push_str(&self.behind);
+        let mut text = Vec::with_capacity(self.before.len() + line.len() + BEHIND.len() + 64);
+        text.extend_from_slice(&self.before);
+        write_escaped(&mut text, line);
+        text.extend_from_slice(BEHIND);
         // The JSON decoder appends the missing timestamp, and is the one place that makes an index.
-        self.json.decode(text.as_bytes(), received)
-    }
-}
-
-/// Appends `text` as the content of a JSON string.
-fn escape_into(text: &str, out: &mut String) {
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' => {
-                use std::fmt::Write as _;
-                // Writing to a String does not fail.
-                let _ = write!(out, "\\u{:04x}", control as u32);
-            }
-            other => out.push(other),
-        }
+        self.json.decode(&text, received)
     }
 }
 

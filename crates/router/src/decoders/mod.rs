@@ -42,7 +42,10 @@ mod tests {
 
     #[test]
     fn a_datagram_names_its_decoder_between_a_nul_and_two_colons() {
-        assert_eq!(split_named(b"\0msgpack::\x81\xa1"), Some((b"msgpack".as_slice(), b"\x81\xa1".as_slice())));
+        assert_eq!(
+            split_named(b"\0msgpack::\x81\xa1"),
+            Some((b"msgpack".as_slice(), b"\x81\xa1".as_slice()))
+        );
         assert_eq!(split_named(b"\0json::{\"a\":\"b::c\"}").unwrap().1, b"{\"a\":\"b::c\"}");
         assert_eq!(split_named(b"{\"type\":\"x::y\"}"), None);
         assert_eq!(split_named(b"\0"), None);

@@ -18,6 +18,7 @@ use metlog_buffer::{Charge, WhenFull};
 use crate::{
     batch::{Handover, Message},
     clock::Clock,
+    config::Section,
     ledger::EndpointCounters,
 };
 
@@ -232,6 +233,11 @@ pub struct OpenError {
 pub trait EndpointSettings: Debug + Send + Sync {
     /// Opens it. Only what can never work is an error here; a peer that is down is the runner's business.
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError>;
+
+    /// Reports what is wrong with keys together, after each was read by itself.
+    fn check(&self, section: &mut Section<'_>) {
+        let _ = section;
+    }
 
     /// What its buffer does when full, unless the configuration says otherwise.
     fn when_full(&self) -> WhenFull {

@@ -6,8 +6,8 @@ use metlog_buffer::WhenFull;
 
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
 use crate::{
-    config::parameters,
-    line_format::{Format, LineFormat, Multiline},
+    config::{Section, parameters},
+    line_format::{self, Format, LineFormat, Multiline},
     template::Template,
 };
 
@@ -36,6 +36,10 @@ impl EndpointSettings for Parameters {
     fn open(&self, _context: EndpointContext) -> Result<Opened, OpenError> {
         let format = LineFormat::new(self.format, &self.template, self.multiline);
         Ok(Opened::Blocking(Box::new(Stdout { format, pending: Vec::new() })))
+    }
+
+    fn check(&self, section: &mut Section<'_>) {
+        line_format::check(self.format, section);
     }
 
     fn when_full(&self) -> WhenFull {

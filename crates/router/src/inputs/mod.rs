@@ -25,6 +25,7 @@ use std::{
 use mio::{Registry, Token};
 
 use crate::{
+    config::Section,
     ledger::InputCounters,
     pipeline::{Parked, Pipeline},
     unfinished::UnfinishedLines,
@@ -123,6 +124,11 @@ impl InputContext {
 pub trait InputSettings: Debug + Send + Sync {
     /// Opens it.
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError>;
+
+    /// Reports what is wrong with keys together, after each was read by itself.
+    fn check(&self, section: &mut Section<'_>) {
+        let _ = section;
+    }
 }
 
 /// A bound on open connections, shared by all inputs.
@@ -178,6 +184,9 @@ mod tests {
         drop(place);
         assert!(limit.take(&counters).is_some());
         let ledger = counters.read();
-        assert_eq!((ledger.connections_opened, ledger.connections_closed, ledger.connections_refused), (2, 2, 1));
+        assert_eq!(
+            (ledger.connections_opened, ledger.connections_closed, ledger.connections_refused),
+            (2, 2, 1)
+        );
     }
 }

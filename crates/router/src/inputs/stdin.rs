@@ -10,7 +10,9 @@ use std::{
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
 
-use super::{Flow, InputContext, InputSettings, OpenError, OpenedInput, Progress, Source, streams::LineReader};
+use super::{
+    Flow, InputContext, InputSettings, OpenError, OpenedInput, Progress, Source, streams::LineReader,
+};
 use crate::{config::parameters, sys};
 
 parameters! {

@@ -46,7 +46,10 @@ impl<L: Listener> Source for ListenerSource<L> {
                 Ok(connection) => {
                     self.is_stalled = false;
                     let Some(place) = self.context.connections.take(&self.context.counters) else {
-                        tracing::warn!(input = self.context.name, "connection refused: [limits] connections is reached");
+                        tracing::warn!(
+                            input = self.context.name,
+                            "connection refused: [limits] connections is reached"
+                        );
                         continue;
                     };
                     let lines = LineReader::new(self.context.clone());
@@ -73,7 +76,10 @@ impl<L: Listener> Source for ListenerSource<L> {
 
 /// Errors of the connection that was to be accepted, not of the listener; see accept(2).
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
 }
 
 /// One connection that carries lines.

@@ -32,9 +32,9 @@ const BACKLOG: i32 = 1024;
 
 impl InputSettings for Parameters {
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
-        let listener = self.bind().map_err(|error| {
-            context.error(format!("cannot listen on {} (TCP): {error}", self.listen))
-        })?;
+        let listener = self
+            .bind()
+            .map_err(|error| context.error(format!("cannot listen on {} (TCP): {error}", self.listen)))?;
         let address = listener.local_addr().unwrap_or(self.listen);
         let source = ListenerSource::new(listener, context.clone());
         Ok(OpenedInput { sources: vec![Box::new(source)], address: address.to_string() })

@@ -52,7 +52,8 @@ impl InputSettings for Parameters {
             let socket = self.bind(address, count > 1).map_err(failed)?;
             // With port 0 the first socket's port is the port of all.
             address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
-            let granted = sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
+            let granted =
+                sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
             if number == 0 && (granted as u64) < self.receive_buffer.bytes() {
                 tracing::warn!(
                     input = context.name,

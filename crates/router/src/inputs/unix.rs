@@ -22,7 +22,7 @@ use super::{
     streams::{Listener, ListenerSource},
 };
 use crate::{
-    config::{ByteSize, choices, parameters},
+    config::{ByteSize, Section, choices, parameters},
     sys,
 };
 
@@ -60,9 +60,9 @@ impl InputSettings for Parameters {
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let failed =
             |error: io::Error| context.error(format!("cannot listen on {}: {error}", self.path.display()));
-        let permissions = u32::from_str_radix(&self.permissions, 8).map_err(|_| {
-            context.error(format!("permissions = \"{}\" is no octal number such as \"0660\"", self.permissions))
-        })?;
+        let permissions = self
+            .mode_bits()
+            .ok_or_else(|| context.error(format!("`permissions` takes {PERMISSIONS_EXPECTED}")))?;
         remove_stale(&self.path).map_err(failed)?;
         let kind = if self.mode == Mode::Stream { Type::STREAM } else { Type::DGRAM };
         let socket = Socket::new(Domain::UNIX, kind, None).map_err(failed)?;
@@ -79,6 +79,21 @@ impl InputSettings for Parameters {
         };
         let source = RemovesItsPath { source, path: self.path.clone() };
         Ok(OpenedInput { sources: vec![Box::new(source)], address: self.path.display().to_string() })
+    }
+
+    fn check(&self, section: &mut Section<'_>) {
+        if self.mode_bits().is_none() {
+            let span = section.span_of("permissions");
+            section.diagnostics().error(span, format!("`permissions` takes {PERMISSIONS_EXPECTED}"));
+        }
+    }
+}
+
+const PERMISSIONS_EXPECTED: &str = "an octal number in text, such as \"0660\"";
+
+impl Parameters {
+    fn mode_bits(&self) -> Option<u32> {
+        u32::from_str_radix(&self.permissions, 8).ok().filter(|bits| *bits <= 0o7777)
     }
 }
 

@@ -19,8 +19,8 @@ use metlog_buffer::WhenFull;
 use self::{open_files::OpenFiles, output::Output};
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
 use crate::{
-    config::parameters,
-    line_format::{Format, LineFormat, Multiline},
+    config::{Section, parameters},
+    line_format::{self, Format, LineFormat, Multiline},
     template::{Template, path_part},
 };
 
@@ -71,6 +71,10 @@ impl EndpointSettings for Parameters {
             endpoint.reopen();
         }
         Ok(Opened::Blocking(Box::new(endpoint)))
+    }
+
+    fn check(&self, section: &mut Section<'_>) {
+        line_format::check(self.format, section);
     }
 
     fn when_full(&self) -> WhenFull {
@@ -251,8 +255,12 @@ mod tests {
         let mut endpoint = endpoint(&format!("path = \"{}/logs/{{logger}}.log\"", folder.path().display()));
         let long = "x".repeat(5000);
         let loggers = ["shop", "../../evil", "/etc/passwd", "", "..", "a\\u0000b", &long];
-        let sent: Vec<String> =
-            loggers.iter().map(|logger| format!("{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"logger\":\"{logger}\"}}")).collect();
+        let sent: Vec<String> = loggers
+            .iter()
+            .map(|logger| {
+                format!("{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"logger\":\"{logger}\"}}")
+            })
+            .collect();
         assert_eq!(endpoint.deliver(&work_of(&sent)), Answer::delivered(loggers.len()));
         let logs: Vec<_> = std::fs::read_dir(folder.path().join("logs")).unwrap().collect();
         assert_eq!(logs.len(), loggers.len());
@@ -265,7 +273,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("b.log")).unwrap();
         let mut endpoint = endpoint(&format!("path = \"{}/{{logger}}.log\"", folder.path().display()));
-        let sent = ["a", "b", "c"].map(|logger| format!("{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"logger\":\"{logger}\"}}"));
+        let sent = ["a", "b", "c"].map(|logger| {
+            format!("{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"logger\":\"{logger}\"}}")
+        });
         let answer = endpoint.deliver(&work_of(&sent));
         assert_eq!((answer.settled, answer.refused.total(), answer.then), (3, 1, Then::Done));
         assert!(folder.path().join("a.log").is_file() && folder.path().join("c.log").is_file());

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     batch::Message,
-    config::{Address, choices, parameters},
+    config::{Address, Section, choices, parameters},
     ledger::{EndpointCounters, Failure},
 };
 
@@ -99,6 +99,13 @@ impl EndpointSettings for Parameters {
             parcel_bytes,
             health: Health { name: context.name, counters: context.counters, failures: 0 },
         })))
+    }
+
+    fn check(&self, section: &mut Section<'_>) {
+        if let Err(problem) = self.server() {
+            let span = section.span_of(if self.path.is_some() { "path" } else { "transport" });
+            section.diagnostics().error(span, problem);
+        }
     }
 
     fn linger(&self) -> Duration {

@@ -4,93 +4,21 @@
 //! once the output buffer has grown to its working size, what is the same for every message of one process
 //! ([`Template`]) is escaped once, and the date is formatted once a second ([`SecondCache`]).
 
+mod json;
+mod second_cache;
+
+use self::json::{is_small_whole, pair};
+pub use self::{
+    json::{
+        FieldValue, write_escaped, write_float, write_integer, write_member, write_one_line, write_string,
+        write_unsigned, write_value,
+    },
+    second_cache::SecondCache,
+};
 use crate::Timestamp;
 
 /// The envelope version that every message carries.
 pub const ENV_VERSION: &str = "0.8";
-
-/// The last second of the year 9999: RFC 3339 has four digits for a year.
-const LAST_SECOND: i64 = 253_402_300_799;
-
-const DIGIT_PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
-    2021222324252627282930313233343536373839\
-    4041424344454647484950515253545556575859\
-    6061626364656667686970717273747576777879\
-    8081828384858687888990919293949596979899";
-
-/// A value for one key of `fields`.
-///
-/// ```
-/// use metlog_message::encode::{FieldValue, write_value};
-///
-/// let mut out = Vec::new();
-/// write_value(&mut out, FieldValue::from("a \"quoted\" word"));
-/// assert_eq!(out, br#""a \"quoted\" word""#);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum FieldValue<'a> {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A whole number.
-    Integer(i64),
-    /// A whole number that may not fit an `i64`.
-    Unsigned(u64),
-    /// A number; NaN and the infinities have no JSON and become `null`.
-    Float(f64),
-    /// A string.
-    Text(&'a str),
-    /// JSON text, written as it is, except that line breaks become spaces. The caller vouches for it.
-    Json(&'a str),
-}
-
-macro_rules! field_value_from {
-    ($($from:ty => $variant:ident as $target:ty),* $(,)?) => {$(
-        impl From<$from> for FieldValue<'_> {
-            fn from(value: $from) -> Self {
-                FieldValue::$variant(<$target>::from(value))
-            }
-        }
-    )*};
-}
-
-field_value_from! {
-    bool => Bool as bool,
-    i8 => Integer as i64, i16 => Integer as i64, i32 => Integer as i64, i64 => Integer as i64,
-    u8 => Unsigned as u64, u16 => Unsigned as u64, u32 => Unsigned as u64, u64 => Unsigned as u64,
-    f32 => Float as f64, f64 => Float as f64,
-}
-
-impl From<usize> for FieldValue<'_> {
-    fn from(value: usize) -> Self {
-        FieldValue::Unsigned(value as u64)
-    }
-}
-
-impl From<isize> for FieldValue<'_> {
-    fn from(value: isize) -> Self {
-        FieldValue::Integer(value as i64)
-    }
-}
-
-impl<'a> From<&'a str> for FieldValue<'a> {
-    fn from(value: &'a str) -> Self {
-        FieldValue::Text(value)
-    }
-}
-
-impl<'a> From<&'a String> for FieldValue<'a> {
-    fn from(value: &'a String) -> Self {
-        FieldValue::Text(value)
-    }
-}
-
-impl<'a, T: Into<FieldValue<'a>>> From<Option<T>> for FieldValue<'a> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(FieldValue::Null, Into::into)
-    }
-}
 
 /// The content of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -313,241 +241,15 @@ fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>) {
         }
     }
 }
-
-/// Appends `,"key":value`: one member for [`Fields::Members`].
-pub fn write_member(out: &mut Vec<u8>, key: &str, value: FieldValue<'_>) {
-    out.push(b',');
-    write_string(out, key);
-    out.push(b':');
-    write_value(out, value);
-}
-
-/// Appends a value's JSON text.
-pub fn write_value(out: &mut Vec<u8>, value: FieldValue<'_>) {
-    match value {
-        FieldValue::Null => out.extend_from_slice(b"null"),
-        FieldValue::Bool(true) => out.extend_from_slice(b"true"),
-        FieldValue::Bool(false) => out.extend_from_slice(b"false"),
-        FieldValue::Integer(number) => write_integer(out, number),
-        FieldValue::Unsigned(number) => write_unsigned(out, number),
-        FieldValue::Float(number) => write_float(out, number),
-        FieldValue::Text(text) => write_string(out, text),
-        FieldValue::Json(json) => write_one_line(out, json),
-    }
-}
-
-/// Appends JSON text, its line breaks as spaces: inside a string JSON forbids them, between tokens they are
-/// white space, and a line break would end the message for a receiver that reads lines.
-pub fn write_one_line(out: &mut Vec<u8>, json: &str) {
-    let start = out.len();
-    out.extend_from_slice(json.as_bytes());
-    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
-        for byte in &mut out[start..] {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
-        }
-    }
-}
-
-/// Appends a JSON string, quotes included.
-#[inline]
-pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    write_escaped(out, text);
-    out.push(b'"');
-}
-
-/// Appends the inside of a JSON string.
-#[inline]
-pub fn write_escaped(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    let plain = first_special(bytes);
-    out.extend_from_slice(&bytes[..plain]);
-    if plain < bytes.len() {
-        write_escaped_slowly(out, &bytes[plain..]);
-    }
-}
-
-#[cold]
-fn write_escaped_slowly(out: &mut Vec<u8>, mut bytes: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    while let Some((&special, rest)) = bytes.split_first() {
-        match special {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => {
-                let high = HEX[usize::from(control >> 4)];
-                let low = HEX[usize::from(control & 15)];
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-            }
-        }
-        let plain = first_special(rest);
-        out.extend_from_slice(&rest[..plain]);
-        bytes = &rest[plain..];
-    }
-}
-
-/// How many bytes stand before the first one that JSON wants escaped; all of them where there is none.
-#[inline]
-fn first_special(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The classic test for a zero byte in a word, eight bytes at a time. A borrow can mark a byte that is not
-    // special, but only above one that is, and only the lowest mark is used.
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let mut position = 0;
-    let mut words = bytes.chunks_exact(8);
-    for chunk in &mut words {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(chunk);
-        let word = u64::from_le_bytes(eight);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let marks = control | zero_in(word ^ (ONES * b'"' as u64)) | zero_in(word ^ (ONES * b'\\' as u64));
-        if marks != 0 {
-            return position + marks.trailing_zeros() as usize / 8;
-        }
-        position += 8;
-    }
-    let rest = words.remainder();
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    position + rest.iter().position(special).unwrap_or(rest.len())
-}
-
-/// Appends a whole number in decimal.
-#[inline]
-pub fn write_unsigned(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        out.push(b'0' + number as u8);
-        return;
-    }
-    let mut digits = [0_u8; 20];
-    let mut start = digits.len();
-    let mut rest = number;
-    while rest >= 100 {
-        start -= 2;
-        digits[start..start + 2].copy_from_slice(pair(rest % 100));
-        rest /= 100;
-    }
-    if rest >= 10 {
-        start -= 2;
-        digits[start..start + 2].copy_from_slice(pair(rest));
-    } else {
-        start -= 1;
-        digits[start] = b'0' + rest as u8;
-    }
-    out.extend_from_slice(&digits[start..]);
-}
-
-/// Appends a whole number in decimal.
-#[inline]
-pub fn write_integer(out: &mut Vec<u8>, number: i64) {
-    if number < 0 {
-        out.push(b'-');
-    }
-    write_unsigned(out, number.unsigned_abs());
-}
-
-/// Appends a number in the shortest form that reads back as the same value; NaN and the infinities as `null`.
-pub fn write_float(out: &mut Vec<u8>, number: f64) {
-    use std::io::Write as _;
-    if !number.is_finite() {
-        out.extend_from_slice(b"null");
-    } else if is_small_whole(number) {
-        write_integer(out, number as i64);
-        out.extend_from_slice(b".0");
-    } else {
-        // Writing to a Vec cannot fail. `Debug` and not `Display`: it has exponents, so 1e300 stays short.
-        let _ = write!(out, "{number:?}");
-    }
-}
-
-/// Whether a number is whole, exact as an integer, and not the negative zero.
-fn is_small_whole(number: f64) -> bool {
-    number.fract() == 0.0 && number.abs() < 1e15 && !(number == 0.0 && number.is_sign_negative())
-}
-
-/// The last two digits of a number.
-#[inline]
-fn pair(number: u64) -> &'static [u8] {
-    let position = number as usize % 100 * 2;
-    &DIGIT_PAIRS[position..position + 2]
-}
-
-/// Timestamps to the microsecond, the part down to the second kept from the last one.
-#[derive(Debug, Clone)]
-pub struct SecondCache {
-    second: i64,
-    /// `2026-11-22T09:05:24.`
-    text: [u8; 20],
-}
-
-impl Default for SecondCache {
-    fn default() -> Self {
-        SecondCache { second: 0, text: *b"1970-01-01T00:00:00." }
-    }
-}
-
-impl SecondCache {
-    /// Appends `2026-11-22T09:05:24.990410Z`. A time before 1970 or after 9999 becomes the nearest one inside.
-    #[inline]
-    pub fn write(&mut self, out: &mut Vec<u8>, timestamp: Timestamp) {
-        if timestamp.seconds != self.second {
-            self.second = timestamp.seconds;
-            self.text = second_text(timestamp.seconds.clamp(0, LAST_SECOND) as u64);
-        }
-        let microseconds = u64::from(timestamp.nanoseconds / 1000).min(999_999);
-        let mut text = [0; 27];
-        text[..20].copy_from_slice(&self.text);
-        text[20..22].copy_from_slice(pair(microseconds / 10_000));
-        text[22..24].copy_from_slice(pair(microseconds / 100 % 100));
-        text[24..26].copy_from_slice(pair(microseconds % 100));
-        text[26] = b'Z';
-        out.extend_from_slice(&text);
-    }
-}
-
-fn second_text(second: u64) -> [u8; 20] {
-    let (year, month, day) = date(second / 86_400);
-    let of_day = second % 86_400;
-    let mut text = *b"0000-00-00T00:00:00.";
-    text[0..2].copy_from_slice(pair(year / 100));
-    text[2..4].copy_from_slice(pair(year % 100));
-    text[5..7].copy_from_slice(pair(month));
-    text[8..10].copy_from_slice(pair(day));
-    text[11..13].copy_from_slice(pair(of_day / 3600));
-    text[14..16].copy_from_slice(pair(of_day / 60 % 60));
-    text[17..19].copy_from_slice(pair(of_day % 60));
-    text
-}
-
-/// Year, month and day of a number of days since 1970-01-01.
-///
-/// Years are counted from March, so that the leap day is the last of its year, and from the year 0, so that
-/// the 400-year cycle of 146,097 days starts with the count.
-fn date(days_since_1970: u64) -> (u64, u64, u64) {
-    const FROM_MARCH_0_TO_1970: u64 = 719_468;
-    let days = days_since_1970 + FROM_MARCH_0_TO_1970;
-    let cycle = days / 146_097;
-    let of_cycle = days % 146_097;
-    let year_of_cycle = (of_cycle - of_cycle / 1460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let of_year = of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    // Five months from March take 153 days, whichever five: 31 + 30 + 31 + 30 + 31.
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = cycle * 400 + year_of_cycle + u64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        json::first_special,
+        second_cache::{LAST_SECOND, date},
+        *,
+    };
 
     fn encoded(record: &Record<'_>, template: &Template) -> serde_json::Value {
         let mut out = Vec::new();

@@ -1,0 +1,18 @@
+//! The parts of `metlog demo`: a whole system in one process, with nothing installed.
+//!
+//! A made-up web shop (`shop.rs`) sends through the client library over real sockets to a real router, which runs the
+//! configuration beside this file; a statsd server (`statsd_server.rs`) stands in for the one that nobody has at hand.
+//! `stage.rs` puts them up and takes them down. What flowed is looked at in a [`snapshot::Snapshot`], drawn by `screen.rs`
+//! on a terminal (`terminal.rs`), and judged at the end by `verdict.rs`.
+
+pub mod folder;
+pub mod random;
+pub mod rates;
+pub mod screen;
+pub mod shop;
+pub mod snapshot;
+pub mod stage;
+pub mod statsd_server;
+pub mod summary;
+pub mod terminal;
+pub mod verdict;

@@ -1,0 +1,79 @@
+//! The table at the end: what everybody counted, and where to look.
+
+use std::fmt::Write;
+
+use super::{
+    folder::{self, Folder},
+    screen::{grouped, shortened},
+    snapshot::Snapshot,
+    stage,
+};
+
+/// How much of a sample line is shown.
+const SAMPLE_CHARACTERS: usize = 100;
+
+/// The summary as text.
+pub fn text(last: &Snapshot, folder: &Folder) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_tables(&mut text, last);
+    let _ = write_statsd(&mut text, last);
+    let _ = write_files(&mut text, last, folder);
+    text
+}
+
+fn write_tables(text: &mut String, last: &Snapshot) -> std::fmt::Result {
+    let sent: Vec<String> = last.sent.by_type.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    writeln!(text, "what flowed in {:.1} s", last.seconds)?;
+    writeln!(text, "\n  the shop sent {} messages: {}", grouped(last.total_sent()), sent.join(", "))?;
+    writeln!(
+        text,
+        "\n  {:<10}{:>10}{:>10}{:>10}{:>10}{:>8}",
+        "input", "received", "routed", "unrouted", "rejected", "lost"
+    )?;
+    for input in &last.pipeline.inputs {
+        let rejected: u64 = input.rejected.values().sum();
+        writeln!(
+            text,
+            "  {:<10}{:>10}{:>10}{:>10}{:>10}{:>8}",
+            input.name, input.received, input.routed, input.unrouted, rejected, input.kernel_drops
+        )?;
+    }
+    writeln!(
+        text,
+        "\n  {:<10}{:>10}{:>10}{:>10}{:>10}{:>8}",
+        "endpoint", "enqueued", "delivered", "refused", "dropped", "queued"
+    )?;
+    for endpoint in &last.pipeline.endpoints {
+        let refused: u64 = endpoint.refused.values().sum();
+        let dropped: u64 = endpoint.dropped.values().sum();
+        writeln!(
+            text,
+            "  {:<10}{:>10}{:>10}{:>10}{:>10}{:>8}",
+            endpoint.name, endpoint.enqueued, endpoint.delivered, refused, dropped, endpoint.queued
+        )?;
+    }
+    Ok(())
+}
+
+fn write_statsd(text: &mut String, last: &Snapshot) -> std::fmt::Result {
+    writeln!(text, "\n  the statsd server got {} lines", grouped(last.statsd.lines))?;
+    writeln!(text, "  {:<26}{:>12}{:>12}", "counter", "sent", "counted")?;
+    for (name, count) in &last.sent.counters {
+        let counted = last.statsd.counters.get(name).copied().unwrap_or(0.0);
+        writeln!(text, "  {name:<26}{count:>12}{counted:>12}")?;
+    }
+    Ok(())
+}
+
+fn write_files(text: &mut String, last: &Snapshot, folder: &Folder) -> std::fmt::Result {
+    writeln!(text, "\n  files in {}", folder.path().display())?;
+    let files = last.pipeline.endpoints.iter().filter(|endpoint| endpoint.kind == "file");
+    for file in files.flat_map(|endpoint| folder.files(stage::files_of(&endpoint.name))) {
+        let lines = folder::count_lines(&file).unwrap_or(0);
+        writeln!(text, "  {:<26}{lines:>12} lines", folder.relative(&file).to_string())?;
+        let sample = folder::last_line(&file).unwrap_or_default();
+        writeln!(text, "    {}", shortened(&sample).chars().take(SAMPLE_CHARACTERS).collect::<String>())?;
+    }
+    Ok(())
+}
