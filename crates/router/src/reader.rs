@@ -388,7 +388,8 @@ impl Reader {
         }
         for source in accepted {
             // When the router stops, the other threads may be gone already.
-            let mine = if self.stop_by.is_some() { Some(source) } else { self.shared.adopt(source, input).err() };
+            let mine =
+                if self.stop_by.is_some() { Some(source) } else { self.shared.adopt(source, input).err() };
             if let Some(source) = mine {
                 self.shared.sources.fetch_add(1, Ordering::AcqRel);
                 self.adopt(source, input);
