@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -145,16 +146,6 @@ impl Router {
         self.path(&self.listening(input)).to_str().expect("a text").to_owned()
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Everything it logged.
-    pub fn log(&self) -> String {
-        self.log.text()
-    }
-
     /// Waits for a line of its log.
     #[track_caller]
     pub fn wait_for_log(&self, message: &str) -> Value {
@@ -174,14 +165,14 @@ impl Router {
     #[track_caller]
     pub fn wait(&self, what: &str, mut is_wanted: impl FnMut(&Ledger) -> bool) -> Ledger {
         let mut last = None;
-        let deadline = std::time::Instant::now() + wait::PATIENCE;
-        while std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + wait::PATIENCE;
+        while Instant::now() < deadline {
             let ledger = self.ledger();
             if is_wanted(&ledger) {
                 return ledger;
             }
             last = Some(ledger);
-            thread::sleep(std::time::Duration::from_millis(2));
+            thread::sleep(wait::PAUSE);
         }
         panic!("waited in vain until {what}: {last:?}\n{}", self.log.text());
     }
@@ -205,7 +196,9 @@ impl Router {
     #[track_caller]
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status().expect("run kill");
+        // The shell's own `kill`: the program is not everywhere.
+        let sent =
+            Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().expect("run kill");
         assert!(sent.success(), "kill -s {name}");
     }
 
@@ -247,20 +240,11 @@ impl Router {
         assert_eq!(ledger.balances(), Ok(()), "after the end");
         // The folder outlives the process.
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("make a folder"));
-        Stopped { folder, ledger, log: self.log.text() }
+        Stopped { folder, ledger }
     }
 
     fn wait_for_exit(&mut self) -> ExitStatus {
-        let deadline = std::time::Instant::now() + wait::PATIENCE;
-        let status = loop {
-            match self.child.try_wait().expect("look at the router") {
-                Some(status) => break status,
-                None if std::time::Instant::now() > deadline => {
-                    panic!("the router does not end:\n{}", self.log.text())
-                }
-                None => thread::sleep(std::time::Duration::from_millis(2)),
-            }
-        };
+        let status = wait::until("the router ends", || self.child.try_wait().expect("look at the router"));
         if let Some(reader) = self.reader.take() {
             reader.join().expect("read the log");
         }
@@ -284,8 +268,6 @@ pub struct Stopped {
     folder: TempDir,
     /// What it said of every message at its end.
     pub ledger: Ledger,
-    /// Everything it logged.
-    pub log: String,
 }
 
 impl Stopped {

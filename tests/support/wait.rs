@@ -8,7 +8,11 @@ use std::{
 /// How long anything may take. Far more than it does, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Between one look and the next.
+pub const PAUSE: Duration = Duration::from_millis(2);
+
 /// Asks `attempt` until it gives something; panics with `what` after [`PATIENCE`].
+#[track_caller]
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -16,6 +20,6 @@ pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(PAUSE);
     }
 }
