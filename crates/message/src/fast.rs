@@ -40,9 +40,7 @@ struct Seen {
 pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
     let mut seen = Seen::default();
     let mut scanned = Scanned { slots: Slots::default(), unusual: false, readable_timestamp: 0 };
-    if !envelope(text, &mut scanned, &mut seen, limits.depth.min(DEEPEST)) {
-        return None;
-    }
+    envelope(text, &mut scanned, &mut seen, limits.depth.min(DEEPEST))?;
     if seen.non_ascii && std::str::from_utf8(text).is_err() {
         return None;
     }
@@ -52,80 +50,75 @@ pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
 
 /// Reads the envelope object, the whole text.
 #[inline(never)]
-fn envelope(text: &[u8], scanned: &mut Scanned, seen: &mut Seen, limit: usize) -> bool {
+fn envelope(text: &[u8], scanned: &mut Scanned, seen: &mut Seen, limit: usize) -> Option<()> {
     if limit == 0 {
-        return false;
+        return None;
     }
-    let mut usual = Usual { text, at: 0, scanned, seen };
-    let _ = usual.read(limit);
-    let Usual { at, scanned, seen, .. } = usual;
-    if text.get(at as usize..) == Some(b"}") {
-        return true;
-    }
-    rest_of_envelope(text, at, scanned, seen, limit).is_some()
-}
-
-/// Reads the envelope object from the end of a value on, or from its beginning.
-#[inline(never)]
-fn rest_of_envelope(text: &[u8], mut at: u32, scanned: &mut Scanned, seen: &mut Seen, limit: usize) -> Option<()> {
+    let mut scanner = Scanner { text, at: 0, scanned, seen, limit };
+    let mut spaced = false;
     loop {
-        let (separator, byte) = token(text, at)?;
-        if byte != if at == 0 { b'{' } else { b',' } {
+        // As many keys at once as stand in their usual order, or else one.
+        while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
+        let (separator, byte) = token(text, scanner.at)?;
+        if byte != if scanner.at == 0 { b'{' } else { b',' } {
             return (byte == b'}' && separator as usize + 1 == text.len()).then_some(());
         }
-        let (slot, colon_end) = any_key(text, separator + 1, seen)?;
-        let (start, first) = token(text, colon_end)?;
-        let (end, whole) = match first {
-            b'"' => (string(text, start + 1, seen)?, true),
-            b'{' | b'[' => (brackets(text, start, first, limit, seen)?, true),
-            _ => scalar(text, start)?,
-        };
-        scanned.unusual |= envelope::is_unusual(slot, first, whole);
-        if let Some(place) = scanned.slots.get_mut(slot) {
-            *place = Slot { start, end };
-        }
-        at = end;
+        spaced = scanner.any(separator + 1)?;
     }
 }
 
-/// Reads the envelope's keys as far as they stand in their usual order, without spaces and with values of their usual
-/// kind; any of them may be missing.
-struct Usual<'s, 't> {
+/// Reads the envelope's keys and values.
+struct Scanner<'s, 't> {
     text: &'t [u8],
     /// The brace in front of the first key, or the end of the value before.
     at: u32,
     scanned: &'s mut Scanned,
     seen: &'s mut Seen,
+    limit: usize,
 }
 
-impl Usual<'_, '_> {
+/// How clients write a key up to its value: without and with spaces.
+macro_rules! spellings {
+    ($name:literal, $value:literal) => {
+        [concat!("\"", $name, "\":", $value), concat!(" \"", $name, "\": ", $value)]
+    };
+}
+
+impl Scanner<'_, '_> {
+    /// Reads keys as far as they stand in their usual order, with spaces or without, and with values of their usual
+    /// kind; any of them may be missing. False if there is nothing more of the kind.
+    #[inline(always)]
+    fn usual<const SPACED: bool>(&mut self) -> bool {
+        let before = self.at;
+        (before == 0 || self.text.get(before as usize) == Some(&b','))
+            && self.usual_keys::<SPACED>().is_some()
+            && self.at != before
+    }
+
     /// `None` where something else stands.
     #[inline(always)]
-    fn read(&mut self, limit: usize) -> Option<()> {
-        self.string(Key::Type, b"\"type\":\"")?;
-        self.timestamp(b"\"timestamp\":\"")?;
-        self.string(Key::Logger, b"\"logger\":\"")?;
-        self.integer(Key::Severity, b"\"severity\":")?;
-        self.string(Key::Payload, b"\"payload\":\"")?;
-        if let Some(inside) = self.behind(b"\"fields\":{") {
-            let end = brackets(self.text, inside - 1, b'{', limit, self.seen)?;
-            self.found(Key::Fields, inside - 1, end)?;
-        }
-        self.string(Key::EnvVersion, b"\"env_version\":\"")?;
-        self.integer(Key::Pid, b"\"metlog_pid\":")?;
-        self.string(Key::Hostname, b"\"metlog_hostname\":\"")
+    fn usual_keys<const SPACED: bool>(&mut self) -> Option<()> {
+        self.usual_string::<SPACED>(Key::Type, spellings!("type", "\""))?;
+        self.usual_timestamp::<SPACED>(spellings!("timestamp", "\""))?;
+        self.usual_string::<SPACED>(Key::Logger, spellings!("logger", "\""))?;
+        self.usual_integer::<SPACED>(Key::Severity, spellings!("severity", ""))?;
+        self.usual_string::<SPACED>(Key::Payload, spellings!("payload", "\""))?;
+        self.usual_object::<SPACED>(Key::Fields, spellings!("fields", "{"))?;
+        self.usual_string::<SPACED>(Key::EnvVersion, spellings!("env_version", "\""))?;
+        self.usual_integer::<SPACED>(Key::Pid, spellings!("metlog_pid", ""))?;
+        self.usual_string::<SPACED>(Key::Hostname, spellings!("metlog_hostname", "\""))
     }
 
     #[inline(always)]
-    fn string<const N: usize>(&mut self, key: Key, name: &[u8; N]) -> Option<()> {
-        let Some(inside) = self.behind(name) else { return Some(()) };
+    fn usual_string<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+        let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = string(self.text, inside, self.seen)?;
         self.found(key, inside - 1, end)
     }
 
     #[inline(always)]
-    fn timestamp<const N: usize>(&mut self, name: &[u8; N]) -> Option<()> {
-        let Some(inside) = self.behind(name) else { return Some(()) };
+    fn usual_timestamp<const SPACED: bool>(&mut self, spellings: [&str; 2]) -> Option<()> {
+        let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = match grammar::bytes::<28>(self.text, inside) {
             Some([usual @ .., b'"']) if timestamp::is_usual(usual) => {
                 self.scanned.readable_timestamp = inside;
@@ -137,16 +130,27 @@ impl Usual<'_, '_> {
     }
 
     #[inline(always)]
-    fn integer<const N: usize>(&mut self, key: Key, name: &[u8; N]) -> Option<()> {
-        let Some(start) = self.behind(name) else { return Some(()) };
+    fn usual_integer<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+        let Some(start) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let (end, whole) = grammar::short_number(self.text, start)?;
         self.scanned.unusual |= !whole;
         self.found(key, start, end)
     }
 
     #[inline(always)]
-    fn behind<const N: usize>(&self, name: &[u8; N]) -> Option<u32> {
-        (grammar::bytes(self.text, self.at + 1)? == name).then_some(self.at + 1 + N as u32)
+    fn usual_object<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+        let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
+        let end = brackets(self.text, inside - 1, b'{', self.limit, self.seen)?;
+        self.found(key, inside - 1, end)
+    }
+
+    /// The offset behind a key, if it is the next one.
+    #[inline(always)]
+    fn behind<const SPACED: bool>(&self, spellings: [&str; 2]) -> Option<u32> {
+        let spelling = spellings[usize::from(SPACED)].as_bytes();
+        let start = self.at as usize + 1;
+        let end = start + spelling.len();
+        (self.text.get(start..end)? == spelling).then_some(end as u32)
     }
 
     /// Takes note of a value; `None` where it is the last one.
@@ -155,6 +159,25 @@ impl Usual<'_, '_> {
         self.scanned.slots[key as usize] = Slot { start, end };
         self.at = end;
         (self.text.get(end as usize) == Some(&b',')).then_some(())
+    }
+
+    /// Reads any key of the envelope object and its value; answers whether there is a space behind its colon.
+    #[inline(never)]
+    fn any(&mut self, at: u32) -> Option<bool> {
+        let Scanner { text, limit, .. } = *self;
+        let (slot, colon_end) = any_key(text, at, self.seen)?;
+        let (start, first) = token(text, colon_end)?;
+        let (end, whole) = match first {
+            b'"' => (string(text, start + 1, self.seen)?, true),
+            b'{' | b'[' => (brackets(text, start, first, limit, self.seen)?, true),
+            _ => scalar(text, start)?,
+        };
+        self.scanned.unusual |= envelope::is_unusual(slot, first, whole);
+        if let Some(place) = self.scanned.slots.get_mut(slot) {
+            *place = Slot { start, end };
+        }
+        self.at = end;
+        Some(start != colon_end)
     }
 }
 
