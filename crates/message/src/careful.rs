@@ -30,7 +30,7 @@ pub(crate) fn scan(text: &[u8], limits: &Limits) -> Result<Scanned, Reason> {
     let mut scanner =
         Scanner { text, at: 0, depth: 0, limit: limits.depth.min(DEEPEST), objects: [0; DEEPEST / 64] };
     let object = text.first() == Some(&b'{');
-    let mut slots = envelope::no_slots();
+    let mut slots = Slots::default();
     let rewrite = scanner.read(&mut slots)?;
     Ok(Scanned { slots, object, rewrite })
 }

@@ -1,15 +1,18 @@
 //! The fast scanner: accepts what almost every message is, and leaves everything else to the careful one.
 //!
-//! It takes the strings' ends from [`Quotes`] and checks what stands between them. It gives up at the first
-//! thing it does not know: a control character anywhere, an escape in a key of the envelope object, nesting
-//! beyond 64 levels, and whatever is not JSON. Giving up is always right; the reason is the careful scanner's.
+//! One pass, from the first byte to the last. It gives up at the first thing it does not know: a control
+//! character anywhere, an escape in a key of the envelope object, nesting beyond 64 levels, and whatever is not
+//! JSON. Giving up is always right; the reason is the careful scanner's.
+//!
+//! Offsets have 32 bits, which is what messages are limited to: adding to them cannot overflow a `usize`, so that
+//! one comparison is enough to read several bytes.
 
 use crate::{
-    Limits,
+    Key, Limits,
     envelope::{self, Slots},
     grammar,
     index::Slot,
-    quotes::Quotes,
+    plain, timestamp,
 };
 
 /// Deeper nesting goes to the careful scanner: the kinds of the open brackets are the bits of one word.
@@ -19,167 +22,303 @@ const DEEPEST: usize = 64;
 pub(crate) struct Scanned {
     /// Where the values of the envelope's keys lie.
     pub slots: Slots,
-    /// There is a backslash somewhere.
-    pub backslashes: bool,
+    /// There may be a backslash somewhere, or a value of the envelope that is not what it usually is.
+    pub unusual: bool,
+    /// The timestamp that begins here, if there is one, is known to be readable.
+    pub readable_timestamp: u32,
+}
+
+/// What was met inside of strings.
+#[derive(Default)]
+struct Seen {
+    backslash: bool,
+    non_ascii: bool,
 }
 
 /// Reads `text`, which begins with a brace. `None` says nothing about it.
 #[inline(always)]
 pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
-    let mut quotes = Quotes::new(text);
-    quotes.fill();
-    let mut slots = envelope::no_slots();
-    let mut scanner = Scanner { text, quotes: &mut quotes, used: 0 };
-    let escaped_keys = scanner.envelope(&mut slots, limits.depth.min(DEEPEST))?;
-    let seen = quotes.finish();
-    if seen.control | seen.bad_escape | (seen.backslash & escaped_keys) {
-        return None;
-    }
+    let mut seen = Seen::default();
+    let mut scanned = Scanned { slots: Slots::default(), unusual: false, readable_timestamp: 0 };
+    envelope(text, &mut scanned, &mut seen, limits.depth.min(DEEPEST))?;
     if seen.non_ascii && std::str::from_utf8(text).is_err() {
         return None;
     }
-    Some(Scanned { slots, backslashes: seen.backslash })
+    scanned.unusual |= seen.backslash;
+    Some(scanned)
 }
 
-/// The small methods are inlined, so that the fields are in registers.
+/// Reads the envelope object, the whole text.
+#[inline(never)]
+fn envelope(text: &[u8], scanned: &mut Scanned, seen: &mut Seen, limit: usize) -> Option<()> {
+    if limit == 0 {
+        return None;
+    }
+    let mut scanner = Scanner { text, at: 0, scanned, seen, limit };
+    let mut spaced = false;
+    loop {
+        // As many keys at once as stand in their usual order, or else one.
+        while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
+        let (separator, byte) = token(text, scanner.at)?;
+        if byte != if scanner.at == 0 { b'{' } else { b',' } {
+            return (byte == b'}' && separator as usize + 1 == text.len()).then_some(());
+        }
+        spaced = scanner.any(separator + 1)?;
+    }
+}
+
+/// Reads the envelope's keys and values.
 struct Scanner<'s, 't> {
     text: &'t [u8],
-    quotes: &'s mut Quotes<'t>,
-    /// How many places of the list of quotes have been used.
-    used: usize,
+    /// The brace in front of the first key, or the end of the value before.
+    at: u32,
+    scanned: &'s mut Scanned,
+    seen: &'s mut Seen,
+    limit: usize,
+}
+
+/// How clients write a key up to its value: without and with spaces.
+macro_rules! spellings {
+    ($name:literal, $value:literal) => {
+        [concat!("\"", $name, "\":", $value), concat!(" \"", $name, "\": ", $value)]
+    };
 }
 
 impl Scanner<'_, '_> {
-    /// Reads the envelope object, the whole text; answers whether one of its keys may have an escape in it.
+    /// Reads keys as far as they stand in their usual order, with spaces or without, and with values of their usual
+    /// kind; any of them may be missing. False if there is nothing more of the kind.
     #[inline(always)]
-    fn envelope(&mut self, slots: &mut Slots, limit: usize) -> Option<bool> {
-        if limit == 0 {
-            return None;
-        }
-        let mut backslash_in_key = false;
-        let (mut at, _) = self.token(1)?;
-        loop {
-            let key_end = self.string(at)?;
-            let slot = envelope::recognise(self.text, at + 1, key_end - 1);
-            // Only a key that is none of the envelope's can have an escape in it that matters.
-            if slot == envelope::OTHER {
-                backslash_in_key |= memchr::memchr(b'\\', self.text.get(at..key_end)?).is_some();
-            }
-            let (start, first) = self.colon(key_end)?;
-            let end = if first == b'"' { self.string(start)? } else { self.no_string(start, first, limit)? };
-            slots[slot & 15] = Slot { start: start as u32, end: end as u32 };
-            let (behind, byte) = self.token(end)?;
-            if byte != b',' {
-                return (byte == b'}' && behind + 1 == self.text.len()).then_some(backslash_in_key);
-            }
-            (at, _) = self.token(behind + 1)?;
-        }
+    fn usual<const SPACED: bool>(&mut self) -> bool {
+        let before = self.at;
+        (before == 0 || self.text.get(before as usize) == Some(&b','))
+            && self.usual_keys::<SPACED>().is_some()
+            && self.at != before
     }
 
-    /// Reads an envelope key's value that is not a string.
+    /// `None` where something else stands.
     #[inline(always)]
-    fn no_string(&mut self, start: usize, first: u8, limit: usize) -> Option<usize> {
-        if first == b'{' || first == b'[' {
-            let inner = Scanner { text: self.text, quotes: self.quotes, used: self.used };
-            let (end, used) = inner.brackets(start, first, limit)?;
-            self.used = used;
-            return Some(end);
-        }
-        scalar(self.text, start)
+    fn usual_keys<const SPACED: bool>(&mut self) -> Option<()> {
+        self.usual_string::<SPACED>(Key::Type, spellings!("type", "\""))?;
+        self.usual_timestamp::<SPACED>(spellings!("timestamp", "\""))?;
+        self.usual_string::<SPACED>(Key::Logger, spellings!("logger", "\""))?;
+        self.usual_integer::<SPACED>(Key::Severity, spellings!("severity", ""))?;
+        self.usual_string::<SPACED>(Key::Payload, spellings!("payload", "\""))?;
+        self.usual_object::<SPACED>(Key::Fields, spellings!("fields", "{"))?;
+        self.usual_string::<SPACED>(Key::EnvVersion, spellings!("env_version", "\""))?;
+        self.usual_integer::<SPACED>(Key::Pid, spellings!("metlog_pid", ""))?;
+        self.usual_string::<SPACED>(Key::Hostname, spellings!("metlog_hostname", "\""))
     }
 
-    /// Reads an object or array inside the envelope, whose bracket `first` is at `at`; answers the offset behind
-    /// it and how many places of the list have been used then.
+    #[inline(always)]
+    fn usual_string<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+        let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
+        let end = string(self.text, inside, self.seen)?;
+        self.found(key, inside - 1, end)
+    }
+
+    #[inline(always)]
+    fn usual_timestamp<const SPACED: bool>(&mut self, spellings: [&str; 2]) -> Option<()> {
+        let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
+        let end = match grammar::bytes::<28>(self.text, inside) {
+            Some([usual @ .., b'"']) if timestamp::is_usual(usual) => {
+                self.scanned.readable_timestamp = inside;
+                inside + 28
+            }
+            _ => string(self.text, inside, self.seen)?,
+        };
+        self.found(Key::Timestamp, inside - 1, end)
+    }
+
+    #[inline(always)]
+    fn usual_integer<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+        let Some(start) = self.behind::<SPACED>(spellings) else { return Some(()) };
+        let (end, whole) = grammar::short_number(self.text, start)?;
+        self.scanned.unusual |= !whole;
+        self.found(key, start, end)
+    }
+
+    #[inline(always)]
+    fn usual_object<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+        let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
+        let end = brackets(self.text, inside - 1, b'{', self.limit, self.seen)?;
+        self.found(key, inside - 1, end)
+    }
+
+    /// The offset behind a key, if it is the next one.
+    #[inline(always)]
+    fn behind<const SPACED: bool>(&self, spellings: [&str; 2]) -> Option<u32> {
+        let spelling = spellings[usize::from(SPACED)].as_bytes();
+        let start = self.at as usize + 1;
+        let end = start + spelling.len();
+        (self.text.get(start..end)? == spelling).then_some(end as u32)
+    }
+
+    /// Takes note of a value; `None` where it is the last one.
+    #[inline(always)]
+    fn found(&mut self, key: Key, start: u32, end: u32) -> Option<()> {
+        self.scanned.slots[key as usize] = Slot { start, end };
+        self.at = end;
+        (self.text.get(end as usize) == Some(&b',')).then_some(())
+    }
+
+    /// Reads any key of the envelope object and its value; answers whether there is a space behind its colon.
     #[inline(never)]
-    fn brackets(mut self, mut at: usize, first: u8, limit: usize) -> Option<(usize, usize)> {
-        let mut depth = 1;
-        // One bit per open bracket, the innermost lowest: it is a brace.
-        let mut objects = 0u64;
-        let mut byte = first;
-        let mut opened = true;
-        loop {
-            if opened {
-                depth += 1;
-                if depth > limit {
+    fn any(&mut self, at: u32) -> Option<bool> {
+        let Scanner { text, limit, .. } = *self;
+        let (slot, colon_end) = any_key(text, at, self.seen)?;
+        let (start, first) = token(text, colon_end)?;
+        let (end, whole) = match first {
+            b'"' => (string(text, start + 1, self.seen)?, true),
+            b'{' | b'[' => (brackets(text, start, first, limit, self.seen)?, true),
+            _ => scalar(text, start)?,
+        };
+        self.scanned.unusual |= envelope::is_unusual(slot, first, whole);
+        if let Some(place) = self.scanned.slots.get_mut(slot) {
+            *place = Slot { start, end };
+        }
+        self.at = end;
+        Some(start != colon_end)
+    }
+}
+
+/// Reads any key of the envelope object and its colon; answers its slot and the offset behind the colon.
+#[inline(never)]
+fn any_key(text: &[u8], at: u32, seen: &mut Seen) -> Option<(usize, u32)> {
+    let (at, byte) = token(text, at)?;
+    if byte != b'"' {
+        return None;
+    }
+    let end = string(text, at + 1, seen)?;
+    let name = text.get(at as usize + 1..end as usize - 1)?;
+    let slot = envelope::slot_of(name);
+    // Only a key that is none of the envelope's can have an escape in it that matters.
+    if slot == envelope::OTHER && seen.backslash && memchr::memchr(b'\\', name).is_some() {
+        return None;
+    }
+    let (colon, byte) = token(text, end)?;
+    (byte == b':').then_some((slot, colon + 1))
+}
+
+/// Reads an object or array inside the envelope, whose bracket `first` is at `at`; answers the offset behind it.
+#[inline(never)]
+fn brackets(text: &[u8], mut at: u32, first: u8, limit: usize, seen: &mut Seen) -> Option<u32> {
+    let mut depth = 1;
+    // One bit per open bracket, the innermost lowest: it is a brace.
+    let mut objects = 0u64;
+    let mut byte = first;
+    let mut opened = true;
+    loop {
+        if opened {
+            depth += 1;
+            if depth > limit {
+                return None;
+            }
+            objects = objects << 1 | u64::from(byte == b'{');
+            (at, byte) = token(text, at + 1)?;
+        }
+        if !opened || byte != closing(objects) {
+            if objects & 1 == 1 {
+                if byte != b'"' {
                     return None;
                 }
-                objects = objects << 1 | u64::from(byte == b'{');
-                (at, byte) = self.token(at + 1)?;
+                let key_end = string(text, at + 1, seen)?;
+                (at, byte) = colon(text, key_end)?;
             }
-            if !opened || byte != closing(objects) {
-                if objects & 1 == 1 {
-                    let key_end = self.string(at)?;
-                    (at, byte) = self.colon(key_end)?;
+            let end = match byte {
+                b'"' => string(text, at + 1, seen)?,
+                b'{' | b'[' => {
+                    opened = true;
+                    continue;
                 }
-                let end = match byte {
-                    b'"' => self.string(at)?,
-                    b'{' | b'[' => {
-                        opened = true;
-                        continue;
-                    }
-                    _ => scalar(self.text, at)?,
-                };
-                (at, byte) = self.token(end)?;
+                _ => scalar(text, at)?.0,
+            };
+            (at, byte) = token(text, end)?;
+        }
+        while byte != b',' {
+            if byte != closing(objects) {
+                return None;
             }
-            while byte != b',' {
-                if byte != closing(objects) {
-                    return None;
-                }
-                at += 1;
-                objects >>= 1;
-                depth -= 1;
-                if depth == 1 {
-                    return Some((at, self.used));
-                }
-                (at, byte) = self.token(at)?;
+            at += 1;
+            objects >>= 1;
+            depth -= 1;
+            if depth == 1 {
+                return Some(at);
             }
-            opened = false;
-            (at, byte) = self.token(at + 1)?;
+            (at, byte) = token(text, at)?;
         }
+        opened = false;
+        (at, byte) = token(text, at + 1)?;
     }
+}
 
-    /// The next byte from `at` on that is not a space, and its offset. Mostly there is no space or one; other
-    /// white space makes the scanner give up, because it is no token.
-    #[inline(always)]
-    fn token(&self, at: usize) -> Option<(usize, u8)> {
-        let byte = *self.text.get(at)?;
-        if byte != b' ' {
-            return Some((at, byte));
-        }
-        let byte = *self.text.get(at + 1)?;
-        if byte != b' ' {
-            return Some((at + 1, byte));
-        }
-        token_behind_spaces(self.text, at + 2)
+/// The next byte from `at` on that is not a space, and its offset. Mostly there is no space or one; other
+/// white space makes the scanner give up, because it is no token.
+#[inline(always)]
+fn token(text: &[u8], at: u32) -> Option<(u32, u8)> {
+    let byte = *text.get(at as usize)?;
+    if byte != b' ' {
+        return Some((at, byte));
     }
-
-    /// Reads the string whose opening quote must be at `at`, the next quote of all; answers the offset behind it.
-    #[inline(always)]
-    fn string(&mut self, at: usize) -> Option<usize> {
-        let (opening, closing, used) = self.quotes.pair(self.used)?;
-        self.used = used;
-        (opening == at).then_some(closing + 1)
+    let byte = *text.get(at as usize + 1)?;
+    if byte != b' ' {
+        return Some((at + 1, byte));
     }
-
-    /// Reads the colon behind a key; answers where the value begins, and its first byte.
-    #[inline(always)]
-    fn colon(&self, at: usize) -> Option<(usize, u8)> {
-        let (at, byte) = self.token(at)?;
-        if byte == b':' { self.token(at + 1) } else { None }
-    }
+    token_behind_spaces(text, at + 2)
 }
 
 #[cold]
 #[inline(never)]
-fn token_behind_spaces(text: &[u8], at: usize) -> Option<(usize, u8)> {
-    let spaces = text.get(at..)?.iter().take_while(|&&byte| byte == b' ').count();
-    text.get(at + spaces).map(|&byte| (at + spaces, byte))
+fn token_behind_spaces(text: &[u8], at: u32) -> Option<(u32, u8)> {
+    let spaces = text.get(at as usize..)?.iter().take_while(|&&byte| byte == b' ').count();
+    text.get(at as usize + spaces).map(|&byte| (at + spaces as u32, byte))
 }
 
-/// A call costs less here than the registers that this would take from the caller.
+/// Reads the colon behind a key; answers where the value begins, and its first byte.
+#[inline(always)]
+fn colon(text: &[u8], at: u32) -> Option<(u32, u8)> {
+    let (at, byte) = token(text, at)?;
+    if byte == b':' { token(text, at + 1) } else { None }
+}
+
+/// Reads the string that begins at `at`, behind its opening quote; answers the offset behind its closing one.
+#[inline(always)]
+fn string(text: &[u8], at: u32, seen: &mut Seen) -> Option<u32> {
+    let end = plain::end(text, at);
+    if *text.get(end as usize)? == b'"' { Some(end + 1) } else { unusual_string(text, end, seen) }
+}
+
+/// Reads the rest of a string from the first byte on that is not plain; answers the offset behind it.
 #[inline(never)]
-fn scalar(text: &[u8], at: usize) -> Option<usize> {
-    grammar::scalar(text, at)
+fn unusual_string(text: &[u8], mut at: u32, seen: &mut Seen) -> Option<u32> {
+    loop {
+        match text.get(at as usize)? {
+            b'"' => return Some(at + 1),
+            b'\\' => {
+                seen.backslash = true;
+                at = grammar::escape(text, at as usize + 1)? as u32;
+            }
+            0x80.. => {
+                seen.non_ascii = true;
+                at += 1;
+            }
+            0..0x20 => return None,
+            _ => at = plain::end(text, at + 1),
+        }
+    }
+}
+
+/// Reads a number, `true`, `false` or `null`; answers the offset behind it, and whether it is a short integer.
+#[inline(always)]
+fn scalar(text: &[u8], at: u32) -> Option<(u32, bool)> {
+    match grammar::short_number(text, at) {
+        Some(number) => Some(number),
+        None => any_scalar(text, at).map(|end| (end, false)),
+    }
+}
+
+#[inline(never)]
+fn any_scalar(text: &[u8], at: u32) -> Option<u32> {
+    grammar::scalar(text, at as usize).map(|end| end as u32)
 }
 
 #[inline(always)]

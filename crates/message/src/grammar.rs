@@ -9,17 +9,18 @@ pub(crate) fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// The `N` bytes from `at` on, if there are as many.
+#[inline(always)]
+pub(crate) fn bytes<const N: usize>(text: &[u8], at: u32) -> Option<&[u8; N]> {
+    let at = at as usize;
+    text.get(at..at + N)?.first_chunk()
+}
+
 /// The offset behind the run of digits at `at`, which may be empty.
 #[inline(always)]
 pub(crate) fn digits(text: &[u8], mut at: usize) -> usize {
-    const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
-    const THREES: u64 = 0x3030_3030_3030_3030;
-    const SIXES: u64 = 0x0606_0606_0606_0606;
-    // Eight bytes at a time: a digit has 3 in its upper half, also after 6 is added to it. A carry can
-    // only leave a byte that is no digit itself, so that the lowest one found is always right.
     while let Some((eight, _)) = text.get(at..).and_then(|rest| rest.split_first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*eight);
-        let others = ((word & HIGH) ^ THREES) | ((word.wrapping_add(SIXES) & HIGH) ^ THREES);
+        let others = not_digits(u64::from_le_bytes(*eight));
         if others != 0 {
             return at + (others.trailing_zeros() / 8) as usize;
         }
@@ -29,6 +30,41 @@ pub(crate) fn digits(text: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Some bits of each byte of `word` that is no digit. The lowest such byte is always right: a digit has 3 in its
+/// upper half, also after 6 is added to it, and a carry can only leave a byte that is no digit itself.
+#[inline(always)]
+fn not_digits(word: u64) -> u64 {
+    const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
+    const THREES: u64 = 0x3030_3030_3030_3030;
+    const SIXES: u64 = 0x0606_0606_0606_0606;
+    ((word & HIGH) ^ THREES) | ((word.wrapping_add(SIXES) & HIGH) ^ THREES)
+}
+
+/// Reads a number without sign and exponent that ends within eight bytes, as nearly all do; answers the offset
+/// behind it, and whether it is an integer. `None` says nothing.
+#[inline(always)]
+pub(crate) fn short_number(text: &[u8], at: u32) -> Option<(u32, bool)> {
+    let word = match bytes(text, at) {
+        Some(eight) => u64::from_le_bytes(*eight),
+        // What is left of the last eight bytes; zeros follow it.
+        None => u64::from_le_bytes(*text.last_chunk()?) >> (8 * (at as usize + 8 - text.len())).min(63),
+    };
+    let others = not_digits(word);
+    let integer = others.trailing_zeros() & !7;
+    let superfluous_zero = word as u8 == b'0' && integer > 8;
+    if integer == 0 || integer > 56 || superfluous_zero {
+        return None;
+    }
+    let mut end = integer;
+    if (word >> integer) as u8 == b'.' {
+        end = (others >> integer & !0xFF).trailing_zeros().wrapping_add(integer) & !7;
+        if end == integer + 8 || end > 56 {
+            return None;
+        }
+    }
+    if (word >> end) as u8 | 0x20 == b'e' { None } else { Some((at + end / 8, end == integer)) }
 }
 
 /// Reads a number: an optional minus, an integer without leading zeros, a fraction, an exponent.

@@ -22,7 +22,7 @@ mod fast;
 mod grammar;
 mod number;
 mod path;
-mod quotes;
+mod plain;
 mod skip;
 mod slow_path;
 

@@ -82,6 +82,12 @@ impl Timestamp {
         Some(Timestamp { seconds, nanoseconds })
     }
 
+    /// Whether `text` is a date: what [`Timestamp::parse`] can read, sooner for what most clients write.
+    #[inline]
+    pub(crate) fn is_readable(text: &[u8]) -> bool {
+        text.try_into().is_ok_and(is_usual) || Timestamp::parse(text).is_some()
+    }
+
     /// Date and time of day in UTC.
     pub fn to_utc(self) -> Utc {
         let (year, month, day) = date_from_days(self.seconds.div_euclid(SECONDS_PER_DAY));
@@ -162,6 +168,33 @@ impl From<SystemTime> for Timestamp {
             }
         }
     }
+}
+
+/// Whether `text` is a date as [`Timestamp::write_to`] writes them, not later than the 28th, which every month has.
+/// False says nothing.
+#[inline(always)]
+pub(crate) fn is_usual(text: &[u8; 27]) -> bool {
+    let pair = |at: usize| u16::from_be_bytes([text[at], text[at + 1]]);
+    let is_within = |at: usize, low: &[u8; 8], high: &[u8; 8]| {
+        text[at..].first_chunk().is_some_and(|eight| each_byte_is_within(*eight, *low, *high))
+    };
+    is_within(0, b"0000-00-", b"9999-19-")
+        & is_within(8, b"00T00:00", b"39T29:59")
+        & is_within(16, b":00.0000", b":59.9999")
+        & is_within(19, b".000000Z", b".999999Z")
+        & (u16::from_be_bytes(*b"01")..=u16::from_be_bytes(*b"12")).contains(&pair(5))
+        & (u16::from_be_bytes(*b"01")..=u16::from_be_bytes(*b"28")).contains(&pair(8))
+        & (pair(11) <= u16::from_be_bytes(*b"23"))
+}
+
+/// Compares eight bytes at once with the ASCII characters that they may be.
+#[inline(always)]
+fn each_byte_is_within(bytes: [u8; 8], low: [u8; 8], high: [u8; 8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let [bytes, low, high] = [bytes, low, high].map(u64::from_le_bytes);
+    // The high bit of a byte is set before the subtraction, so that nothing is borrowed from the next one, and is
+    // left if the byte was not too small; the other way round, if it was not too large.
+    ((bytes | HIGH).wrapping_sub(low) & (high | HIGH).wrapping_sub(bytes) & !bytes & HIGH) == HIGH
 }
 
 /// Reads the fraction of a second, if there is one; answers its nanoseconds and what is behind it.
@@ -333,6 +366,31 @@ mod tests {
                     assert_eq!(date_from_days(days), (year.into(), month as u8, day as u8));
                     days += 1;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_usual_is_readable_and_what_is_written_is_usual() {
+        let written = b"2012-07-18T21:13:25.687518Z";
+        for at in 0..written.len() {
+            for byte in 0..=255 {
+                let mut text = *written;
+                text[at] = byte;
+                let (usual, parsed) = (is_usual(&text), Timestamp::parse(&text).is_some());
+                let spelt_otherwise = matches!((at, byte), (10, b't' | b' ') | (26, b'z') | (26, b'0'..=b'9'));
+                let late = matches!(&text[8..10], b"29" | b"30" | b"31") || &text[17..19] == b"60";
+                assert_eq!(usual, parsed && !spelt_otherwise && !late, "{}", text.escape_ascii());
+            }
+        }
+        for (first, second) in (0..100).flat_map(|first| (0..100).map(move |second| (first, second))) {
+            for text in [
+                format!("2023-{first:02}-{second:02}T21:13:25.687518Z"),
+                format!("2023-07-18T{first:02}:{second:02}:25.687518Z"),
+            ] {
+                let late = text.starts_with("2023-") && matches!(&text[8..10], "29" | "30" | "31");
+                let usual = is_usual(text.as_bytes().try_into().unwrap());
+                assert_eq!(usual, parse(&text).is_some() && !late, "{text}");
             }
         }
     }
