@@ -4,7 +4,12 @@
 //! equations, and then compares the ledger with what the test's own receivers counted. Nothing sleeps for luck: tests
 //! wait for a condition, with a deadline.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test says by panicking what is wrong")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is missing"
+)]
 
 mod support;
 

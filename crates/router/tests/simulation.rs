@@ -14,7 +14,12 @@
 //! * retries wait as long as they should, and no longer;
 //! * after the deadline for stopping an endpoint is asked for nothing more, and whatever is left is counted as dropped.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test says by panicking what is wrong")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is missing"
+)]
 
 use std::{
     cmp::Reverse,

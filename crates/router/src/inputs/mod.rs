@@ -44,11 +44,6 @@ pub trait Source: Debug + Send {
     fn finish(&mut self, flow: &mut Flow<'_>) {
         let _ = flow;
     }
-
-    /// Whether this only accepts connections.
-    fn is_listener(&self) -> bool {
-        false
-    }
 }
 
 /// How far a read got.

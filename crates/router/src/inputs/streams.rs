@@ -68,10 +68,6 @@ impl<L: Listener> Source for ListenerSource<L> {
         }
         Progress::More
     }
-
-    fn is_listener(&self) -> bool {
-        true
-    }
 }
 
 /// Errors of the connection that was to be accepted, not of the listener; see accept(2).

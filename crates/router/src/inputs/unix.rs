@@ -127,10 +127,6 @@ impl Source for RemovesItsPath {
     fn finish(&mut self, flow: &mut Flow<'_>) {
         self.source.finish(flow);
     }
-
-    fn is_listener(&self) -> bool {
-        self.source.is_listener()
-    }
 }
 
 impl Drop for RemovesItsPath {
