@@ -44,13 +44,18 @@ impl<T: Charge + Clone> Buffer<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends `item` and wakes the consumer if it was idle. With [`Pushed::Full`], `waiter` is kept and woken once there
-    /// is room again, unless it is `None`.
+    /// Appends `item` and wakes the consumer if it was idle. With [`Pushed::Full`] under [`WhenFull::Block`], `waiter` is
+    /// kept and woken once there is room again. A producer without one cannot wait; while others wait for room it gets
+    /// none either, or it would take every free byte before they are woken.
     pub fn push(&self, item: T, now: Duration, waiter: Option<&Waker>) -> Pushed<T> {
         let mut state = self.lock();
         let was_empty = state.queue.is_empty();
+        let may_wait = state.queue.when_full() == WhenFull::Block;
+        if may_wait && waiter.is_none() && !state.producers.is_empty() && !state.queue.is_closed() {
+            return Pushed::Full(item);
+        }
         let pushed = state.queue.push(item, now);
-        if let (Pushed::Full(_), Some(waiter)) = (&pushed, waiter)
+        if let (true, Pushed::Full(_), Some(waiter)) = (may_wait, &pushed, waiter)
             && !state.producers.iter().any(|known| known.will_wake(waiter))
         {
             state.producers.push(waiter.clone());
@@ -185,6 +190,38 @@ mod tests {
         assert_eq!(rung.0.load(Ordering::SeqCst), 0, "a quarter is not enough");
         buffer.settle(1);
         assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_producer_that_cannot_wait_does_not_overtake_one_that_does() {
+        let buffer = Buffer::new(100, WhenFull::Block);
+        let (rung, producer) = bell();
+        let (_, consumer) = bell();
+        for _ in 0..4 {
+            buffer.push(Parcel(25), Duration::ZERO, None);
+        }
+        buffer.push(Parcel(25), Duration::ZERO, Some(&producer));
+        let mut work = Vec::new();
+        for _ in 0..2 {
+            buffer.begin(1, &mut work, &consumer);
+            buffer.settle(1);
+            assert_eq!(rung.0.load(Ordering::SeqCst), usize::from(buffer.status().messages == 2));
+            if buffer.status().messages > 2 {
+                assert_eq!(buffer.push(Parcel(25), Duration::ZERO, None), Pushed::Full(Parcel(25)));
+            }
+        }
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn nobody_is_kept_waiting_where_full_means_dropped() {
+        let buffer = Buffer::new(10, WhenFull::DropNewest);
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        for _ in 0..3 {
+            let (_, producer) = bell();
+            assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(10)));
+        }
+        assert!(buffer.lock().producers.is_empty());
     }
 
     #[test]

@@ -58,6 +58,16 @@ impl LineFormat {
 }
 
 impl LineFormat {
+    /// Whether every message is exactly one line.
+    pub fn is_one_line(&self) -> bool {
+        match self {
+            LineFormat::Json => true,
+            LineFormat::Text { template, multiline } => {
+                *multiline == Multiline::Escape && !template.has_line_breaks()
+            }
+        }
+    }
+
     /// The format that these parameters ask for.
     pub fn new(format: Format, template: &Template, multiline: Multiline) -> LineFormat {
         match format {

@@ -58,6 +58,9 @@ pub struct Runner {
     work: Work,
     retry: Retry,
     not_before: Option<Duration>,
+    /// The peer itself asked for the wait until `not_before`.
+    peer_asked: bool,
+    is_stopping: bool,
     lingers_until: Option<Duration>,
     /// Since when it has been without work.
     idle_since: Duration,
@@ -83,6 +86,8 @@ impl Runner {
             work: Work::default(),
             retry: Retry::new(seed),
             not_before: None,
+            peer_asked: false,
+            is_stopping: false,
             lingers_until: None,
             idle_since: Duration::ZERO,
         }
@@ -96,6 +101,13 @@ impl Runner {
             return Step::Finished;
         }
         let closing = self.buffer.is_closed();
+        if self.control.deadline().is_some() && !self.is_stopping {
+            self.is_stopping = true;
+            // The peer may be back by now, and there is little time left to find out.
+            if !self.peer_asked {
+                self.not_before = None;
+            }
+        }
         if let Some(moment) = self.not_before {
             if now < moment {
                 return Step::SleepUntil(self.clip(moment));
@@ -120,11 +132,15 @@ impl Runner {
 
     /// Until when to wait for more to come together, if at all: the endpoint's own linger, or a moderating pause.
     fn lingers_until(&mut self, now: Duration) -> Option<Duration> {
+        let bytes = self.work.charged_bytes();
+        if bytes >= self.work_bytes / 2 {
+            // A full delivery gains nothing by waiting, and the buffer behind it may be full.
+            return None;
+        }
         let until = match self.lingers_until {
             Some(until) => until,
             None if !self.linger.is_zero() => now + self.linger,
             None => {
-                let bytes = self.work.charged_bytes();
                 now + moderation::pause(now.saturating_sub(self.idle_since), bytes)?
             }
         };
@@ -173,7 +189,14 @@ impl Runner {
     }
 
     fn failed(&mut self, now: Duration, error: String, after: Option<Duration>) {
-        let wait = self.retry.failed(after);
+        let mut wait = self.retry.failed(after);
+        self.peer_asked = after.is_some();
+        if let Some(deadline) = self.control.deadline()
+            && !self.peer_asked
+        {
+            // Several more attempts fit into the time that is left.
+            wait = wait.min(deadline.saturating_sub(now) / 4);
+        }
         self.counters.retries.add(1);
         let attempts = self.retry.failures();
         if self.counters.set_failure(Some(Failure { error: error.clone(), attempts })) {

@@ -106,6 +106,11 @@ impl Template {
         }
     }
 
+    /// Whether there are line breaks between the placeholders.
+    pub fn has_line_breaks(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Literal(literal) if literal.contains('\n')))
+    }
+
     /// Whether there is no placeholder at all.
     pub fn is_fixed(&self) -> bool {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)))

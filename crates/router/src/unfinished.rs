@@ -76,6 +76,8 @@ impl Lease {
         }
         let mut account = self.shared.lock();
         account.remove(self.number);
+        // Revoked just now: its bytes have left the account, and here they come back with the rest.
+        self.revoked.store(false, Ordering::Release);
         account.used_bytes += bytes;
         self.bytes = bytes;
         let leased = Leased { bytes, revoked: self.revoked.clone(), waker: self.waker.clone() };
@@ -107,7 +109,10 @@ impl Lease {
     /// Wants nothing any more.
     pub fn release(&mut self) {
         if self.bytes > 0 {
-            self.shared.lock().remove(self.number);
+            let mut account = self.shared.lock();
+            account.remove(self.number);
+            // The line that a late revocation meant is complete or gone; the next one must not pay for it.
+            self.revoked.store(false, Ordering::Release);
             self.bytes = 0;
         }
     }
@@ -150,6 +155,19 @@ mod tests {
         assert!(!large.resize(70));
         assert!(!small.is_revoked());
         assert_eq!(shared.lock().used_bytes, 40);
+    }
+
+    #[test]
+    fn a_line_that_is_complete_before_it_was_given_up_leaves_the_next_one_alone() {
+        let shared = UnfinishedLines::new(100);
+        let mut large = shared.lease(Waker::noop().clone());
+        let mut small = shared.lease(Waker::noop().clone());
+        assert!(large.resize(90));
+        assert!(small.resize(20));
+        large.release();
+        assert!(large.resize(10), "the next line");
+        assert!(!large.is_revoked());
+        assert_eq!(shared.lock().used_bytes, 30);
     }
 
     #[test]

@@ -56,7 +56,7 @@ const FLUSH_BYTES: usize = 256 * 1024;
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
         let format = LineFormat::new(self.format, &self.template, self.multiline);
-        let one_line_each = self.format == Format::Json || self.multiline == Multiline::Escape;
+        let one_line_each = format.is_one_line();
         let fixed = self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start()));
         let mut endpoint = FileEndpoint {
             format,
@@ -247,6 +247,13 @@ mod tests {
         let message = r#"{"type":"oldstyle","timestamp":"2012-07-18T21:13:25Z","payload":"one\ntwo"}"#;
         assert_eq!(endpoint.deliver(&work_of(&[message])), Answer::delivered(1));
         assert_eq!(read(&path), "2012-07-18T21:13:25Z one\\ntwo\n");
+    }
+
+    #[test]
+    fn a_template_of_two_lines_counts_its_messages_not_its_lines() {
+        let template = Template::parse("BEGIN {payload}\nEND").unwrap();
+        assert!(!LineFormat::new(Format::Text, &template, Multiline::Escape).is_one_line());
+        assert!(LineFormat::new(Format::Text, &Template::timestamp_and_payload(), Multiline::Escape).is_one_line());
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::output::Output;
 /// Linux's bound on one part of a path.
 const LONGEST_PART_BYTES: usize = 255;
 
+/// Memory for pending lines that is kept for the next delivery, over all files.
+const MOST_SPARE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Open files; past the bound the least recently used one is closed.
 #[derive(Debug)]
 pub struct OpenFiles {
@@ -69,6 +72,10 @@ impl OpenFiles {
             if let Err(error) = used.output.flush() {
                 problem.get_or_insert_with(|| super::cannot("write to", used.output.path(), &error));
             }
+        }
+        let spare: usize = self.files.values().map(|used| used.output.spare_bytes()).sum();
+        if spare > MOST_SPARE_BYTES {
+            self.files.values_mut().for_each(|used| used.output.free_spare());
         }
         problem.map_or(Ok(()), Err)
     }
@@ -139,6 +146,19 @@ mod tests {
         files.flush_all().unwrap();
         let lines = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap().lines().count();
         assert_eq!((lines("a"), lines("b"), lines("c")), (2, 2, 1));
+    }
+
+    #[test]
+    fn files_that_were_once_busy_do_not_keep_their_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = OpenFiles::new(100, true);
+        for number in 0..20 {
+            let path = folder.path().join(format!("{number}")).into_os_string().into_encoded_bytes();
+            files.get(&path).unwrap().push(|line| line.extend_from_slice(&vec![b'x'; 1 << 20]));
+        }
+        files.flush_all().unwrap();
+        let spare: usize = files.files.values().map(|used| used.output.spare_bytes()).sum();
+        assert!(spare <= MOST_SPARE_BYTES, "{spare}");
     }
 
     #[test]

@@ -163,6 +163,16 @@ impl<F: Appendable> Output<F> {
         outcome
     }
 
+    /// How much memory it keeps for the next lines.
+    pub fn spare_bytes(&self) -> usize {
+        self.pending.capacity()
+    }
+
+    /// Gives that memory back.
+    pub fn free_spare(&mut self) {
+        self.pending.shrink_to_fit();
+    }
+
     /// Forgets what is pending.
     pub fn discard_pending(&mut self) {
         self.pending.clear();
