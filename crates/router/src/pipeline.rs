@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc, task::Waker};
 
-use metlog_buffer::{Buffer, Pushed, WhenFull};
+use metlog_buffer::{Buffer, Charge, Pushed, WhenFull};
 use metlog_message::{Decoded, Reason, Timestamp};
 
 use crate::{
@@ -43,6 +43,13 @@ pub struct Outlet {
 pub struct Parked {
     outlet: Outlet,
     handover: Handover,
+}
+
+impl Parked {
+    /// The memory that it keeps alive.
+    pub fn charged_bytes(&self) -> usize {
+        self.handover.charged_bytes()
+    }
 }
 
 /// Decodes, routes and hands over for one input on one thread.
@@ -232,10 +239,8 @@ impl Pipeline {
 
     fn close(&mut self, open: OpenBatch, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
         let now = self.clock.monotonic();
-        if !self.reject_messages.is_empty()
-            && let Some(batch) = rejects::batch(&self.reject_messages, open.received, &self.pool)
-        {
-            self.reject_messages.clear();
+        let rejects = std::mem::take(&mut self.reject_messages);
+        if let Some(batch) = rejects::batch(&rejects, open.received, &self.pool) {
             let handover = Handover::all(&Arc::new(batch));
             for outlet in self.outlets.rejects.outlets() {
                 outlet.push_behind(parked, handover.clone(), now, waiter);

@@ -306,6 +306,7 @@ impl Reader {
                 Note::Resume(number) => self.make_ready(number),
                 Note::Stop(deadline) => {
                     self.stop_by = Some(deadline);
+                    self.slots.iter_mut().flatten().for_each(|slot| slot.source.stop());
                     (0..self.slots.len()).for_each(|number| self.make_ready(number));
                 }
             }
@@ -329,6 +330,9 @@ impl Reader {
                 return;
             }
         };
+        if self.stop_by.is_some() {
+            source.stop();
+        }
         let waker = Arc::new(Resume { mailbox: self.mailbox.clone(), number }).into();
         let slot = Slot {
             source,

@@ -30,6 +30,9 @@ use crate::{
 /// never more than half of the buffer: what is being delivered cannot make room for newer messages.
 const WORK_BYTES: usize = 4 * 1024 * 1024;
 
+/// While the router stops, failed deliveries are repeated sooner, but not in a tight loop.
+const SHORTEST_LAST_WAIT: Duration = Duration::from_millis(20);
+
 /// What is handed out while the circuit breaker is open: one hand-over.
 const PROBE_BYTES: usize = 1;
 
@@ -132,17 +135,15 @@ impl Runner {
 
     /// Until when to wait for more to come together, if at all: the endpoint's own linger, or a moderating pause.
     fn lingers_until(&mut self, now: Duration) -> Option<Duration> {
-        let bytes = self.work.charged_bytes();
-        if bytes >= self.work_bytes / 2 {
-            // A full delivery gains nothing by waiting, and the buffer behind it may be full.
+        if self.retry.failures() > 0 || self.buffer.status().bytes >= self.work_bytes / 2 {
+            // What is tried again has waited, and a full delivery gains nothing by it.
             return None;
         }
         let until = match self.lingers_until {
             Some(until) => until,
             None if !self.linger.is_zero() => now + self.linger,
-            None => {
-                now + moderation::pause(now.saturating_sub(self.idle_since), bytes)?
-            }
+            None => let bytes = self.work.charged_bytes();
+                now + moderation::pause(now.saturating_sub(self.idle_since), bytes)?,
         };
         self.lingers_until = Some(until);
         (now < until).then_some(until)
@@ -195,7 +196,7 @@ impl Runner {
             && !self.peer_asked
         {
             // Several more attempts fit into the time that is left.
-            wait = wait.min(deadline.saturating_sub(now) / 4);
+            wait = wait.min((deadline.saturating_sub(now) / 4).max(SHORTEST_LAST_WAIT));
         }
         self.counters.retries.add(1);
         let attempts = self.retry.failures();
@@ -292,4 +293,67 @@ pub async fn drive_network(
 fn woken() -> impl Future<Output = ()> {
     let mut waited = false;
     poll_fn(move |_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{batch_of, buffer, lines};
+
+    fn runner(linger: Duration) -> (Runner, Arc<Buffer<Handover>>, Arc<Control>) {
+        let buffer = buffer(1 << 20);
+        let control = Arc::new(Control::default());
+        let runner = Runner::new("test", buffer.clone(), Arc::default(), control.clone(), linger, 1);
+        (runner, buffer, control)
+    }
+
+    fn push(buffer: &Buffer<Handover>, messages: usize) {
+        buffer.push(Handover::all(&Arc::new(batch_of(&lines(messages)))), Duration::ZERO, None);
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn when_the_router_stops_a_failing_endpoint_gets_another_chance_at_once() {
+        let (mut runner, buffer, control) = runner(Duration::ZERO);
+        let waker = Waker::noop();
+        push(&buffer, 10);
+        let mut now = SECOND;
+        for _ in 0..12 {
+            assert_eq!(runner.next(now, waker), Step::Deliver);
+            runner.answered(now, Answer::retry(0, "down"));
+            now += SECOND * 60;
+        }
+        now -= SECOND * 60;
+        assert!(matches!(runner.next(now, waker), Step::SleepUntil(moment) if moment > now + SECOND * 10));
+        control.stop_by(now + SECOND * 8);
+        assert_eq!(runner.next(now, waker), Step::Deliver);
+        runner.answered(now, Answer::retry(0, "still down"));
+        assert!(matches!(runner.next(now, waker), Step::SleepUntil(moment) if moment <= now + SECOND * 2));
+    }
+
+    #[test]
+    fn a_peers_own_wish_to_be_left_alone_is_honoured_even_then() {
+        let (mut runner, buffer, control) = runner(Duration::ZERO);
+        push(&buffer, 10);
+        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
+        runner.answered(
+            SECOND,
+            Answer {
+                then: Then::Retry { error: "busy".to_owned(), after: Some(SECOND * 5) },
+                ..Answer::delivered(0)
+            },
+        );
+        control.stop_by(SECOND * 9);
+        assert_eq!(runner.next(SECOND * 2, Waker::noop()), Step::SleepUntil(SECOND * 6));
+    }
+
+    #[test]
+    fn a_full_delivery_does_not_linger() {
+        let (mut runner, buffer, _) = runner(SECOND);
+        push(&buffer, 1);
+        assert!(matches!(runner.next(SECOND, Waker::noop()), Step::SleepUntil(_)));
+        push(&buffer, 4000);
+        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
+    }
 }

@@ -131,6 +131,14 @@ pub fn kernel_drops(socket: &Socket) -> Option<u64> {
     (outcome == 0).then(|| u64::from(numbers[SK_MEMINFO_DROPS]))
 }
 
+/// How many bytes the kernel holds for `descriptor` at this moment; 0 where it does not tell.
+pub fn readable_bytes(descriptor: &impl AsRawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, and `bytes` is one.
+    let outcome = unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if outcome == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
 /// Whether a read from `descriptor` would not wait.
 pub fn is_readable(descriptor: &impl AsRawFd) -> io::Result<bool> {
     let mut asked = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -181,6 +189,14 @@ mod tests {
         let mut receiver = DatagramReceiver::new();
         let received = receiver.receive(&socket).unwrap() as u64;
         assert_eq!(received + kernel_drops(&socket).unwrap(), 100);
+    }
+
+    #[test]
+    fn the_kernel_tells_how_much_it_holds() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        assert_eq!(readable_bytes(&reader), 0);
+        io::Write::write_all(&mut writer, b"twelve bytes").unwrap();
+        assert_eq!(readable_bytes(&reader), 12);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
     control::Control,
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
-    inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput},
+    inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
     ledger::{DropReason, EndpointAccount, EndpointCounters, InputCounters, Ledger},
     network::NetworkRuntime,
     pipeline::{Outlet, Outlets, Pipeline},
@@ -43,8 +43,8 @@ pub fn load(source: &config::Source) -> (Option<Configuration>, config::Diagnost
 /// Spare slabs that are kept for the next batches.
 const SPARE_SLAB_BYTES: usize = 8 * 1024 * 1024;
 
-/// Unfinished lines share this part of `[limits] memory`.
-const UNFINISHED_PART: usize = 8;
+/// Unfinished lines share this part of `[limits] memory`, and parked batches as much again; buffers get the rest.
+const INPUT_PART: usize = 8;
 
 /// How long a thread that ignores the deadline is waited for: it hangs in a system call.
 const GRACE: Duration = Duration::from_secs(1);
@@ -186,13 +186,15 @@ impl Topology {
     }
 
     /// Stops accepting, reads what the kernel holds, delivers what is buffered, all within `shutdown_timeout`; what is left
-    /// then is counted as dropped. Returns the ledger's last state.
+    /// then is counted as dropped. Reading ends at half of that time at the latest, so that what was read last can still be
+    /// delivered. Returns the ledger's last state.
     pub fn stop(self) -> Arc<Ledger> {
-        let deadline = self.clock.monotonic() + self.shutdown_timeout;
+        let now = self.clock.monotonic();
+        let deadline = now + self.shutdown_timeout;
         for endpoint in &self.endpoints {
             endpoint.control.stop_by(deadline);
         }
-        self.readers.stop(deadline);
+        self.readers.stop(now + self.shutdown_timeout / 2);
         for endpoint in &self.endpoints {
             endpoint.outlet.buffer.close();
         }
@@ -204,8 +206,11 @@ impl Topology {
                 Err(_) => break,
             }
         }
-        for (endpoint, _) in self.endpoints.iter().zip(running).filter(|(_, running)| *running) {
-            tracing::error!(endpoint = endpoint.name, "does not answer and is left behind");
+        for (endpoint, running) in self.endpoints.iter().zip(running) {
+            if running {
+                tracing::error!(endpoint = endpoint.name, "does not answer and is left behind");
+            }
+            // Also for those that ended in time: a batch may have come in between their last look and the close.
             let left = endpoint.outlet.buffer.abandon();
             endpoint.outlet.counters.drop_messages(DropReason::Shutdown, left);
         }
@@ -294,7 +299,8 @@ fn start_inputs(
         .max(1);
     let message_limits =
         MessageLimits { message_bytes: limits.message.bytes() as usize, depth: limits.depth };
-    let unfinished = UnfinishedLines::new(limits.memory.bytes() as usize / UNFINISHED_PART);
+    let input_bytes = limits.memory.bytes() as usize / INPUT_PART;
+    let (unfinished, parked) = (UnfinishedLines::new(input_bytes), ParkedMemory::new(input_bytes));
     let connections = ConnectionLimit::new(limits.connections);
 
     let mut opened: Vec<OpenedInput> = Vec::new();
@@ -307,6 +313,7 @@ fn start_inputs(
             threads,
             message_bytes: message_limits.message_bytes,
             unfinished: unfinished.clone(),
+            parked: parked.clone(),
             connections: connections.clone(),
             counters: counters.clone(),
         })?;

@@ -81,7 +81,9 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             .filter_map(|declared| Some((declared.name.as_str(), declared.component.as_ref()?.buffer.memory)))
             .collect();
         let sum = ByteSize(sizes.iter().fold(0, |sum: u64, (_, size)| sum.saturating_add(size.bytes())));
-        if sum > limits.memory {
+        // The inputs' own share; see the topology.
+        let room = ByteSize(limits.memory.bytes() / 4 * 3);
+        if sum > room {
             let place = match self.place(&["limits", "memory"]) {
                 NOWHERE => sizes
                     .iter()
@@ -92,7 +94,8 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             let terms: Vec<String> = sizes.iter().map(|(name, size)| format!("{size} ({name})")).collect();
             let problem = diagnostics.error(place, "the endpoints' buffers do not fit into `limits.memory`");
             problem.help(format!(
-                "{} = {sum} is more than {}; raise `memory` under [limits], or give the buffers less",
+                "{} = {sum} is more than {room}, three quarters of {} (inputs need the rest); raise `memory` under \
+                 [limits], or give the buffers less",
                 terms.join(" + "),
                 limits.memory
             ));

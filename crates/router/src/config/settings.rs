@@ -110,7 +110,8 @@ choices! {
 parameters! {
     /// The queue in front of one endpoint.
     pub struct BufferSettings {
-        /// How many bytes wait in memory for the endpoint. The buffers together must fit into `limits.memory`.
+        /// How many bytes wait in memory for the endpoint. The buffers together must fit into three quarters of
+        /// `limits.memory`.
         pub memory: ByteSize = ByteSize::mib(8),
         /// What happens when that is full. The default depends on the kind of endpoint.
         pub when_full: Option<WhenFull>,

@@ -5,6 +5,7 @@
 //! the reader and its pipeline. Adding a kind is one file here and its two lines in [`registry`].
 
 pub mod datagrams;
+pub mod parked;
 pub mod registry;
 pub mod stdin;
 pub mod streams;
@@ -24,6 +25,8 @@ use std::{
 
 use mio::{Registry, Token};
 
+use self::parked::ParkedMemory;
+
 use crate::{
     config::Section,
     ledger::InputCounters,
@@ -39,6 +42,9 @@ pub trait Source: Debug + Send {
 
     /// Reads once, without ever waiting, and hands what was read to the flow.
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress;
+
+    /// The router stops: what arrives from now on is not read any more.
+    fn stop(&mut self) {}
 
     /// The router stops, and everything that the kernel held was read: hand over what is left.
     fn finish(&mut self, flow: &mut Flow<'_>) {
@@ -83,6 +89,8 @@ pub struct InputContext {
     pub message_bytes: usize,
     /// The memory that unfinished lines share.
     pub unfinished: UnfinishedLines,
+    /// The memory that parked batches share.
+    pub parked: ParkedMemory,
     /// The limit on connections, over all inputs.
     pub connections: ConnectionLimit,
     /// Where it counts connections and kernel drops; the pipeline does the rest.

@@ -1,11 +1,15 @@
 //! What stream inputs share: a listener that accepts connections, and a connection that carries lines.
 
-use std::{fmt::Debug, io};
+use std::{fmt::Debug, io, os::fd::AsRawFd};
 
 use mio::{Interest, Registry, Token, event};
 
-use super::{ConnectionPlace, Flow, InputContext, Progress, Source};
-use crate::framing::{LineFramer, Read};
+use super::{ConnectionPlace, Flow, InputContext, Progress, Source, parked::ParkedShare};
+use crate::{
+    framing::{LineFramer, Read},
+    pipeline::Parked,
+    sys,
+};
 
 /// Connections accepted in one go, so that a flood of them does not starve those that are open.
 const ACCEPT_AT_ONCE: usize = 64;
@@ -13,7 +17,7 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// A socket that accepts connections.
 pub trait Listener: event::Source + Debug + Send {
     /// What it accepts.
-    type Connection: io::Read + event::Source + Debug + Send + 'static;
+    type Connection: io::Read + event::Source + AsRawFd + Debug + Send + 'static;
 
     /// Accepts one connection without waiting.
     fn accept(&self) -> io::Result<Self::Connection>;
@@ -53,7 +57,12 @@ impl<L: Listener> Source for ListenerSource<L> {
                         continue;
                     };
                     let lines = LineReader::new(self.context.clone());
-                    flow.accepted.push(Box::new(Connection { connection, lines, _place: place }));
+                    flow.accepted.push(Box::new(Connection {
+                        connection,
+                        lines,
+                        left_bytes: None,
+                        _place: place,
+                    }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if is_passing(&error) => {}
@@ -83,16 +92,31 @@ fn is_passing(error: &io::Error) -> bool {
 struct Connection<C> {
     connection: C,
     lines: LineReader,
+    /// Once the router stops: how much of what the kernel held then is still to be read. A sender that goes on sending
+    /// must not keep the router from stopping.
+    left_bytes: Option<usize>,
     _place: ConnectionPlace,
 }
 
-impl<C: io::Read + event::Source + Debug + Send> Source for Connection<C> {
+impl<C: io::Read + event::Source + AsRawFd + Debug + Send> Source for Connection<C> {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.connection, token, Interest::READABLE)
     }
 
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
-        self.lines.read(flow, |space| self.connection.read(space))
+        if self.left_bytes == Some(0) {
+            return Progress::Drained;
+        }
+        self.lines.read(flow, |space| {
+            let room = self.left_bytes.unwrap_or(usize::MAX).min(space.len());
+            let count = self.connection.read(&mut space[..room])?;
+            self.left_bytes = self.left_bytes.map(|left| left.saturating_sub(count));
+            Ok(count)
+        })
+    }
+
+    fn stop(&mut self) {
+        self.left_bytes = Some(sys::readable_bytes(&self.connection));
     }
 
     fn finish(&mut self, flow: &mut Flow<'_>) {
@@ -104,6 +128,7 @@ impl<C: io::Read + event::Source + Debug + Send> Source for Connection<C> {
 #[derive(Debug)]
 pub struct LineReader {
     context: InputContext,
+    parked: ParkedShare,
     /// Made at the first read: its lease needs the waker of the thread that reads.
     framer: Option<LineFramer>,
 }
@@ -111,11 +136,26 @@ pub struct LineReader {
 impl LineReader {
     /// A reader that has read nothing.
     pub fn new(context: InputContext) -> Self {
-        LineReader { context, framer: None }
+        LineReader { parked: context.parked.share(), context, framer: None }
     }
 
     /// Reads once with `read`, which must not wait.
     pub fn read(
+        &mut self,
+        flow: &mut Flow<'_>,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> Progress {
+        // A source is read only when nothing of it is parked any more.
+        self.parked.set(0);
+        if self.context.parked.is_used_up() {
+            return Progress::Stalled;
+        }
+        let progress = self.read_lines(flow, read);
+        self.parked.set(flow.parked.iter().map(Parked::charged_bytes).sum());
+        progress
+    }
+
+    fn read_lines(
         &mut self,
         flow: &mut Flow<'_>,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,

@@ -253,7 +253,10 @@ mod tests {
     fn a_template_of_two_lines_counts_its_messages_not_its_lines() {
         let template = Template::parse("BEGIN {payload}\nEND").unwrap();
         assert!(!LineFormat::new(Format::Text, &template, Multiline::Escape).is_one_line());
-        assert!(LineFormat::new(Format::Text, &Template::timestamp_and_payload(), Multiline::Escape).is_one_line());
+        assert!(
+            LineFormat::new(Format::Text, &Template::timestamp_and_payload(), Multiline::Escape)
+                .is_one_line()
+        );
     }
 
     #[test]
