@@ -38,16 +38,25 @@ fn end_of_long(text: &[u8], mut at: u32) -> u32 {
         }
         at += CHUNK as u32;
     }
-    let length = text.len() as u32;
-    // The text's last chunk, of which only the bytes from `at` on count.
-    let mut chunk = [0; CHUNK];
-    let first = length.saturating_sub(CHUNK as u32);
-    match text.last_chunk() {
-        Some(last) => chunk = *last,
-        None => chunk[..text.len()].copy_from_slice(text),
+    end_in_last_chunk(text, at)
+}
+
+/// As [`end`], where less than one chunk is left: of the text's last chunk, the bytes from `at` on count.
+#[inline(always)]
+fn end_in_last_chunk(text: &[u8], at: u32) -> u32 {
+    let Some(last) = text.last_chunk::<CHUNK>() else { return end_of_short(text, at) };
+    let before = at.saturating_sub((text.len() - CHUNK) as u32);
+    match not_plain(last).checked_shr(before) {
+        None | Some(0) => text.len() as u32,
+        Some(found) => at + found.trailing_zeros(),
     }
-    match not_plain(&chunk).checked_shr(at.saturating_sub(first)) {
-        None | Some(0) => length,
-        Some(found) => length.min(at + found.trailing_zeros()),
-    }
+}
+
+/// As [`end`], in a text that is shorter than one chunk.
+#[cold]
+#[inline(never)]
+fn end_of_short(text: &[u8], at: u32) -> u32 {
+    let mut padded = [0; CHUNK];
+    padded[..text.len()].copy_from_slice(text);
+    end_in_last_chunk(&padded, at).min(text.len() as u32)
 }
