@@ -18,10 +18,9 @@ use crate::{
 /// Deeper nesting goes to the careful scanner: the kinds of the open brackets are the bits of one word.
 const DEEPEST: usize = 64;
 
-/// What a valid message holds.
+/// What is known about a valid message beside where its values lie.
+#[derive(Default)]
 pub(crate) struct Scanned {
-    /// Where the values of the envelope's keys lie.
-    pub slots: Slots,
     /// There may be a backslash somewhere, or a value of the envelope that is not what it usually is.
     pub unusual: bool,
     /// The timestamp that begins here, if there is one, is known to be readable.
@@ -35,12 +34,12 @@ struct Seen {
     non_ascii: bool,
 }
 
-/// Reads `text`, which begins with a brace. `None` says nothing about it.
+/// Reads `text`, which begins with a brace, and notes where the values of the envelope's keys lie. `None` says nothing
+/// about the text.
 #[inline(always)]
-pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
+pub(crate) fn scan(text: &[u8], limits: &Limits, slots: &mut Slots) -> Option<Scanned> {
     let mut seen = Seen::default();
-    let mut scanned = Scanned { slots: Slots::default(), unusual: false, readable_timestamp: 0 };
-    envelope(text, &mut scanned, &mut seen, limits.depth.min(DEEPEST))?;
+    let mut scanned = envelope(text, slots, &mut seen, limits.depth.min(DEEPEST))?;
     if seen.non_ascii && std::str::from_utf8(text).is_err() {
         return None;
     }
@@ -50,18 +49,18 @@ pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
 
 /// Reads the envelope object, the whole text.
 #[inline(never)]
-fn envelope(text: &[u8], scanned: &mut Scanned, seen: &mut Seen, limit: usize) -> Option<()> {
+fn envelope(text: &[u8], slots: &mut Slots, seen: &mut Seen, limit: usize) -> Option<Scanned> {
     if limit == 0 {
         return None;
     }
-    let mut scanner = Scanner { text, at: 0, scanned, seen, limit };
+    let mut scanner = Scanner { text, at: 0, slots, scanned: Scanned::default(), seen, limit };
     let mut spaced = false;
     loop {
         // As many keys at once as stand in their usual order, or else one.
         while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
         let (separator, byte) = token(text, scanner.at)?;
         if byte != if scanner.at == 0 { b'{' } else { b',' } {
-            return (byte == b'}' && separator as usize + 1 == text.len()).then_some(());
+            return (byte == b'}' && separator as usize + 1 == text.len()).then_some(scanner.scanned);
         }
         spaced = scanner.any(separator + 1)?;
     }
@@ -72,7 +71,8 @@ struct Scanner<'s, 't> {
     text: &'t [u8],
     /// The brace in front of the first key, or the end of the value before.
     at: u32,
-    scanned: &'s mut Scanned,
+    slots: &'s mut Slots,
+    scanned: Scanned,
     seen: &'s mut Seen,
     limit: usize,
 }
@@ -156,7 +156,7 @@ impl Scanner<'_, '_> {
     /// Takes note of a value; `None` where it is the last one.
     #[inline(always)]
     fn found(&mut self, key: Key, start: u32, end: u32) -> Option<()> {
-        self.scanned.slots[key as usize] = Slot { start, end };
+        self.slots[key as usize] = Slot { start, end };
         self.at = end;
         (self.text.get(end as usize) == Some(&b',')).then_some(())
     }
@@ -173,7 +173,7 @@ impl Scanner<'_, '_> {
             _ => scalar(text, start)?,
         };
         self.scanned.unusual |= envelope::is_unusual(slot, first, whole);
-        if let Some(place) = self.scanned.slots.get_mut(slot) {
+        if let Some(place) = self.slots.get_mut(slot) {
             *place = Slot { start, end };
         }
         self.at = end;

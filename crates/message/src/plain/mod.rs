@@ -14,7 +14,7 @@ use x86_64::not_plain;
 use crate::grammar::bytes;
 
 /// How many bytes are looked at together.
-const CHUNK: usize = 32;
+const CHUNK: usize = 16;
 
 /// The offset of the first byte from `at` on that is not plain; the text's length where there is none.
 #[inline(always)]
@@ -23,6 +23,12 @@ pub(crate) fn end(text: &[u8], at: u32) -> u32 {
         let found = not_plain(chunk);
         if found != 0 {
             return at + found.trailing_zeros();
+        }
+        if let Some(chunk) = bytes(text, at + 16) {
+            let found = not_plain(chunk);
+            if found != 0 {
+                return at + 16 + found.trailing_zeros();
+            }
         }
     }
     end_of_long(text, at)
