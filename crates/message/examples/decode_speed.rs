@@ -150,12 +150,13 @@ mod compare {
 }
 
 /// The messages to decode, by the name of the case.
-fn corpora() -> [(&'static str, Slab); 7] {
+fn corpora() -> [(&'static str, Slab); 8] {
     let client = || lines(include_bytes!("../../../tests/data/metlog-0.8.jsonl"));
     let service = || lines(include_bytes!("../../../tests/data/aitc-2012-07-18.jsonl"));
     [
         ("mix", mix(Order::AsClients)),
         ("mix, type last", mix(Order::TypeLast)),
+        ("mix, sorted", mix(Order::Sorted)),
         ("mix, shuffled", mix(Order::Shuffled)),
         (
             "one message again and again",
@@ -175,6 +176,8 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
 enum Order {
     AsClients,
     TypeLast,
+    /// As a map that is sorted by key is written.
+    Sorted,
     Shuffled,
 }
 
@@ -268,6 +271,7 @@ fn message(random: &mut Random, number: usize, order: Order) -> String {
     match order {
         Order::AsClients => {}
         Order::TypeLast => keys.rotate_left(1),
+        Order::Sorted => keys.sort(),
         Order::Shuffled => {
             for last in (1..keys.len()).rev() {
                 keys.swap(last, random.below(last as u64 + 1) as usize);

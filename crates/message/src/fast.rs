@@ -54,7 +54,8 @@ fn envelope(text: &[u8], slots: &mut Slots, seen: &mut Seen, limit: usize) -> Op
         return None;
     }
     let mut scanner = Scanner { text, at: 0, slots, scanned: Scanned::default(), seen, limit };
-    let mut spaced = false;
+    // A space behind the first colon: so have clients written it that put one behind each comma and colon.
+    let mut spaced = text.get(br#"{"type":"#.len()) == Some(&b' ');
     loop {
         // As many keys at once as stand in their usual order, or else one.
         while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
@@ -80,7 +81,7 @@ struct Scanner<'s, 't> {
 /// How clients write a key up to its value: without and with spaces.
 macro_rules! spellings {
     ($name:literal, $value:literal) => {
-        [concat!("\"", $name, "\":", $value), concat!(" \"", $name, "\": ", $value)]
+        [concat!("\"", $name, "\":", $value), concat!("\"", $name, "\": ", $value)]
     };
 }
 
@@ -90,7 +91,7 @@ impl Scanner<'_, '_> {
     #[inline(always)]
     fn usual<const SPACED: bool>(&mut self) -> bool {
         let before = self.at;
-        (before == 0 || self.text.get(before as usize) == Some(&b','))
+        (before == 0 || self.comma::<SPACED>().is_some())
             && self.usual_keys::<SPACED>().is_some()
             && self.at != before
     }
@@ -113,7 +114,7 @@ impl Scanner<'_, '_> {
     fn usual_string<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
         let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = string(self.text, inside, self.seen)?;
-        self.found(key, inside - 1, end)
+        self.found::<SPACED>(key, inside - 1, end)
     }
 
     #[inline(always)]
@@ -126,7 +127,7 @@ impl Scanner<'_, '_> {
             }
             _ => string(self.text, inside, self.seen)?,
         };
-        self.found(Key::Timestamp, inside - 1, end)
+        self.found::<SPACED>(Key::Timestamp, inside - 1, end)
     }
 
     #[inline(always)]
@@ -134,31 +135,43 @@ impl Scanner<'_, '_> {
         let Some(start) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let (end, whole) = grammar::short_number(self.text, start)?;
         self.scanned.unusual |= !whole;
-        self.found(key, start, end)
+        self.found::<SPACED>(key, start, end)
     }
 
     #[inline(always)]
     fn usual_object<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
         let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = brackets(self.text, inside - 1, b'{', self.limit, self.seen)?;
-        self.found(key, inside - 1, end)
+        self.found::<SPACED>(key, inside - 1, end)
     }
 
     /// The offset behind a key, if it is the next one.
     #[inline(always)]
     fn behind<const SPACED: bool>(&self, spellings: [&str; 2]) -> Option<u32> {
         let spelling = spellings[usize::from(SPACED)].as_bytes();
-        let start = self.at as usize + 1;
+        // Behind the brace there is no space.
+        let start = self.at as usize + if SPACED && self.at > 0 { 2 } else { 1 };
         let end = start + spelling.len();
         (self.text.get(start..end)? == spelling).then_some(end as u32)
     }
 
     /// Takes note of a value; `None` where it is the last one.
     #[inline(always)]
-    fn found(&mut self, key: Key, start: u32, end: u32) -> Option<()> {
+    fn found<const SPACED: bool>(&mut self, key: Key, start: u32, end: u32) -> Option<()> {
         self.slots[key as usize] = Slot { start, end };
         self.at = end;
-        (self.text.get(end as usize) == Some(&b',')).then_some(())
+        self.comma::<SPACED>()
+    }
+
+    /// Whether a value is followed by what usually stands in front of a key.
+    #[inline(always)]
+    fn comma<const SPACED: bool>(&self) -> Option<()> {
+        let found = if SPACED {
+            grammar::bytes(self.text, self.at) == Some(b", ")
+        } else {
+            self.text.get(self.at as usize) == Some(&b',')
+        };
+        found.then_some(())
     }
 
     /// Reads any key of the envelope object and its value; answers whether there is a space behind its colon.
