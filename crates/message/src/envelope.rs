@@ -49,7 +49,19 @@ pub(crate) fn recognise_any(text: &[u8], start: usize, end: usize) -> usize {
 
 /// Which slot the key `name` has, there being no escapes in it.
 pub(crate) fn slot_of(name: &[u8]) -> usize {
-    Key::ALL.iter().position(|key| key.name().as_bytes() == name).unwrap_or(OTHER)
+    let key = match name {
+        b"type" => Key::Type,
+        b"timestamp" => Key::Timestamp,
+        b"logger" => Key::Logger,
+        b"severity" => Key::Severity,
+        b"payload" => Key::Payload,
+        b"fields" => Key::Fields,
+        b"env_version" => Key::EnvVersion,
+        b"metlog_pid" => Key::Pid,
+        b"metlog_hostname" => Key::Hostname,
+        _ => return OTHER,
+    };
+    key as usize
 }
 
 /// Checks the envelope keys of a valid JSON object, in their order, and completes the index, in which the scanner has
@@ -141,6 +153,19 @@ fn integer(raw: &[u8], key: Key, max: u64) -> Result<u64, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_is_recognised_by_its_whole_name_only() {
+        for key in Key::ALL {
+            let name = key.name();
+            assert_eq!(slot_of(name.as_bytes()), key as usize);
+            for other in [format!("{name}x"), format!("x{name}"), name.to_uppercase(), name[1..].to_owned()] {
+                assert_eq!(slot_of(other.as_bytes()), OTHER, "{other}");
+            }
+        }
+        assert_eq!(slot_of(b""), OTHER);
+        assert_eq!(recognise_any(br"ty\u0070e", 0, 9), Key::Type as usize);
+    }
 
     #[test]
     fn an_integer_is_whole_in_its_text_and_within_its_range() {

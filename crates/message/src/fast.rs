@@ -1,8 +1,12 @@
 //! The fast scanner: accepts what almost every message is, and leaves everything else to the careful one.
 //!
-//! One pass, from the first byte to the last. It gives up at the first thing it does not know: a control
-//! character anywhere, an escape in a key of the envelope object, nesting beyond 64 levels, and whatever is not
-//! JSON. Giving up is always right; the reason is the careful scanner's.
+//! One pass, from the first byte to the last. Clients write the envelope's keys in one order, so that the next key
+//! and the kind of its value are mostly known: one comparison each, and nothing has to wait for the answer. Where
+//! another key stands, the same order is tried from its beginning, and what it does not know is read in general.
+//!
+//! It gives up at the first thing it does not accept: a control character anywhere, an escape in a key of the
+//! envelope object, nesting beyond 64 levels, and whatever is not JSON. Giving up is always right; the reason is the
+//! careful scanner's.
 //!
 //! Offsets have 32 bits, which is what messages are limited to: adding to them cannot overflow a `usize`, so that
 //! one comparison is enough to read several bytes.
@@ -57,7 +61,7 @@ fn envelope(text: &[u8], slots: &mut Slots, seen: &mut Seen, limit: usize) -> Op
     // A space behind the first colon: so have clients written it that put one behind each comma and colon.
     let mut spaced = text.get(br#"{"type":"#.len()) == Some(&b' ');
     loop {
-        // As many keys at once as stand in their usual order, or else one.
+        // As many keys at once as stand in their usual order, then one that does not.
         while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
         let (separator, byte) = token(text, scanner.at)?;
         if byte != if scanner.at == 0 { b'{' } else { b',' } {

@@ -378,7 +378,8 @@ mod tests {
                 let mut text = *written;
                 text[at] = byte;
                 let (usual, parsed) = (is_usual(&text), Timestamp::parse(&text).is_some());
-                let spelt_otherwise = matches!((at, byte), (10, b't' | b' ') | (26, b'z') | (26, b'0'..=b'9'));
+                let spelt_otherwise =
+                    matches!((at, byte), (10, b't' | b' ') | (26, b'z') | (26, b'0'..=b'9'));
                 let late = matches!(&text[8..10], b"29" | b"30" | b"31") || &text[17..19] == b"60";
                 assert_eq!(usual, parsed && !spelt_otherwise && !late, "{}", text.escape_ascii());
             }

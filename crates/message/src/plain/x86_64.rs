@@ -15,12 +15,12 @@ use super::CHUNK;
 pub(super) fn not_plain(chunk: &[u8; CHUNK]) -> u32 {
     let [first, second] = chunk.as_chunks::<8>().0 else { return 0 };
     // SAFETY: every x86-64 processor has SSE2.
-    unsafe { of_sixteen(first, second) }
+    unsafe { sse2(first, second) }
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn of_sixteen(first: &[u8; 8], second: &[u8; 8]) -> u32 {
+fn sse2(first: &[u8; 8], second: &[u8; 8]) -> u32 {
     // The compiler makes one load of sixteen bytes of it.
     let bytes: __m128i = _mm_set_epi64x(i64::from_le_bytes(*second), i64::from_le_bytes(*first));
     // Signed bytes below a space are control characters and all that is not ASCII. With one bit turned, a quote
