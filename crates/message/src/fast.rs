@@ -13,7 +13,7 @@
 
 use crate::{
     Key, Limits,
-    envelope::{self, Slots},
+    envelope::{self, OTHER, Slots},
     grammar,
     index::Slot,
     plain, timestamp,
@@ -103,22 +103,25 @@ impl Scanner<'_, '_> {
     /// `None` where something else stands.
     #[inline(always)]
     fn usual_keys<const SPACED: bool>(&mut self) -> Option<()> {
-        self.usual_string::<SPACED>(Key::Type, spellings!("type", "\""))?;
+        self.usual_string::<SPACED>(Key::Type as usize, spellings!("type", "\""))?;
         self.usual_timestamp::<SPACED>(spellings!("timestamp", "\""))?;
-        self.usual_string::<SPACED>(Key::Logger, spellings!("logger", "\""))?;
-        self.usual_integer::<SPACED>(Key::Severity, spellings!("severity", ""))?;
-        self.usual_string::<SPACED>(Key::Payload, spellings!("payload", "\""))?;
-        self.usual_object::<SPACED>(Key::Fields, spellings!("fields", "{"))?;
-        self.usual_string::<SPACED>(Key::EnvVersion, spellings!("env_version", "\""))?;
-        self.usual_integer::<SPACED>(Key::Pid, spellings!("metlog_pid", ""))?;
-        self.usual_string::<SPACED>(Key::Hostname, spellings!("metlog_hostname", "\""))
+        self.usual_string::<SPACED>(Key::Logger as usize, spellings!("logger", "\""))?;
+        self.usual_integer::<SPACED>(Key::Severity as usize, spellings!("severity", ""))?;
+        self.usual_string::<SPACED>(Key::Payload as usize, spellings!("payload", "\""))?;
+        self.usual_object::<SPACED>(Key::Fields as usize, spellings!("fields", "{"))?;
+        self.usual_string::<SPACED>(Key::EnvVersion as usize, spellings!("env_version", "\""))?;
+        self.usual_integer::<SPACED>(Key::Pid as usize, spellings!("metlog_pid", ""))?;
+        self.usual_string::<SPACED>(Key::Hostname as usize, spellings!("metlog_hostname", "\""))?;
+        // What senders over the network add.
+        self.usual_integer::<SPACED>(OTHER, spellings!("metlog_seq", ""))?;
+        self.usual_string::<SPACED>(OTHER, spellings!("metlog_src", "\""))
     }
 
     #[inline(always)]
-    fn usual_string<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+    fn usual_string<const SPACED: bool>(&mut self, slot: usize, spellings: [&str; 2]) -> Option<()> {
         let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = string(self.text, inside, self.seen)?;
-        self.found::<SPACED>(key, inside - 1, end)
+        self.found::<SPACED>(slot, inside - 1, end)
     }
 
     #[inline(always)]
@@ -131,22 +134,22 @@ impl Scanner<'_, '_> {
             }
             _ => string(self.text, inside, self.seen)?,
         };
-        self.found::<SPACED>(Key::Timestamp, inside - 1, end)
+        self.found::<SPACED>(Key::Timestamp as usize, inside - 1, end)
     }
 
     #[inline(always)]
-    fn usual_integer<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+    fn usual_integer<const SPACED: bool>(&mut self, slot: usize, spellings: [&str; 2]) -> Option<()> {
         let Some(start) = self.behind::<SPACED>(spellings) else { return Some(()) };
-        let (end, whole) = grammar::short_number(self.text, start)?;
-        self.scanned.unusual |= !whole;
-        self.found::<SPACED>(key, start, end)
+        let (end, whole) = scalar(self.text, start)?;
+        self.scanned.unusual |= !whole && slot != OTHER;
+        self.found::<SPACED>(slot, start, end)
     }
 
     #[inline(always)]
-    fn usual_object<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+    fn usual_object<const SPACED: bool>(&mut self, slot: usize, spellings: [&str; 2]) -> Option<()> {
         let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = brackets(self.text, inside - 1, b'{', self.limit, self.seen)?;
-        self.found::<SPACED>(key, inside - 1, end)
+        self.found::<SPACED>(slot, inside - 1, end)
     }
 
     /// The offset behind a key, if it is the next one.
@@ -161,10 +164,17 @@ impl Scanner<'_, '_> {
 
     /// Takes note of a value; `None` where it is the last one.
     #[inline(always)]
-    fn found<const SPACED: bool>(&mut self, key: Key, start: u32, end: u32) -> Option<()> {
-        self.slots[key as usize] = Slot { start, end };
-        self.at = end;
+    fn found<const SPACED: bool>(&mut self, slot: usize, start: u32, end: u32) -> Option<()> {
+        self.put(slot, start, end);
         self.comma::<SPACED>()
+    }
+
+    #[inline(always)]
+    fn put(&mut self, slot: usize, start: u32, end: u32) {
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Slot { start, end };
+        }
+        self.at = end;
     }
 
     /// Whether a value is followed by what usually stands in front of a key.
@@ -190,10 +200,7 @@ impl Scanner<'_, '_> {
             _ => scalar(text, start)?,
         };
         self.scanned.unusual |= envelope::is_unusual(slot, first, whole);
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Slot { start, end };
-        }
-        self.at = end;
+        self.put(slot, start, end);
         Some(start != colon_end)
     }
 }
@@ -209,7 +216,7 @@ fn any_key(text: &[u8], at: u32, seen: &mut Seen) -> Option<(usize, u32)> {
     let name = text.get(at as usize + 1..end as usize - 1)?;
     let slot = envelope::slot_of(name);
     // Only a key that is none of the envelope's can have an escape in it that matters.
-    if slot == envelope::OTHER && seen.backslash && memchr::memchr(b'\\', name).is_some() {
+    if slot == OTHER && seen.backslash && memchr::memchr(b'\\', name).is_some() {
         return None;
     }
     let (colon, byte) = token(text, end)?;
