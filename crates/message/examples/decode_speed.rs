@@ -150,12 +150,14 @@ mod compare {
 }
 
 /// The messages to decode, by the name of the case.
-fn corpora() -> [(&'static str, Slab); 7] {
+fn corpora() -> [(&'static str, Slab); 9] {
     let client = || lines(include_bytes!("../../../tests/data/metlog-0.8.jsonl"));
     let service = || lines(include_bytes!("../../../tests/data/aitc-2012-07-18.jsonl"));
     [
         ("mix", mix(Order::AsClients)),
         ("mix, type last", mix(Order::TypeLast)),
+        ("mix, numbered", mix(Order::Numbered)),
+        ("mix, sorted", mix(Order::Sorted)),
         ("mix, shuffled", mix(Order::Shuffled)),
         (
             "one message again and again",
@@ -175,6 +177,10 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
 enum Order {
     AsClients,
     TypeLast,
+    /// As senders over the network write them, with two more keys at the end.
+    Numbered,
+    /// As a map that is sorted by key is written.
+    Sorted,
     Shuffled,
 }
 
@@ -268,6 +274,11 @@ fn message(random: &mut Random, number: usize, order: Order) -> String {
     match order {
         Order::AsClients => {}
         Order::TypeLast => keys.rotate_left(1),
+        Order::Numbered => keys.extend([
+            format!(r#""metlog_seq":{}"#, number + 1),
+            r#""metlog_src":"7d1f00c53c9e4b1a""#.to_owned(),
+        ]),
+        Order::Sorted => keys.sort(),
         Order::Shuffled => {
             for last in (1..keys.len()).rev() {
                 keys.swap(last, random.below(last as u64 + 1) as usize);

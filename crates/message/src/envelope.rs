@@ -49,39 +49,47 @@ pub(crate) fn recognise_any(text: &[u8], start: usize, end: usize) -> usize {
 
 /// Which slot the key `name` has, there being no escapes in it.
 pub(crate) fn slot_of(name: &[u8]) -> usize {
-    Key::ALL.iter().position(|key| key.name().as_bytes() == name).unwrap_or(OTHER)
+    let key = match name {
+        b"type" => Key::Type,
+        b"timestamp" => Key::Timestamp,
+        b"logger" => Key::Logger,
+        b"severity" => Key::Severity,
+        b"payload" => Key::Payload,
+        b"fields" => Key::Fields,
+        b"env_version" => Key::EnvVersion,
+        b"metlog_pid" => Key::Pid,
+        b"metlog_hostname" => Key::Hostname,
+        _ => return OTHER,
+    };
+    key as usize
 }
 
-/// Checks the envelope keys of a valid JSON object, in their order, and completes the index.
+/// Checks the envelope keys of a valid JSON object, in their order, and completes the index, in which the scanner has
+/// written where their values are.
 #[inline(always)]
-pub(crate) fn check(text: &[u8], scanned: &Scanned) -> Result<Index, Reason> {
-    let slots = &scanned.slots;
-    let Slot { start, end } = slots[Key::Severity as usize];
-    let severity = match (end.wrapping_sub(start), text.get(start as usize)) {
+pub(crate) fn check(text: &[u8], scanned: &Scanned, index: &mut Index) -> Result<(), Reason> {
+    let Slot { start, end } = index.slots[Key::Severity as usize];
+    index.severity = match (end.wrapping_sub(start), text.get(start as usize)) {
         (0, _) => DEFAULT_SEVERITY,
         (1, Some(digit)) => digit.wrapping_sub(b'0'),
         _ => u8::MAX,
     };
-    if scanned.unusual | (severity > 7) | (slots[Key::Type as usize].end == 0) {
-        return check_each(text, slots);
+    if scanned.unusual | (index.severity > 7) | (index.slots[Key::Type as usize].end == 0) {
+        *index = check_each(text, &index.slots)?;
+        return Ok(());
     }
-    let Slot { start, end } = slots[Key::Timestamp as usize];
-    let timestamp_unreadable = start + 1 != scanned.readable_timestamp
+    let Slot { start, end } = index.slots[Key::Timestamp as usize];
+    index.timestamp_unreadable = start + 1 != scanned.readable_timestamp
         && end != 0
         && !text.get(start as usize + 1..end as usize - 1).is_some_and(Timestamp::is_readable);
-    Ok(Index { slots: *slots, escaped: 0, severity, timestamp_unreadable })
+    Ok(())
 }
 
 /// As [`check`], key by key: for what is not usual, and for the reason where it is wrong.
 #[cold]
 #[inline(never)]
 pub(crate) fn check_each(text: &[u8], slots: &Slots) -> Result<Index, Reason> {
-    let mut index = Index {
-        slots: [Slot::default(); Key::COUNT],
-        escaped: 0,
-        severity: DEFAULT_SEVERITY,
-        timestamp_unreadable: false,
-    };
+    let mut index = Index::EMPTY;
     for key in Key::ALL {
         let slot = slots[key as usize];
         // Null counts as missing; so does `NaN`, which becomes null.
@@ -145,6 +153,19 @@ fn integer(raw: &[u8], key: Key, max: u64) -> Result<u64, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_is_recognised_by_its_whole_name_only() {
+        for key in Key::ALL {
+            let name = key.name();
+            assert_eq!(slot_of(name.as_bytes()), key as usize);
+            for other in [format!("{name}x"), format!("x{name}"), name.to_uppercase(), name[1..].to_owned()] {
+                assert_eq!(slot_of(other.as_bytes()), OTHER, "{other}");
+            }
+        }
+        assert_eq!(slot_of(b""), OTHER);
+        assert_eq!(recognise_any(br"ty\u0070e", 0, 9), Key::Type as usize);
+    }
 
     #[test]
     fn an_integer_is_whole_in_its_text_and_within_its_range() {

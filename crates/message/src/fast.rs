@@ -1,15 +1,19 @@
 //! The fast scanner: accepts what almost every message is, and leaves everything else to the careful one.
 //!
-//! One pass, from the first byte to the last. It gives up at the first thing it does not know: a control
-//! character anywhere, an escape in a key of the envelope object, nesting beyond 64 levels, and whatever is not
-//! JSON. Giving up is always right; the reason is the careful scanner's.
+//! One pass, from the first byte to the last. Clients write the envelope's keys in one order, so that the next key
+//! and the kind of its value are mostly known: one comparison each, and nothing has to wait for the answer. Where
+//! another key stands, the same order is tried from its beginning, and what it does not know is read in general.
+//!
+//! It gives up at the first thing it does not accept: a control character anywhere, an escape in a key of the
+//! envelope object, nesting beyond 64 levels, and whatever is not JSON. Giving up is always right; the reason is the
+//! careful scanner's.
 //!
 //! Offsets have 32 bits, which is what messages are limited to: adding to them cannot overflow a `usize`, so that
 //! one comparison is enough to read several bytes.
 
 use crate::{
     Key, Limits,
-    envelope::{self, Slots},
+    envelope::{self, OTHER, Slots},
     grammar,
     index::Slot,
     plain, timestamp,
@@ -18,10 +22,9 @@ use crate::{
 /// Deeper nesting goes to the careful scanner: the kinds of the open brackets are the bits of one word.
 const DEEPEST: usize = 64;
 
-/// What a valid message holds.
+/// What is known about a valid message beside where its values lie.
+#[derive(Default)]
 pub(crate) struct Scanned {
-    /// Where the values of the envelope's keys lie.
-    pub slots: Slots,
     /// There may be a backslash somewhere, or a value of the envelope that is not what it usually is.
     pub unusual: bool,
     /// The timestamp that begins here, if there is one, is known to be readable.
@@ -35,12 +38,12 @@ struct Seen {
     non_ascii: bool,
 }
 
-/// Reads `text`, which begins with a brace. `None` says nothing about it.
+/// Reads `text`, which begins with a brace, and notes where the values of the envelope's keys lie. `None` says nothing
+/// about the text.
 #[inline(always)]
-pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
+pub(crate) fn scan(text: &[u8], limits: &Limits, slots: &mut Slots) -> Option<Scanned> {
     let mut seen = Seen::default();
-    let mut scanned = Scanned { slots: Slots::default(), unusual: false, readable_timestamp: 0 };
-    envelope(text, &mut scanned, &mut seen, limits.depth.min(DEEPEST))?;
+    let mut scanned = envelope(text, slots, &mut seen, limits.depth.min(DEEPEST))?;
     if seen.non_ascii && std::str::from_utf8(text).is_err() {
         return None;
     }
@@ -50,18 +53,19 @@ pub(crate) fn scan(text: &[u8], limits: &Limits) -> Option<Scanned> {
 
 /// Reads the envelope object, the whole text.
 #[inline(never)]
-fn envelope(text: &[u8], scanned: &mut Scanned, seen: &mut Seen, limit: usize) -> Option<()> {
+fn envelope(text: &[u8], slots: &mut Slots, seen: &mut Seen, limit: usize) -> Option<Scanned> {
     if limit == 0 {
         return None;
     }
-    let mut scanner = Scanner { text, at: 0, scanned, seen, limit };
-    let mut spaced = false;
+    let mut scanner = Scanner { text, at: 0, slots, scanned: Scanned::default(), seen, limit };
+    // A space behind the first colon: so have clients written it that put one behind each comma and colon.
+    let mut spaced = text.get(br#"{"type":"#.len()) == Some(&b' ');
     loop {
-        // As many keys at once as stand in their usual order, or else one.
+        // As many keys at once as stand in their usual order, then one that does not.
         while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
         let (separator, byte) = token(text, scanner.at)?;
         if byte != if scanner.at == 0 { b'{' } else { b',' } {
-            return (byte == b'}' && separator as usize + 1 == text.len()).then_some(());
+            return (byte == b'}' && separator as usize + 1 == text.len()).then_some(scanner.scanned);
         }
         spaced = scanner.any(separator + 1)?;
     }
@@ -72,7 +76,8 @@ struct Scanner<'s, 't> {
     text: &'t [u8],
     /// The brace in front of the first key, or the end of the value before.
     at: u32,
-    scanned: &'s mut Scanned,
+    slots: &'s mut Slots,
+    scanned: Scanned,
     seen: &'s mut Seen,
     limit: usize,
 }
@@ -80,7 +85,7 @@ struct Scanner<'s, 't> {
 /// How clients write a key up to its value: without and with spaces.
 macro_rules! spellings {
     ($name:literal, $value:literal) => {
-        [concat!("\"", $name, "\":", $value), concat!(" \"", $name, "\": ", $value)]
+        [concat!("\"", $name, "\":", $value), concat!("\"", $name, "\": ", $value)]
     };
 }
 
@@ -90,7 +95,7 @@ impl Scanner<'_, '_> {
     #[inline(always)]
     fn usual<const SPACED: bool>(&mut self) -> bool {
         let before = self.at;
-        (before == 0 || self.text.get(before as usize) == Some(&b','))
+        (before == 0 || self.comma::<SPACED>().is_some())
             && self.usual_keys::<SPACED>().is_some()
             && self.at != before
     }
@@ -98,22 +103,25 @@ impl Scanner<'_, '_> {
     /// `None` where something else stands.
     #[inline(always)]
     fn usual_keys<const SPACED: bool>(&mut self) -> Option<()> {
-        self.usual_string::<SPACED>(Key::Type, spellings!("type", "\""))?;
+        self.usual_string::<SPACED>(Key::Type as usize, spellings!("type", "\""))?;
         self.usual_timestamp::<SPACED>(spellings!("timestamp", "\""))?;
-        self.usual_string::<SPACED>(Key::Logger, spellings!("logger", "\""))?;
-        self.usual_integer::<SPACED>(Key::Severity, spellings!("severity", ""))?;
-        self.usual_string::<SPACED>(Key::Payload, spellings!("payload", "\""))?;
-        self.usual_object::<SPACED>(Key::Fields, spellings!("fields", "{"))?;
-        self.usual_string::<SPACED>(Key::EnvVersion, spellings!("env_version", "\""))?;
-        self.usual_integer::<SPACED>(Key::Pid, spellings!("metlog_pid", ""))?;
-        self.usual_string::<SPACED>(Key::Hostname, spellings!("metlog_hostname", "\""))
+        self.usual_string::<SPACED>(Key::Logger as usize, spellings!("logger", "\""))?;
+        self.usual_integer::<SPACED>(Key::Severity as usize, spellings!("severity", ""))?;
+        self.usual_string::<SPACED>(Key::Payload as usize, spellings!("payload", "\""))?;
+        self.usual_object::<SPACED>(Key::Fields as usize, spellings!("fields", "{"))?;
+        self.usual_string::<SPACED>(Key::EnvVersion as usize, spellings!("env_version", "\""))?;
+        self.usual_integer::<SPACED>(Key::Pid as usize, spellings!("metlog_pid", ""))?;
+        self.usual_string::<SPACED>(Key::Hostname as usize, spellings!("metlog_hostname", "\""))?;
+        // What senders over the network add.
+        self.usual_integer::<SPACED>(OTHER, spellings!("metlog_seq", ""))?;
+        self.usual_string::<SPACED>(OTHER, spellings!("metlog_src", "\""))
     }
 
     #[inline(always)]
-    fn usual_string<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+    fn usual_string<const SPACED: bool>(&mut self, slot: usize, spellings: [&str; 2]) -> Option<()> {
         let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = string(self.text, inside, self.seen)?;
-        self.found(key, inside - 1, end)
+        self.found::<SPACED>(slot, inside - 1, end)
     }
 
     #[inline(always)]
@@ -126,39 +134,58 @@ impl Scanner<'_, '_> {
             }
             _ => string(self.text, inside, self.seen)?,
         };
-        self.found(Key::Timestamp, inside - 1, end)
+        self.found::<SPACED>(Key::Timestamp as usize, inside - 1, end)
     }
 
     #[inline(always)]
-    fn usual_integer<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+    fn usual_integer<const SPACED: bool>(&mut self, slot: usize, spellings: [&str; 2]) -> Option<()> {
         let Some(start) = self.behind::<SPACED>(spellings) else { return Some(()) };
-        let (end, whole) = grammar::short_number(self.text, start)?;
-        self.scanned.unusual |= !whole;
-        self.found(key, start, end)
+        let (end, whole) = scalar(self.text, start)?;
+        self.scanned.unusual |= !whole && slot != OTHER;
+        self.found::<SPACED>(slot, start, end)
     }
 
     #[inline(always)]
-    fn usual_object<const SPACED: bool>(&mut self, key: Key, spellings: [&str; 2]) -> Option<()> {
+    fn usual_object<const SPACED: bool>(&mut self, slot: usize, spellings: [&str; 2]) -> Option<()> {
         let Some(inside) = self.behind::<SPACED>(spellings) else { return Some(()) };
         let end = brackets(self.text, inside - 1, b'{', self.limit, self.seen)?;
-        self.found(key, inside - 1, end)
+        self.found::<SPACED>(slot, inside - 1, end)
     }
 
     /// The offset behind a key, if it is the next one.
     #[inline(always)]
     fn behind<const SPACED: bool>(&self, spellings: [&str; 2]) -> Option<u32> {
         let spelling = spellings[usize::from(SPACED)].as_bytes();
-        let start = self.at as usize + 1;
+        // Behind the brace there is no space.
+        let start = self.at as usize + if SPACED && self.at > 0 { 2 } else { 1 };
         let end = start + spelling.len();
         (self.text.get(start..end)? == spelling).then_some(end as u32)
     }
 
     /// Takes note of a value; `None` where it is the last one.
     #[inline(always)]
-    fn found(&mut self, key: Key, start: u32, end: u32) -> Option<()> {
-        self.scanned.slots[key as usize] = Slot { start, end };
+    fn found<const SPACED: bool>(&mut self, slot: usize, start: u32, end: u32) -> Option<()> {
+        self.put(slot, start, end);
+        self.comma::<SPACED>()
+    }
+
+    #[inline(always)]
+    fn put(&mut self, slot: usize, start: u32, end: u32) {
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Slot { start, end };
+        }
         self.at = end;
-        (self.text.get(end as usize) == Some(&b',')).then_some(())
+    }
+
+    /// Whether a value is followed by what usually stands in front of a key.
+    #[inline(always)]
+    fn comma<const SPACED: bool>(&self) -> Option<()> {
+        let found = if SPACED {
+            grammar::bytes(self.text, self.at) == Some(b", ")
+        } else {
+            self.text.get(self.at as usize) == Some(&b',')
+        };
+        found.then_some(())
     }
 
     /// Reads any key of the envelope object and its value; answers whether there is a space behind its colon.
@@ -173,10 +200,7 @@ impl Scanner<'_, '_> {
             _ => scalar(text, start)?,
         };
         self.scanned.unusual |= envelope::is_unusual(slot, first, whole);
-        if let Some(place) = self.scanned.slots.get_mut(slot) {
-            *place = Slot { start, end };
-        }
-        self.at = end;
+        self.put(slot, start, end);
         Some(start != colon_end)
     }
 }
@@ -192,7 +216,7 @@ fn any_key(text: &[u8], at: u32, seen: &mut Seen) -> Option<(usize, u32)> {
     let name = text.get(at as usize + 1..end as usize - 1)?;
     let slot = envelope::slot_of(name);
     // Only a key that is none of the envelope's can have an escape in it that matters.
-    if slot == envelope::OTHER && seen.backslash && memchr::memchr(b'\\', name).is_some() {
+    if slot == OTHER && seen.backslash && memchr::memchr(b'\\', name).is_some() {
         return None;
     }
     let (colon, byte) = token(text, end)?;

@@ -151,6 +151,32 @@ mod tests {
     }
 
     #[test]
+    fn a_short_number_is_read_as_any_number_or_not_at_all() {
+        let pieces =
+            ["", "0", "7", "42", "007", ".", "-", "e", "E5", ",", "}", " ", "x", "\u{fa}", "12345678"];
+        let texts = pieces.iter().flat_map(|a| pieces.iter().map(move |b| format!("{a}{b}")));
+        let texts = texts.flat_map(|text| pieces.iter().map(move |c| format!("{text}{c}")));
+        let mut read = 0;
+        for text in texts.flat_map(|text| pieces.iter().map(move |d| format!("{text}{d}"))) {
+            for (before, behind) in [("", ""), ("\"a\":", ","), ("\"key\":", "}, more")] {
+                let whole = format!("{before}{text}{behind}");
+                let Some((end, integer)) = short_number(whole.as_bytes(), before.len() as u32) else {
+                    continue;
+                };
+                assert_eq!(number(whole.as_bytes(), before.len()), Some(end as usize), "{whole}");
+                let number = &whole.as_bytes()[before.len()..end as usize];
+                assert_eq!(integer, number.iter().all(u8::is_ascii_digit), "{whole}");
+                read += 1;
+            }
+        }
+        assert!(read > 10_000, "{read}");
+        for usual in ["6", "26482", "1.0", "0.25", "0"] {
+            let text = format!("\"rate\":{usual}}}");
+            assert!(short_number(text.as_bytes(), 7).is_some(), "{usual}");
+        }
+    }
+
+    #[test]
     fn a_run_of_digits_ends_at_the_first_other_byte() {
         for other in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
             for length in 0..20 {

@@ -88,6 +88,14 @@ pub struct Index {
 }
 
 impl Index {
+    /// That of an empty object.
+    pub(crate) const EMPTY: Index = Index {
+        slots: [Slot { start: 0, end: 0 }; Key::COUNT],
+        escaped: 0,
+        severity: DEFAULT_SEVERITY,
+        timestamp_unreadable: false,
+    };
+
     /// The value's JSON text as sent, or `None` where the key is missing or null.
     #[inline]
     pub fn raw<'m>(&self, message: &'m [u8], key: Key) -> Option<&'m [u8]> {

@@ -4,9 +4,9 @@
 //! validates the text and returns an [`index::Index`] that says where each envelope key's value lies.
 //! No I/O, no async, no knowledge of routers or clients.
 //!
-//! The path of one frame: `fast` validates what almost every message is, with the strings' quotes found by
-//! `quotes` 64 bytes at a time; what it does not accept goes to `careful`, which knows every leniency and
-//! names the reason; `envelope` then checks the types of the envelope's own keys.
+//! The path of one frame: `fast` validates what almost every message is, the keys in their usual order first of
+//! all, with the strings' ends found by `plain` 16 bytes at a time; what it does not accept goes to `careful`,
+//! which knows every leniency and names the reason; `envelope` then checks the types of the envelope's own keys.
 
 pub mod decoder;
 pub mod encode;
