@@ -334,3 +334,45 @@ fn a_message_whose_fields_are_too_large_is_dropped_and_reported() {
     assert_eq!((&report["payload"], &report["fields"]["reason"]), (&"1".into(), &"too-large".into()));
     assert_eq!(client.stats().dropped_for(DropReason::TooLarge), 1);
 }
+
+#[test]
+fn a_fallback_that_stalls_within_a_line_never_joins_two_messages() {
+    let udp = Udp::bind();
+    let (listener, address) = narrow_tcp_listener();
+    let sender = UdpSender::new(&udp.address).unwrap().tcp_fallback(TcpSender::new(&address).unwrap());
+    let client = Client::builder().sender(sender).build().unwrap();
+    // Each message is of one letter, so that a line of two letters is of two messages.
+    let large = |number: u8| String::from(char::from(b'a' + number)).repeat(900_000);
+    let mut sent = 0;
+    until("a message that was cut", || {
+        client.info(large(sent % 26));
+        sent += 1;
+        assert!(client.flush(LONG));
+        client.stats().truncated > 0
+    });
+    // The receiver wakes up, and takes connections as they come.
+    let (letters, seen) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let letters = letters.clone();
+            std::thread::spawn(move || {
+                for line in lines(stream) {
+                    let text = parse(line)["payload"].as_str().unwrap().to_owned();
+                    let first = text.as_bytes()[0];
+                    let whole = text.len() == 900_000 && text.bytes().all(|byte| byte == first);
+                    let _ = letters.send(whole.then_some(first));
+                }
+            });
+        }
+    });
+    let late = b'z';
+    let mut came = false;
+    until("a late message by the fallback", || {
+        client.info(large(late - b'a'));
+        assert!(client.flush(LONG));
+        while let Ok(letter) = seen.recv_timeout(Duration::from_millis(50)) {
+            came |= letter.expect("a line of one message") == late;
+        }
+        came
+    });
+}

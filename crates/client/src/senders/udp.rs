@@ -51,6 +51,7 @@ pub struct UdpSender {
 #[derive(Debug)]
 struct Fallback {
     sender: TcpSender,
+    backoff: Backoff,
     /// When it failed last, the time until which it is left alone: UDP does not wait for it.
     not_before: Option<Instant>,
 }
@@ -102,7 +103,7 @@ impl UdpSender {
     /// Where messages go that are too large for UDP.
     #[must_use]
     pub fn tcp_fallback(mut self, sender: TcpSender) -> UdpSender {
-        self.fallback = Some(Fallback { sender, not_before: None });
+        self.fallback = Some(Fallback::new(sender));
         self
     }
 
@@ -188,10 +189,7 @@ impl Sender for UdpSender {
 
     fn fresh(&self) -> Box<dyn Sender> {
         let hosts = self.hosts.iter().map(|host| Host::new(host.address.clone())).collect();
-        let fallback = self
-            .fallback
-            .as_ref()
-            .map(|fallback| Fallback { sender: fallback.sender.duplicate(), not_before: None });
+        let fallback = self.fallback.as_ref().map(|fallback| Fallback::new(fallback.sender.duplicate()));
         Box::new(UdpSender {
             hosts,
             packed_bytes: self.packed_bytes,
@@ -208,16 +206,23 @@ impl Sender for UdpSender {
 }
 
 impl Fallback {
-    /// Whether the message is out.
+    fn new(sender: TcpSender) -> Fallback {
+        Fallback { sender, backoff: Backoff::default(), not_before: None }
+    }
+
+    /// Whether the message is out. If not, it is not offered again: it goes another way.
     fn send(&mut self, batch: &Batch<'_>) -> bool {
         if self.not_before.is_some_and(|time| Instant::now() < time) {
             return false;
         }
-        let answer = self.sender.send(batch);
-        if let Then::Retry(delay) = answer.then {
-            self.not_before = Some(Instant::now() + delay);
+        if self.sender.send(batch).sent == 1 {
+            self.backoff.succeeded();
+            return true;
         }
-        answer.sent == 1
+        // A part of it may be written, and what comes next must not be taken for its end.
+        self.sender.abandon();
+        self.not_before = Some(Instant::now() + self.backoff.failed());
+        false
     }
 }
 
