@@ -41,6 +41,8 @@ pub(crate) struct Task {
     /// Between the queue and `pending`; kept for its memory.
     chunks: VecDeque<Chunk>,
     idle_rounds: usize,
+    /// How many of `pending` are reports of ours.
+    own_pending: usize,
     /// How many flushes had been asked for when this round began.
     asked: u64,
     /// How many drops of each reason have been reported.
@@ -72,6 +74,7 @@ impl Task {
             pending: VecDeque::new(),
             chunks: VecDeque::new(),
             idle_rounds: 0,
+            own_pending: 0,
             asked: 0,
             reported: [0; DropReason::COUNT],
             reported_at: None,
@@ -99,7 +102,12 @@ impl Task {
             drop(control);
             let found = self.collect();
             self.report_drops(urgent);
-            let delay = self.send();
+            let mut delay = self.send();
+            if urgent && delay.is_none() {
+                // What came to light while an earlier report was on its way.
+                self.report_drops(urgent);
+                delay = self.send();
+            }
             if delay.is_none() {
                 self.flushed();
             }
@@ -159,6 +167,7 @@ impl Task {
             pending.done += ended;
             if ended == length {
                 if let Some(pending) = self.pending.pop_front() {
+                    self.own_pending -= usize::from(pending.own);
                     self.shared.queue.give_back(pending.chunk);
                 }
             } else if let Then::Retry(delay) = answer.then {
@@ -171,8 +180,12 @@ impl Task {
         None
     }
 
-    /// Puts a message about drops that no message has told of yet at the end of what is pending.
+    /// Puts a message about drops that no message has told of yet at the end of what is pending. While one waits
+    /// there, the next one waits with its making: an outage must not fill the memory with reports about itself.
     fn report_drops(&mut self, now: bool) {
+        if self.own_pending > 0 {
+            return;
+        }
         if !now && self.reported_at.is_some_and(|time| time.elapsed() < REPORT_EVERY) {
             return;
         }
@@ -208,6 +221,7 @@ impl Task {
         ledger.own += 1;
         ledger.in_flight += 1;
         drop(ledger);
+        self.own_pending += 1;
         self.pending.push_back(Pending { chunk, done: 0, own: true });
     }
 

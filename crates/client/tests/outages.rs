@@ -376,3 +376,29 @@ fn a_fallback_that_stalls_within_a_line_never_joins_two_messages() {
         came
     });
 }
+
+#[test]
+fn an_outage_gathers_no_reports() {
+    let sender = Gated::default();
+    let client = Client::builder().sender(sender.clone()).queue_bytes(16 * 1024).build().unwrap();
+    let mut calls = 0;
+    for _ in 0..100 {
+        for _ in 0..200 {
+            client.incr("hits");
+            calls += 1;
+        }
+        assert!(!client.flush(Duration::from_millis(2)));
+    }
+    let stats = client.stats();
+    assert!(stats.accepted - calls <= 3, "{} reports wait", stats.accepted - calls);
+
+    sender.open();
+    assert!(client.flush(LONG));
+    let reported: u64 = sender
+        .seen()
+        .iter()
+        .filter(|message| message["type"] == "metlog.dropped")
+        .map(|report| report["payload"].as_str().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(reported, client.stats().dropped());
+}
