@@ -19,7 +19,7 @@ pub enum BuildError {
     /// The destination is not one.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The system gave no thread to send with.
+    /// The system gave no thread to send with, or the sender no copy of itself.
     #[error("cannot start the sending thread: {0}")]
     Thread(std::io::Error),
 }

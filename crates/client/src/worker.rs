@@ -71,13 +71,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the sending thread.
+    /// Starts the sending thread, if there is a sender for it.
     pub(crate) fn start(
         template: Template,
         queue_bytes: usize,
         linger: Duration,
         close_timeout: Duration,
-        sender: Box<dyn Sender>,
+        sender: std::io::Result<Box<dyn Sender>>,
     ) -> (Worker, std::io::Result<()>) {
         let shared = Arc::new(Shared {
             template,
@@ -89,8 +89,10 @@ impl Worker {
             progress: Condvar::new(),
             linger,
         });
-        let task = Task::new(Arc::clone(&shared), sender);
-        let spawned = std::thread::Builder::new().name("metlog".to_owned()).spawn(move || task.run());
+        let spawned = sender.and_then(|sender| {
+            let task = Task::new(Arc::clone(&shared), sender);
+            std::thread::Builder::new().name("metlog".to_owned()).spawn(move || task.run())
+        });
         let (thread, result) = match spawned {
             Ok(thread) => (Some(thread), Ok(())),
             Err(error) => {

@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use metlog::filters::{SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
@@ -199,4 +201,50 @@ fn encoded_fields_go_through_as_they_are_unless_they_are_no_object() {
             json!({"not_an_object": ""})
         ]
     );
+}
+
+#[test]
+fn an_error_that_cannot_be_written_is_sent_all_the_same() {
+    #[derive(Clone, Copy)]
+    enum Fault {
+        Fails,
+        Panics,
+    }
+    impl Fault {
+        fn strike(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")?;
+            match self {
+                Fault::Fails => Err(fmt::Error),
+                Fault::Panics => panic!("in the middle, as the test wants it"),
+            }
+        }
+    }
+    struct Broken(Fault);
+    impl fmt::Display for Broken {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.strike(f)
+        }
+    }
+    impl fmt::Debug for Broken {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.strike(f)
+        }
+    }
+    impl Error for Broken {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            if let Fault::Panics = self.0 { panic!("no source, as the test wants it") } else { None }
+        }
+    }
+    let (client, capture) = client(|builder| builder);
+    for fault in [Fault::Fails, Fault::Panics] {
+        client.exception(&Broken(fault));
+        let behind: &dyn Error = &Broken(fault);
+        client.exception(behind);
+    }
+    let messages = captured(&client, &capture);
+    assert_eq!(messages.len(), 4);
+    for message in messages {
+        assert_eq!(message["payload"], "half");
+        assert_eq!(message["fields"]["stack"].as_array().unwrap().len(), 1);
+    }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metlog::Client;
+use metlog::senders::{Answer, Batch, Sender};
 use support::{LONG, Udp};
 
 /// Runs `work` in a child and returns its exit status, or panics if it hangs.
@@ -90,5 +91,26 @@ fn a_child_that_only_drops_the_client_does_not_wait_for_a_thread_that_is_not_the
     in_a_child(|| {
         drop(client.take());
         true
+    });
+}
+
+#[test]
+fn a_sender_that_cannot_be_had_in_the_child_costs_messages_and_nothing_else() {
+    struct Moody(u32);
+    impl Sender for Moody {
+        fn send(&mut self, batch: &Batch<'_>) -> Answer {
+            Answer::all(batch)
+        }
+        fn fresh(&self) -> Box<dyn Sender> {
+            assert_eq!(self.0, std::process::id(), "as the test wants it");
+            Box::new(Moody(self.0))
+        }
+    }
+    let client = Client::builder().sender(Moody(std::process::id())).build().unwrap();
+    client.incr("hits");
+    assert!(client.flush(LONG));
+    in_a_child(|| {
+        let call = std::panic::AssertUnwindSafe(|| client.incr("hits"));
+        std::panic::catch_unwind(call).is_ok() && client.stats().dropped() == 1
     });
 }
