@@ -125,7 +125,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long dropping the last handle of the client may take to send what waits; one second by default.
+    /// How long dropping the last handle of the client may take to send what waits and to end the sender; one second
+    /// by default.
     pub fn close_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.parts.settings.close_timeout = timeout;
         self

@@ -90,8 +90,12 @@ impl Task {
             self.shared.queue.close();
         }
         self.drop_the_rest();
-        lock(&self.shared.control).finished = true;
-        self.shared.progress.notify_all();
+        // The sender goes before the end is said: whoever waits for the end waits for a bounded time only, whoever
+        // joins this thread afterwards does not.
+        let shared = Arc::clone(&self.shared);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        lock(&shared.control).finished = true;
+        shared.progress.notify_all();
     }
 
     fn work(&mut self) {

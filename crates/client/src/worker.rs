@@ -198,7 +198,7 @@ impl Drop for Worker {
         if let Some(thread) = self.thread.take()
             && lock(&self.shared.control).finished
         {
-            // It has only its last lines to go. A panic in them has been said on standard error.
+            // It has only its last lines to go, and nobody else's code in them.
             let _ = thread.join();
         }
     }

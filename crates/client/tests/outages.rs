@@ -402,3 +402,31 @@ fn an_outage_gathers_no_reports() {
         .sum();
     assert_eq!(reported, client.stats().dropped());
 }
+
+#[test]
+fn a_sender_that_is_slow_to_go_does_not_hold_up_the_application() {
+    /// The copy that the sending thread has takes its time.
+    struct Lingering(bool);
+    impl Sender for Lingering {
+        fn send(&mut self, batch: &Batch<'_>) -> Answer {
+            Answer::all(batch)
+        }
+        fn fresh(&self) -> Box<dyn Sender> {
+            Box::new(Lingering(true))
+        }
+    }
+    impl Drop for Lingering {
+        fn drop(&mut self) {
+            if self.0 {
+                std::thread::sleep(Duration::from_secs(3));
+            }
+        }
+    }
+    let timeout = Duration::from_millis(20);
+    let client = Client::builder().sender(Lingering(false)).close_timeout(timeout).build().unwrap();
+    client.incr("hits");
+    assert!(client.flush(LONG));
+    let start = Instant::now();
+    drop(client);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
