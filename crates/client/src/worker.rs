@@ -147,7 +147,15 @@ impl Worker {
         let waited = self.shared.progress.wait_timeout_while(control, timeout.min(FAR), |control| {
             control.flushes_done < ticket && !control.finished
         });
-        waited.unwrap_or_else(PoisonError::into_inner).0.flushes_done >= ticket
+        let control = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let (flushed, finished) = (control.flushes_done >= ticket, control.finished);
+        drop(control);
+        flushed || finished && self.left_nothing_behind()
+    }
+
+    /// Whether everything was out, or dropped for a reason of its own, when the sending thread ended.
+    fn left_nothing_behind(&self) -> bool {
+        lock(&self.shared.ledger).dropped[DropReason::Shutdown as usize] == 0
     }
 
     /// Takes no more messages, sends what waits, and ends the sending thread, all within `timeout`. Whether nothing
@@ -163,7 +171,7 @@ impl Worker {
         let waited =
             self.shared.progress.wait_timeout_while(control, timeout + GRACE, |control| !control.finished);
         let finished = waited.unwrap_or_else(PoisonError::into_inner).0.finished;
-        finished && lock(&self.shared.ledger).dropped[DropReason::Shutdown as usize] == 0
+        finished && self.left_nothing_behind()
     }
 
     /// The account, all numbers from one moment.

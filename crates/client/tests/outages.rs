@@ -430,3 +430,13 @@ fn a_sender_that_is_slow_to_go_does_not_hold_up_the_application() {
     drop(client);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
+
+#[test]
+fn after_a_close_that_left_nothing_behind_there_is_nothing_to_flush() {
+    let client = Client::noop();
+    client.incr("hits");
+    assert!(client.close(LONG));
+    assert!(client.flush(LONG));
+    client.incr("late");
+    assert!(client.flush(Duration::ZERO));
+}
