@@ -148,6 +148,8 @@ impl Queue {
             message = shorter;
         }
 
+        fits &= self.pool.could_hold(message.len() + 1);
+
         let mut guard = lock(&shard.state);
         let state = &mut *guard;
         state.accepted += 1;

@@ -5,7 +5,7 @@
 pub enum DropReason {
     /// The queue was full: messages came faster than the destination took them.
     QueueFull,
-    /// Too large for the transport, even without its payload.
+    /// Too large for the transport, even without its payload, or for the whole queue.
     TooLarge,
     /// The destination refused it for good, or the sender panicked over it.
     Refused,

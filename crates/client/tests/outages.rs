@@ -440,3 +440,14 @@ fn after_a_close_that_left_nothing_behind_there_is_nothing_to_flush() {
     client.incr("late");
     assert!(client.flush(Duration::ZERO));
 }
+
+#[test]
+fn a_message_larger_than_the_whole_queue_is_too_large() {
+    let client = Client::builder().queue_bytes(16 * 1024).build().unwrap();
+    client.info("x".repeat(16 * 1024));
+    let stats = client.stats();
+    assert_eq!(stats.dropped_for(DropReason::TooLarge), 1, "{stats:?}");
+    client.info("x".repeat(8 * 1024));
+    assert!(client.flush(LONG));
+    assert_eq!(client.stats().dropped(), 1);
+}
