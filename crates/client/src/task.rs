@@ -2,8 +2,8 @@
 //! sender could not take, and accounts for each message.
 //!
 //! A wake-up costs the thread that gives it 5 to 20 µs, a hundred times what the rest of a call does, so there are few
-//! of them. After work the sending thread only dozes for a moment and looks again, without being called, for some 0.1 %
-//! of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
+//! of them. After work the sending thread only dozes for the linger and looks again, without being called, for less
+//! than 1 % of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
 //! application that keeps sending never does.
 
 use std::collections::VecDeque;
@@ -21,11 +21,8 @@ use crate::severity::Severity;
 use crate::stats::DropReason;
 use crate::worker::{ASLEEP, AWAKE, DOZING, FAR, Shared, WAITING};
 
-/// How many lingers the first dozes last; all further ones are as long as the last of these.
-const DOZES: [u32; 3] = [1, 2, 4];
-
-/// How many dozes without a message come before sleep: about two seconds at the default linger.
-const DOZES_BEFORE_SLEEP: usize = 250;
+/// How many dozes without a message come before sleep: two seconds at the default linger.
+const DOZES_BEFORE_SLEEP: usize = 1000;
 
 /// After so long asleep, memory that a burst needed goes back to the system.
 const SHRINK_AFTER: Duration = Duration::from_secs(30);
@@ -242,15 +239,15 @@ impl Task {
     fn idle(&mut self, found: u64) {
         self.idle_rounds = if found > 0 { 0 } else { self.idle_rounds + 1 };
         if self.idle_rounds < DOZES_BEFORE_SLEEP && !self.shared.linger.is_zero() {
-            let lingers = DOZES[self.idle_rounds.min(DOZES.len() - 1)];
-            self.rest(DOZING, Some(self.shared.linger * lingers));
+            self.rest(DOZING, Some(self.shared.linger));
             return;
         }
         if self.has_news() {
-            self.rest(DOZING, Some(REPORT_EVERY));
-            return;
-        }
-        if self.rest(ASLEEP, Some(SHRINK_AFTER)) {
+            // Then it is time for a report, if no message comes before.
+            if self.rest(ASLEEP, Some(REPORT_EVERY)) {
+                return;
+            }
+        } else if self.rest(ASLEEP, Some(SHRINK_AFTER)) {
             self.shared.queue.shrink();
             self.rest(ASLEEP, None);
         }
