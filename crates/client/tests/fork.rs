@@ -114,3 +114,23 @@ fn a_sender_that_cannot_be_had_in_the_child_costs_messages_and_nothing_else() {
         std::panic::catch_unwind(call).is_ok() && client.stats().dropped() == 1
     });
 }
+
+#[test]
+fn each_child_samples_in_its_own_way() {
+    let client = Client::noop();
+    let sample = || {
+        (0..64).fold(0_u64, |bits, _| {
+            let before = client.stats().sampled_out;
+            client.counter("hits", 1).rate(0.5).send();
+            bits << 1 | (client.stats().sampled_out - before)
+        })
+    };
+    sample();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |child: u8| folder.path().join(child.to_string());
+    for child in 0..2 {
+        in_a_child(|| std::fs::write(path(child), sample().to_string()).is_ok());
+    }
+    let choices = [0, 1].map(|child| std::fs::read_to_string(path(child)).unwrap());
+    assert_ne!(choices[0], choices[1]);
+}
