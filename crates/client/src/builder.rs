@@ -15,11 +15,12 @@ const LONGEST_LINGER: Duration = Duration::from_secs(60);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// The destination is not one.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The system gave no thread to send with.
+    /// The system gave no thread to send with, or the sender no copy of itself.
     #[error("cannot start the sending thread: {0}")]
     Thread(std::io::Error),
 }
@@ -118,14 +119,15 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the sending thread waits for more messages, to send them together; 2 ms by default, and a minute at
-    /// most.
+    /// How long a message waits for others at most, to be sent together with them; 2 ms by default, and a minute at
+    /// most. Without a linger each message wakes the sending thread, which costs the application some microseconds.
     pub fn linger(mut self, linger: Duration) -> ClientBuilder {
         self.parts.settings.linger = linger.min(LONGEST_LINGER);
         self
     }
 
-    /// How long dropping the last handle of the client may take to send what waits; one second by default.
+    /// How long dropping the last handle of the client may take to send what waits and to end the sender; one second
+    /// by default.
     pub fn close_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.parts.settings.close_timeout = timeout;
         self

@@ -65,9 +65,15 @@ struct Inner {
 impl Settings {
     /// Starts a sending thread for this process.
     fn start(&self) -> (Worker, std::io::Result<()>) {
-        let source = self.sender.over_network().then(crate::system::random_bits);
+        // This may be a forked child in the middle of one of its calls, and the sender somebody else's code.
+        let copied = catch_unwind(AssertUnwindSafe(|| (self.sender.over_network(), self.sender.fresh())));
+        let (over_network, sender) = match copied {
+            Ok((over_network, sender)) => (over_network, Ok(sender)),
+            Err(_) => (false, Err(std::io::Error::other("the sender panicked instead of copying itself"))),
+        };
+        let source = over_network.then(crate::system::random_bits);
         let template = Template::new(&self.logger, std::process::id(), &self.hostname, source);
-        Worker::start(template, self.queue_bytes, self.linger, self.close_timeout, self.sender.fresh())
+        Worker::start(template, self.queue_bytes, self.linger, self.close_timeout, sender)
     }
 }
 
@@ -312,7 +318,7 @@ impl Client {
 
     #[inline]
     fn worker(&self) -> &Worker {
-        // A child in which no thread can be started drops and counts; there is nobody to return the error to.
+        // A child in which nothing can be started drops and counts; there is nobody to return the error to.
         self.inner.worker.get(|| self.inner.settings.start().0)
     }
 }

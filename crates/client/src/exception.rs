@@ -1,6 +1,8 @@
 //! Errors as messages: what happened, what kind of error it is, and what caused it.
 
 use std::error::Error;
+use std::fmt::{Debug, Display, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use metlog_message::encode::{FieldValue, write_string};
 
@@ -12,7 +14,7 @@ const LONGEST_CHAIN: usize = 32;
 /// Sends an error: a log line (`oldstyle`, severity alert, as the original clients' `exception`), whose payload is
 /// the error's text.
 pub(crate) fn send<E: Error + ?Sized>(client: &Client, error: &E) {
-    let message = error.to_string();
+    let message = text(&error);
     let kind = type_name(error);
     client
         .log(Severity::Alert, message.as_str())
@@ -22,13 +24,26 @@ pub(crate) fn send<E: Error + ?Sized>(client: &Client, error: &E) {
         .send();
 }
 
+/// What an error says of itself; less of it where its own code fails or panics in the middle, which is no reason for
+/// the application to panic.
+fn text(error: &dyn Display) -> String {
+    written(|out| write!(out, "{error}"))
+}
+
+fn written(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
+    let mut out = String::new();
+    let _ = catch_unwind(AssertUnwindSafe(|| write(&mut out)));
+    out
+}
+
 /// The type's name. Behind `dyn Error` there is none to be had, but what `Debug` writes nearly always begins with it.
 fn type_name<E: Error + ?Sized>(error: &E) -> String {
     let name = std::any::type_name::<E>();
-    if !name.starts_with("dyn ") {
-        return name.to_owned();
-    }
-    let debug = format!("{error:?}");
+    if name.starts_with("dyn ") { name_in_debug(&error) } else { name.to_owned() }
+}
+
+fn name_in_debug(error: &dyn Debug) -> String {
+    let debug = written(|out| write!(out, "{error:?}"));
     let end = debug.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(debug.len());
     if debug.starts_with(|c: char| c.is_alphabetic()) { debug[..end].to_owned() } else { "Error".to_owned() }
 }
@@ -37,15 +52,21 @@ fn type_name<E: Error + ?Sized>(error: &E) -> String {
 fn stack<E: Error + ?Sized>(kind: &str, message: &str, error: &E) -> String {
     let mut members = Vec::new();
     write_string(&mut members, &format!("{kind}: {message}"));
-    let mut source = error.source();
+    let mut source = cause(|| error.source());
     for _ in 1..LONGEST_CHAIN {
-        let Some(cause) = source else { break };
+        let Some(error) = source else { break };
         members.push(b',');
-        write_string(&mut members, &format!("caused by {}: {cause}", type_name(cause)));
-        source = cause.source();
+        write_string(&mut members, &format!("caused by {}: {}", type_name(error), text(&error)));
+        source = cause(|| error.source());
     }
     // Text went in, and only whole texts were written.
     format!("[{}]", String::from_utf8_lossy(&members))
+}
+
+fn cause<'a>(
+    source: impl FnOnce() -> Option<&'a (dyn Error + 'static)>,
+) -> Option<&'a (dyn Error + 'static)> {
+    catch_unwind(AssertUnwindSafe(source)).unwrap_or(None)
 }
 
 #[cfg(test)]

@@ -12,6 +12,12 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 /// How many forks lie between the first process that used this library and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
+/// A number that differs between a process and its children, once there is a [`ForkCell`].
+#[inline]
+pub(crate) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
 extern "C" fn in_the_child() {
     GENERATION.fetch_add(1, Ordering::SeqCst);
 }
@@ -40,7 +46,7 @@ impl<T: Send + Sync> ForkCell<T> {
     /// A cell that holds this process's value.
     pub(crate) fn new(value: T) -> ForkCell<T> {
         watch_forks();
-        let slot = Slot { generation: GENERATION.load(Ordering::Relaxed), value };
+        let slot = Slot { generation: generation(), value };
         ForkCell { slot: AtomicPtr::new(Box::into_raw(Box::new(slot))), owns: PhantomData }
     }
 
@@ -50,7 +56,7 @@ impl<T: Send + Sync> ForkCell<T> {
         // SAFETY: the pointer came from `Box::into_raw`, and a slot is freed only by `drop`, which has the cell
         // to itself: a slot that is replaced after a fork is never freed. So it outlives this borrow of `self`.
         let slot = unsafe { &*self.slot.load(Ordering::Acquire) };
-        if slot.generation == GENERATION.load(Ordering::Relaxed) {
+        if slot.generation == generation() {
             return &slot.value;
         }
         self.replace(slot, renew)
@@ -58,7 +64,7 @@ impl<T: Send + Sync> ForkCell<T> {
 
     #[cold]
     fn replace(&self, old: &Slot<T>, renew: impl FnOnce() -> T) -> &T {
-        let generation = GENERATION.load(Ordering::Relaxed);
+        let generation = generation();
         let new = Box::into_raw(Box::new(Slot { generation, value: renew() }));
         let old = std::ptr::from_ref(old).cast_mut();
         match self.slot.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
@@ -82,7 +88,7 @@ impl<T> Drop for ForkCell<T> {
         // SAFETY: as in `ForkCell::get`.
         let generation = unsafe { (*slot).generation };
         // A value from before a fork waits for threads that do not exist here; it is left to the exit.
-        if generation == GENERATION.load(Ordering::Relaxed) {
+        if generation == self::generation() {
             // SAFETY: the pointer came from `Box::into_raw`, and `&mut self` says that nobody borrows it.
             drop(unsafe { Box::from_raw(slot) });
         }

@@ -41,8 +41,23 @@ mod worker;
 pub use builder::{BuildError, ClientBuilder};
 pub use client::Client;
 pub use draft::Draft;
+pub use filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
 pub use message::{FieldValue, Fields, Message, Payload};
 pub use number::Number;
+pub use senders::{
+    AddressError, Capture, CaptureSender, FileSender, NoopSender, Sender, StdoutSender, TcpSender, UdpSender,
+    UnixDatagramSender, UnixStreamSender,
+};
 pub use severity::{Severity, SeverityError};
 pub use stats::{DropReason, Stats};
 pub use timer::Timer;
+
+/// The Rust in the project's own documents compiles and runs.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide.md")]
+    struct Guide;
+}

@@ -49,6 +49,11 @@ impl Pool {
         Pool { limit_bytes, chunk_bytes, state: Mutex::default() }
     }
 
+    /// Whether [`Pool::take`] would have a chunk with room for `bytes` if nothing were in use.
+    pub(crate) fn could_hold(&self, bytes: usize) -> bool {
+        bytes <= self.limit_bytes
+    }
+
     /// A chunk with room for `bytes`, and whether more than half of the pool is now in use.
     pub(crate) fn take(&self, bytes: usize) -> Option<(Chunk, bool)> {
         let size = bytes.max(self.chunk_bytes);

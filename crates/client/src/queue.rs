@@ -131,12 +131,7 @@ impl Queue {
             record.payload = Payload::Text(&text[..kept]);
             left_out = text.len() - kept;
         }
-        let mut fits = match record.fields {
-            Fields::Object(object) => object.len() < LONGEST_MESSAGE_BYTES,
-            Fields::Members(members) | Fields::Metric { members, .. } => {
-                members.len() < LONGEST_MESSAGE_BYTES
-            }
-        };
+        let mut fits = record.fields.encoded_len() < LONGEST_MESSAGE_BYTES;
         if fits {
             template.write(&mut message, &record, &mut SecondCache::default());
         }
@@ -147,6 +142,8 @@ impl Queue {
             fits = oversize::shorten(&message, whole, LONGEST_MESSAGE_BYTES, &mut shorter);
             message = shorter;
         }
+
+        fits &= self.pool.could_hold(message.len() + 1);
 
         let mut guard = lock(&shard.state);
         let state = &mut *guard;

@@ -1,11 +1,13 @@
 //! Sample rates: of a thousand calls with the rate 0.1, about a hundred are sent.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher as _, RandomState};
+
+use crate::{fork, system};
 
 thread_local! {
-    /// The state of this thread's generator; 0 until its first use.
-    static STATE: Cell<u64> = const { Cell::new(0) };
+    /// The state of this thread's generator, 0 until its first use, and the fork generation that it was made in: a
+    /// child that went on with its parent's would choose what its siblings choose.
+    static STATE: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
 }
 
 /// Whether a call with this rate is sent: always from 1 up, never at 0, below it, or for NaN.
@@ -17,14 +19,15 @@ pub(crate) fn chosen(rate: f64) -> bool {
 /// The next number of a xorshift generator, 0 ≤ n < 1. Sampling wants speed, not secrecy.
 fn next() -> f64 {
     STATE.with(|cell| {
-        let mut state = cell.get();
-        if state == 0 {
-            state = RandomState::new().hash_one(0) | 1;
+        let (mut state, made_in) = cell.get();
+        let generation = fork::generation();
+        if state == 0 || made_in != generation {
+            state = system::random_bits() | 1;
         }
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        cell.set(state);
+        cell.set((state, generation));
         // The upper 53 bits: as many as an f64 can tell apart.
         (state >> 11) as f64 / (1_u64 << 53) as f64
     })

@@ -2,10 +2,11 @@
 
 /// Why a message that was accepted never left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DropReason {
     /// The queue was full: messages came faster than the destination took them.
     QueueFull,
-    /// Too large for the transport, even without its payload.
+    /// Too large for the transport, even without its payload, or for the whole queue.
     TooLarge,
     /// The destination refused it for good, or the sender panicked over it.
     Refused,
@@ -16,11 +17,10 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// How many reasons there are.
-    pub const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = DropReason::ALL.len();
 
     /// Every reason.
-    pub const ALL: [DropReason; DropReason::COUNT] = [
+    pub const ALL: &'static [DropReason] = &[
         DropReason::QueueFull,
         DropReason::TooLarge,
         DropReason::Refused,

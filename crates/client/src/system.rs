@@ -50,6 +50,12 @@ pub(crate) fn block_signals() {
     }
 }
 
+/// Writes to standard error once, around the standard library's lock. Nobody is left to tell when it is closed.
+pub(crate) fn write_to_standard_error(bytes: &[u8]) {
+    // SAFETY: the pointer and the length are those of a slice.
+    unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
+}
+
 /// The name of this host, empty where the system will not say.
 pub(crate) fn hostname() -> String {
     let mut name = [0_u8; 256];

@@ -2,8 +2,8 @@
 //! sender could not take, and accounts for each message.
 //!
 //! A wake-up costs the thread that gives it 5 to 20 µs, a hundred times what the rest of a call does, so there are few
-//! of them. After work the sending thread only dozes for a moment and looks again, without being called, for some 0.1 %
-//! of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
+//! of them. After work the sending thread only dozes for the linger and looks again, without being called, for less
+//! than 1 % of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
 //! application that keeps sending never does.
 
 use std::collections::VecDeque;
@@ -21,11 +21,8 @@ use crate::severity::Severity;
 use crate::stats::DropReason;
 use crate::worker::{ASLEEP, AWAKE, DOZING, FAR, Shared, WAITING};
 
-/// How many lingers the first dozes last; all further ones are as long as the last of these.
-const DOZES: [u32; 3] = [1, 2, 4];
-
-/// How many dozes without a message come before sleep: about two seconds at the default linger.
-const DOZES_BEFORE_SLEEP: usize = 250;
+/// How many dozes without a message come before sleep: two seconds at the default linger.
+const DOZES_BEFORE_SLEEP: usize = 1000;
 
 /// After so long asleep, memory that a burst needed goes back to the system.
 const SHRINK_AFTER: Duration = Duration::from_secs(30);
@@ -41,6 +38,8 @@ pub(crate) struct Task {
     /// Between the queue and `pending`; kept for its memory.
     chunks: VecDeque<Chunk>,
     idle_rounds: usize,
+    /// How many of `pending` are reports of ours.
+    own_pending: usize,
     /// How many flushes had been asked for when this round began.
     asked: u64,
     /// How many drops of each reason have been reported.
@@ -72,6 +71,7 @@ impl Task {
             pending: VecDeque::new(),
             chunks: VecDeque::new(),
             idle_rounds: 0,
+            own_pending: 0,
             asked: 0,
             reported: [0; DropReason::COUNT],
             reported_at: None,
@@ -87,8 +87,12 @@ impl Task {
             self.shared.queue.close();
         }
         self.drop_the_rest();
-        lock(&self.shared.control).finished = true;
-        self.shared.progress.notify_all();
+        // The sender goes before the end is said: whoever waits for the end waits for a bounded time only, whoever
+        // joins this thread afterwards does not.
+        let shared = Arc::clone(&self.shared);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+        lock(&shared.control).finished = true;
+        shared.progress.notify_all();
     }
 
     fn work(&mut self) {
@@ -99,7 +103,12 @@ impl Task {
             drop(control);
             let found = self.collect();
             self.report_drops(urgent);
-            let delay = self.send();
+            let mut delay = self.send();
+            if urgent && delay.is_none() {
+                // What came to light while an earlier report was on its way.
+                self.report_drops(urgent);
+                delay = self.send();
+            }
             if delay.is_none() {
                 self.flushed();
             }
@@ -159,6 +168,7 @@ impl Task {
             pending.done += ended;
             if ended == length {
                 if let Some(pending) = self.pending.pop_front() {
+                    self.own_pending -= usize::from(pending.own);
                     self.shared.queue.give_back(pending.chunk);
                 }
             } else if let Then::Retry(delay) = answer.then {
@@ -171,8 +181,12 @@ impl Task {
         None
     }
 
-    /// Puts a message about drops that no message has told of yet at the end of what is pending.
+    /// Puts a message about drops that no message has told of yet at the end of what is pending. While one waits
+    /// there, the next one waits with its making: an outage must not fill the memory with reports about itself.
     fn report_drops(&mut self, now: bool) {
+        if self.own_pending > 0 {
+            return;
+        }
         if !now && self.reported_at.is_some_and(|time| time.elapsed() < REPORT_EVERY) {
             return;
         }
@@ -208,6 +222,7 @@ impl Task {
         ledger.own += 1;
         ledger.in_flight += 1;
         drop(ledger);
+        self.own_pending += 1;
         self.pending.push_back(Pending { chunk, done: 0, own: true });
     }
 
@@ -224,15 +239,15 @@ impl Task {
     fn idle(&mut self, found: u64) {
         self.idle_rounds = if found > 0 { 0 } else { self.idle_rounds + 1 };
         if self.idle_rounds < DOZES_BEFORE_SLEEP && !self.shared.linger.is_zero() {
-            let lingers = DOZES[self.idle_rounds.min(DOZES.len() - 1)];
-            self.rest(DOZING, Some(self.shared.linger * lingers));
+            self.rest(DOZING, Some(self.shared.linger));
             return;
         }
         if self.has_news() {
-            self.rest(DOZING, Some(REPORT_EVERY));
-            return;
-        }
-        if self.rest(ASLEEP, Some(SHRINK_AFTER)) {
+            // Then it is time for a report, if no message comes before.
+            if self.rest(ASLEEP, Some(REPORT_EVERY)) {
+                return;
+            }
+        } else if self.rest(ASLEEP, Some(SHRINK_AFTER)) {
             self.shared.queue.shrink();
             self.rest(ASLEEP, None);
         }

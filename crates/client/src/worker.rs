@@ -71,13 +71,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the sending thread.
+    /// Starts the sending thread, if there is a sender for it.
     pub(crate) fn start(
         template: Template,
         queue_bytes: usize,
         linger: Duration,
         close_timeout: Duration,
-        sender: Box<dyn Sender>,
+        sender: std::io::Result<Box<dyn Sender>>,
     ) -> (Worker, std::io::Result<()>) {
         let shared = Arc::new(Shared {
             template,
@@ -89,8 +89,10 @@ impl Worker {
             progress: Condvar::new(),
             linger,
         });
-        let task = Task::new(Arc::clone(&shared), sender);
-        let spawned = std::thread::Builder::new().name("metlog".to_owned()).spawn(move || task.run());
+        let spawned = sender.and_then(|sender| {
+            let task = Task::new(Arc::clone(&shared), sender);
+            std::thread::Builder::new().name("metlog".to_owned()).spawn(move || task.run())
+        });
         let (thread, result) = match spawned {
             Ok(thread) => (Some(thread), Ok(())),
             Err(error) => {
@@ -145,7 +147,15 @@ impl Worker {
         let waited = self.shared.progress.wait_timeout_while(control, timeout.min(FAR), |control| {
             control.flushes_done < ticket && !control.finished
         });
-        waited.unwrap_or_else(PoisonError::into_inner).0.flushes_done >= ticket
+        let control = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let (flushed, finished) = (control.flushes_done >= ticket, control.finished);
+        drop(control);
+        flushed || finished && self.left_nothing_behind()
+    }
+
+    /// Whether everything was out, or dropped for a reason of its own, when the sending thread ended.
+    fn left_nothing_behind(&self) -> bool {
+        lock(&self.shared.ledger).dropped[DropReason::Shutdown as usize] == 0
     }
 
     /// Takes no more messages, sends what waits, and ends the sending thread, all within `timeout`. Whether nothing
@@ -161,7 +171,7 @@ impl Worker {
         let waited =
             self.shared.progress.wait_timeout_while(control, timeout + GRACE, |control| !control.finished);
         let finished = waited.unwrap_or_else(PoisonError::into_inner).0.finished;
-        finished && lock(&self.shared.ledger).dropped[DropReason::Shutdown as usize] == 0
+        finished && self.left_nothing_behind()
     }
 
     /// The account, all numbers from one moment.
@@ -196,7 +206,7 @@ impl Drop for Worker {
         if let Some(thread) = self.thread.take()
             && lock(&self.shared.control).finished
         {
-            // It has only its last lines to go. A panic in them has been said on standard error.
+            // It has only its last lines to go, and nobody else's code in them.
             let _ = thread.join();
         }
     }

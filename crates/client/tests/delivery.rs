@@ -176,3 +176,37 @@ fn without_a_linger_messages_leave_all_the_same() {
         udp.messages(1);
     }
 }
+
+#[test]
+fn a_message_waits_no_longer_than_the_linger() {
+    let (client, capture) = {
+        let (sender, capture) = metlog::senders::CaptureSender::new();
+        let linger = Duration::from_millis(400);
+        (Client::builder().sender(sender).linger(linger).build().unwrap(), capture)
+    };
+    client.incr("first");
+    assert!(client.flush(LONG));
+    // Whichever doze this falls into, it is over in time.
+    std::thread::sleep(Duration::from_millis(1300));
+    client.incr("second");
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(capture.messages().len(), 2);
+}
+
+#[test]
+fn without_a_linger_messages_leave_at_once_also_after_a_drop() {
+    let udp = Udp::bind();
+    let sender = UdpSender::new(&udp.address).unwrap();
+    let client = Client::builder().sender(sender).linger(Duration::ZERO).build().unwrap();
+    // The first drop is reported at once, the second within a second.
+    for _ in 0..2 {
+        client.metlog("x").field("blob", "y".repeat(70_000).as_str()).send();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(udp.messages(1)[0]["type"], "metlog.dropped");
+    let start = std::time::Instant::now();
+    client.incr("hits");
+    assert_eq!(udp.messages(1)[0]["type"], "counter");
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+    assert_eq!(udp.messages(1)[0]["type"], "metlog.dropped");
+}

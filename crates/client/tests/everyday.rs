@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use metlog::filters::{SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
@@ -66,7 +68,7 @@ fn metrics_have_their_value_as_text_and_their_name_and_rate_as_fields() {
     assert_eq!(messages[5]["fields"], json!({"name": "bytes", "rate": 1.0, "port": 80}));
     assert_eq!((&messages[5]["logger"], &messages[5]["severity"]), (&json!("net"), &json!(7)));
     assert_eq!((&messages[0]["logger"], &messages[0]["severity"]), (&json!("shop"), &json!(5)));
-    assert!(messages[6]["payload"].as_str().unwrap().parse::<f64>().is_ok());
+    assert_eq!(messages[6]["payload"], u64::MAX.to_string());
 }
 
 #[test]
@@ -199,4 +201,50 @@ fn encoded_fields_go_through_as_they_are_unless_they_are_no_object() {
             json!({"not_an_object": ""})
         ]
     );
+}
+
+#[test]
+fn an_error_that_cannot_be_written_is_sent_all_the_same() {
+    #[derive(Clone, Copy)]
+    enum Fault {
+        Fails,
+        Panics,
+    }
+    impl Fault {
+        fn strike(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")?;
+            match self {
+                Fault::Fails => Err(fmt::Error),
+                Fault::Panics => panic!("in the middle, as the test wants it"),
+            }
+        }
+    }
+    struct Broken(Fault);
+    impl fmt::Display for Broken {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.strike(f)
+        }
+    }
+    impl fmt::Debug for Broken {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.strike(f)
+        }
+    }
+    impl Error for Broken {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            if let Fault::Panics = self.0 { panic!("no source, as the test wants it") } else { None }
+        }
+    }
+    let (client, capture) = client(|builder| builder);
+    for fault in [Fault::Fails, Fault::Panics] {
+        client.exception(&Broken(fault));
+        let behind: &dyn Error = &Broken(fault);
+        client.exception(behind);
+    }
+    let messages = captured(&client, &capture);
+    assert_eq!(messages.len(), 4);
+    for message in messages {
+        assert_eq!(message["payload"], "half");
+        assert_eq!(message["fields"]["stack"].as_array().unwrap().len(), 1);
+    }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metlog::Client;
+use metlog::senders::{Answer, Batch, Sender};
 use support::{LONG, Udp};
 
 /// Runs `work` in a child and returns its exit status, or panics if it hangs.
@@ -91,4 +92,45 @@ fn a_child_that_only_drops_the_client_does_not_wait_for_a_thread_that_is_not_the
         drop(client.take());
         true
     });
+}
+
+#[test]
+fn a_sender_that_cannot_be_had_in_the_child_costs_messages_and_nothing_else() {
+    struct Moody(u32);
+    impl Sender for Moody {
+        fn send(&mut self, batch: &Batch<'_>) -> Answer {
+            Answer::all(batch)
+        }
+        fn fresh(&self) -> Box<dyn Sender> {
+            assert_eq!(self.0, std::process::id(), "as the test wants it");
+            Box::new(Moody(self.0))
+        }
+    }
+    let client = Client::builder().sender(Moody(std::process::id())).build().unwrap();
+    client.incr("hits");
+    assert!(client.flush(LONG));
+    in_a_child(|| {
+        let call = std::panic::AssertUnwindSafe(|| client.incr("hits"));
+        std::panic::catch_unwind(call).is_ok() && client.stats().dropped() == 1
+    });
+}
+
+#[test]
+fn each_child_samples_in_its_own_way() {
+    let client = Client::noop();
+    let sample = || {
+        (0..64).fold(0_u64, |bits, _| {
+            let before = client.stats().sampled_out;
+            client.counter("hits", 1).rate(0.5).send();
+            bits << 1 | (client.stats().sampled_out - before)
+        })
+    };
+    sample();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |child: u8| folder.path().join(child.to_string());
+    for child in 0..2 {
+        in_a_child(|| std::fs::write(path(child), sample().to_string()).is_ok());
+    }
+    let choices = [0, 1].map(|child| std::fs::read_to_string(path(child)).unwrap());
+    assert_ne!(choices[0], choices[1]);
 }

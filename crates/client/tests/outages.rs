@@ -334,3 +334,120 @@ fn a_message_whose_fields_are_too_large_is_dropped_and_reported() {
     assert_eq!((&report["payload"], &report["fields"]["reason"]), (&"1".into(), &"too-large".into()));
     assert_eq!(client.stats().dropped_for(DropReason::TooLarge), 1);
 }
+
+#[test]
+fn a_fallback_that_stalls_within_a_line_never_joins_two_messages() {
+    let udp = Udp::bind();
+    let (listener, address) = narrow_tcp_listener();
+    let sender = UdpSender::new(&udp.address).unwrap().tcp_fallback(TcpSender::new(&address).unwrap());
+    let client = Client::builder().sender(sender).build().unwrap();
+    // Each message is of one letter, so that a line of two letters is of two messages.
+    let large = |number: u8| String::from(char::from(b'a' + number)).repeat(900_000);
+    let mut sent = 0;
+    until("a message that was cut", || {
+        client.info(large(sent % 26));
+        sent += 1;
+        assert!(client.flush(LONG));
+        client.stats().truncated > 0
+    });
+    // The receiver wakes up, and takes connections as they come.
+    let (letters, seen) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let letters = letters.clone();
+            std::thread::spawn(move || {
+                for line in lines(stream) {
+                    let text = parse(line)["payload"].as_str().unwrap().to_owned();
+                    let first = text.as_bytes()[0];
+                    let whole = text.len() == 900_000 && text.bytes().all(|byte| byte == first);
+                    let _ = letters.send(whole.then_some(first));
+                }
+            });
+        }
+    });
+    let late = b'z';
+    let mut came = false;
+    until("a late message by the fallback", || {
+        client.info(large(late - b'a'));
+        assert!(client.flush(LONG));
+        while let Ok(letter) = seen.recv_timeout(Duration::from_millis(50)) {
+            came |= letter.expect("a line of one message") == late;
+        }
+        came
+    });
+}
+
+#[test]
+fn an_outage_gathers_no_reports() {
+    let sender = Gated::default();
+    let client = Client::builder().sender(sender.clone()).queue_bytes(16 * 1024).build().unwrap();
+    let mut calls = 0;
+    for _ in 0..100 {
+        for _ in 0..200 {
+            client.incr("hits");
+            calls += 1;
+        }
+        assert!(!client.flush(Duration::from_millis(2)));
+    }
+    let stats = client.stats();
+    assert!(stats.accepted - calls <= 3, "{} reports wait", stats.accepted - calls);
+
+    sender.open();
+    assert!(client.flush(LONG));
+    let reported: u64 = sender
+        .seen()
+        .iter()
+        .filter(|message| message["type"] == "metlog.dropped")
+        .map(|report| report["payload"].as_str().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(reported, client.stats().dropped());
+}
+
+#[test]
+fn a_sender_that_is_slow_to_go_does_not_hold_up_the_application() {
+    /// The copy that the sending thread has takes its time.
+    struct Lingering(bool);
+    impl Sender for Lingering {
+        fn send(&mut self, batch: &Batch<'_>) -> Answer {
+            Answer::all(batch)
+        }
+        fn fresh(&self) -> Box<dyn Sender> {
+            Box::new(Lingering(true))
+        }
+    }
+    impl Drop for Lingering {
+        fn drop(&mut self) {
+            if self.0 {
+                std::thread::sleep(Duration::from_secs(3));
+            }
+        }
+    }
+    let timeout = Duration::from_millis(20);
+    let client = Client::builder().sender(Lingering(false)).close_timeout(timeout).build().unwrap();
+    client.incr("hits");
+    assert!(client.flush(LONG));
+    let start = Instant::now();
+    drop(client);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[test]
+fn after_a_close_that_left_nothing_behind_there_is_nothing_to_flush() {
+    let client = Client::noop();
+    client.incr("hits");
+    assert!(client.close(LONG));
+    assert!(client.flush(LONG));
+    client.incr("late");
+    assert!(client.flush(Duration::ZERO));
+}
+
+#[test]
+fn a_message_larger_than_the_whole_queue_is_too_large() {
+    let client = Client::builder().queue_bytes(16 * 1024).build().unwrap();
+    client.info("x".repeat(16 * 1024));
+    let stats = client.stats();
+    assert_eq!(stats.dropped_for(DropReason::TooLarge), 1, "{stats:?}");
+    client.info("x".repeat(8 * 1024));
+    assert!(client.flush(LONG));
+    assert_eq!(client.stats().dropped(), 1);
+}

@@ -25,6 +25,12 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// How many tries in a row failed.
+    #[cfg(test)]
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether the last try failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0

@@ -1,8 +1,8 @@
 //! Messages to a file, one per line.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::lines::{Connect, LineSender};
@@ -10,7 +10,8 @@ use super::{Answer, Batch, Sender};
 
 /// Appends messages to a file, one per line.
 ///
-/// When the file is moved away, as log rotation does, the next messages go to a new one at the same path.
+/// When the file is moved away, as log rotation does, the next messages go to a new one at the same path. A last line
+/// without an end, as a process leaves it that is killed while it writes, is ended first.
 ///
 /// ```
 /// use metlog::Client;
@@ -52,17 +53,44 @@ impl Sender for FileSender {
     }
 }
 
+impl FileConnect {
+    /// Whether the last line has no end: its process was killed in the middle, or the disk was full. A file that cannot
+    /// be read is taken for whole.
+    fn ends_in_a_torn_line(&self, file: &File) -> bool {
+        let Ok(opened) = file.metadata() else { return false };
+        if !opened.is_file() || opened.len() == 0 {
+            return false;
+        }
+        let last_byte = || -> io::Result<u8> {
+            let reader = File::open(&self.path)?;
+            let mut last = [b'\n'];
+            if is_same(&opened, &reader.metadata()?) {
+                reader.read_exact_at(&mut last, opened.len() - 1)?;
+            }
+            Ok(last[0])
+        };
+        last_byte().is_ok_and(|last| last != b'\n')
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
 impl Connect for FileConnect {
     type Stream = File;
 
     fn connect(&self) -> io::Result<File> {
-        OpenOptions::new().append(true).create(true).open(&self.path)
+        let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        if self.ends_in_a_torn_line(&file) {
+            file.write_all(b"\n")?;
+        }
+        Ok(file)
     }
 
     fn is_open(&self, file: &File) -> bool {
-        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
         match (file.metadata(), std::fs::metadata(&self.path)) {
-            (Ok(open), Ok(named)) => identity(open) == identity(named),
+            (Ok(open), Ok(named)) => is_same(&open, &named),
             _ => false,
         }
     }
@@ -104,6 +132,25 @@ mod tests {
             Answer { sent: 0, then: super::super::Then::Retry(_), .. }
         ));
         std::fs::create_dir(folder.path().join("later")).unwrap();
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+    }
+
+    #[test]
+    fn a_line_that_a_dead_process_left_torn_is_not_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for (before, after) in [("{\"torn", "{\"torn\none\n"), ("whole\n", "whole\none\n"), ("", "one\n")] {
+            std::fs::write(&path, before).unwrap();
+            let lines = Lines::of(&["one"]);
+            assert_eq!(FileSender::new(&path).send(&lines.batch()), Answer::all(&lines.batch()));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn a_file_that_can_only_be_written_is_written() {
+        let mut sender = FileSender::new("/dev/null");
+        let lines = Lines::of(&["one"]);
         assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
     }
 }

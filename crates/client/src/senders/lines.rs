@@ -55,10 +55,15 @@ impl<C: Connect> LineSender<C> {
         LineSender::new(self.connect.clone(), self.over_network)
     }
 
+    /// Lets go of a message that is written in part, and of the connection, on which nothing else may follow it.
+    pub(crate) fn abandon(&mut self) {
+        self.stream = None;
+        self.carried = 0;
+    }
+
     fn lost(&mut self, sent: usize, error: &std::io::Error) -> Answer {
         if !self.connect.survives_errors() {
-            self.stream = None;
-            self.carried = 0;
+            self.abandon();
         }
         if !self.backoff.is_failing() {
             say(format_args!("{}: {error}; trying again until it works", self.connect.describe()));
@@ -72,8 +77,7 @@ impl<C: Connect> Sender for LineSender<C> {
         if let Some(stream) = &self.stream
             && !self.connect.is_open(stream)
         {
-            self.stream = None;
-            self.carried = 0;
+            self.abandon();
         }
         let stream = match &mut self.stream {
             Some(stream) => stream,

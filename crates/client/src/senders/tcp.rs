@@ -55,6 +55,11 @@ impl TcpSender {
     pub(crate) fn duplicate(&self) -> TcpSender {
         TcpSender { lines: self.lines.duplicate() }
     }
+
+    /// Lets go of a message that is written in part; the next one goes over a connection of its own.
+    pub(crate) fn abandon(&mut self) {
+        self.lines.abandon();
+    }
 }
 
 impl Sender for TcpSender {

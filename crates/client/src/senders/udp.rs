@@ -18,14 +18,19 @@ const PACKED_BYTES: usize = 1432;
 /// A longer message is not sent over UDP: the largest datagram is 65,507 bytes, and not every system takes it.
 const LARGEST_BYTES: usize = 60_000;
 
-/// How long an address stays in use after its name was looked up.
+/// How long an address stays in use before its name is looked up again.
 const LOOKUP_AGE: Duration = Duration::from_secs(60);
+
+/// A host that fails is left alone for at least so many times as long as the failure took: a name server that does not
+/// answer must not hold up the other hosts.
+const REST_AFTER_FAILURE: u32 = 9;
 
 /// Sends messages over UDP, each to every host.
 ///
 /// Several messages share a datagram, separated by line breaks, up to 1432 bytes, because a datagram costs a system
 /// 3 to 4 µs to send, however many of them one call takes. Nothing over UDP is certain to arrive; `metlog_seq` tells the
-/// receiver what did not.
+/// receiver what did not. Of several hosts, one that fails is left alone for a while, and messages go to the others; the
+/// client says so on standard error, and how many messages the host missed when it is back, or at the end.
 ///
 /// A message of more than 60,000 bytes goes by the [TCP fallback](UdpSender::tcp_fallback). Without one, or while
 /// that is down, its payload is cut, with a marker at its end.
@@ -43,7 +48,6 @@ pub struct UdpSender {
     hosts: Vec<Host>,
     packed_bytes: usize,
     fallback: Option<Fallback>,
-    backoff: Backoff,
     said_oversized: bool,
     shortened: Vec<u8>,
 }
@@ -51,6 +55,7 @@ pub struct UdpSender {
 #[derive(Debug)]
 struct Fallback {
     sender: TcpSender,
+    backoff: Backoff,
     /// When it failed last, the time until which it is left alone: UDP does not wait for it.
     not_before: Option<Instant>,
 }
@@ -74,7 +79,6 @@ impl UdpSender {
             hosts,
             packed_bytes: PACKED_BYTES,
             fallback: None,
-            backoff: Backoff::default(),
             said_oversized: false,
             shortened: Vec::new(),
         })
@@ -102,23 +106,46 @@ impl UdpSender {
     /// Where messages go that are too large for UDP.
     #[must_use]
     pub fn tcp_fallback(mut self, sender: TcpSender) -> UdpSender {
-        self.fallback = Some(Fallback { sender, not_before: None });
+        self.fallback = Some(Fallback::new(sender));
         self
     }
 
-    /// Hands datagrams to the kernel for every host, and says how many went to at least one of them.
-    fn send_to_all(&mut self, datagrams: &[&[u8]]) -> io::Result<usize> {
-        let mut best = 0;
-        let mut failure = None;
+    /// Hands datagrams to the kernel for every host, and says how many went to at least one of them; if none did,
+    /// what to do about the first.
+    fn send_to_all(&mut self, datagrams: &[&[u8]]) -> Result<usize, Then> {
+        let now = Instant::now();
         for host in &mut self.hosts {
-            let (taken, error) = host.send(datagrams);
-            best = best.max(taken);
-            failure = error.or(failure);
+            host.taken = None;
+            if host.not_before.is_none_or(|time| time <= now) {
+                host.send(datagrams);
+            }
         }
-        match failure {
-            Some(error) if best == 0 => Err(error),
-            _ => Ok(best),
+        let most = |hosts: &[Host]| hosts.iter().filter_map(|host| host.taken).max().unwrap_or(0);
+        let mut best = most(&self.hosts);
+        if best == 0 {
+            // There is nobody better than those that failed lately.
+            self.hosts.iter_mut().filter(|host| host.taken.is_none()).for_each(|host| host.send(datagrams));
+            best = most(&self.hosts);
         }
+        if best == 0 {
+            return Err(self.nobody_took_it());
+        }
+        for host in &mut self.hosts {
+            let taken = host.taken.unwrap_or(0);
+            if taken < best {
+                host.missed += messages_in(&datagrams[taken..best]);
+            }
+        }
+        Ok(best)
+    }
+
+    fn nobody_took_it(&self) -> Then {
+        if self.hosts.iter().any(|host| host.too_large) {
+            return Then::Drop(DropReason::TooLarge);
+        }
+        let now = Instant::now();
+        let delays = self.hosts.iter().filter_map(|host| host.not_before?.checked_duration_since(now));
+        Then::Retry(delays.min().unwrap_or_default())
     }
 
     /// Sends the only message of `batch`, which is too large.
@@ -143,19 +170,8 @@ impl UdpSender {
         match sent {
             Ok(1..) => Answer { sent: 1, truncated: 1, then: Then::GoOn },
             Ok(0) => Answer::refuse(0, DropReason::TooLarge),
-            Err(error) => self.failed(0, &error),
+            Err(then) => Answer { sent: 0, truncated: 0, then },
         }
-    }
-
-    fn failed(&mut self, sent: usize, error: &io::Error) -> Answer {
-        if error.raw_os_error() == Some(libc::EMSGSIZE) {
-            return Answer::refuse(sent, DropReason::TooLarge);
-        }
-        if !self.backoff.is_failing() {
-            let addresses: Vec<String> = self.hosts.iter().map(|host| host.address.to_string()).collect();
-            say(format_args!("udp {}: {error}; trying again until it works", addresses.join(", ")));
-        }
-        Answer::retry(sent, self.backoff.failed())
     }
 }
 
@@ -170,11 +186,10 @@ impl Sender for UdpSender {
             } else {
                 match self.send_to_all(&packed.datagrams[..packed.count]) {
                     Ok(taken) => {
-                        self.backoff.succeeded();
                         let messages = taken.checked_sub(1).map_or(0, |last| packed.ends[last] - sent);
                         Answer { sent: messages, truncated: 0, then: Then::GoOn }
                     }
-                    Err(error) => self.failed(0, &error),
+                    Err(then) => Answer { sent: 0, truncated: 0, then },
                 }
             };
             sent += answer.sent;
@@ -188,15 +203,11 @@ impl Sender for UdpSender {
 
     fn fresh(&self) -> Box<dyn Sender> {
         let hosts = self.hosts.iter().map(|host| Host::new(host.address.clone())).collect();
-        let fallback = self
-            .fallback
-            .as_ref()
-            .map(|fallback| Fallback { sender: fallback.sender.duplicate(), not_before: None });
+        let fallback = self.fallback.as_ref().map(|fallback| Fallback::new(fallback.sender.duplicate()));
         Box::new(UdpSender {
             hosts,
             packed_bytes: self.packed_bytes,
             fallback,
-            backoff: Backoff::default(),
             said_oversized: self.said_oversized,
             shortened: Vec::new(),
         })
@@ -208,16 +219,23 @@ impl Sender for UdpSender {
 }
 
 impl Fallback {
-    /// Whether the message is out.
+    fn new(sender: TcpSender) -> Fallback {
+        Fallback { sender, backoff: Backoff::default(), not_before: None }
+    }
+
+    /// Whether the message is out. If not, it is not offered again: it goes another way.
     fn send(&mut self, batch: &Batch<'_>) -> bool {
         if self.not_before.is_some_and(|time| Instant::now() < time) {
             return false;
         }
-        let answer = self.sender.send(batch);
-        if let Then::Retry(delay) = answer.then {
-            self.not_before = Some(Instant::now() + delay);
+        if self.sender.send(batch).sent == 1 {
+            self.backoff.succeeded();
+            return true;
         }
-        answer.sent == 1
+        // A part of it may be written, and what comes next must not be taken for its end.
+        self.sender.abandon();
+        self.not_before = Some(Instant::now() + self.backoff.failed());
+        false
     }
 }
 
@@ -258,30 +276,86 @@ impl<'a> Packed<'a> {
     }
 }
 
+/// How many messages some datagrams carry.
+fn messages_in(datagrams: &[&[u8]]) -> u64 {
+    datagrams.iter().map(|datagram| 1 + datagram.iter().filter(|byte| **byte == b'\n').count() as u64).sum()
+}
+
 /// One destination and its socket.
 #[derive(Debug)]
 struct Host {
     address: Address,
+    /// With the time when the name is to be looked up again.
     socket: Option<(UdpSocket, Instant)>,
+    backoff: Backoff,
+    /// When it failed last, the time until which the other hosts come first.
+    not_before: Option<Instant>,
+    /// How many messages went to other hosts and not to this one since it failed.
+    missed: u64,
+    /// How many datagrams it took of those that were sent last; `None` if it was not asked.
+    taken: Option<usize>,
+    /// Whether the next one is too large for it.
+    too_large: bool,
 }
 
 impl Host {
     fn new(address: Address) -> Host {
-        Host { address, socket: None }
+        Host {
+            address,
+            socket: None,
+            backoff: Backoff::default(),
+            not_before: None,
+            missed: 0,
+            taken: None,
+            too_large: false,
+        }
     }
 
-    /// Sends datagrams and says how many the kernel took, and why not all of them.
-    fn send(&mut self, datagrams: &[&[u8]]) -> (usize, Option<io::Error>) {
-        if self.socket.as_ref().is_some_and(|(_, since)| since.elapsed() > LOOKUP_AGE) {
-            self.socket = None;
+    /// Sends datagrams, and keeps how many the kernel took.
+    fn send(&mut self, datagrams: &[&[u8]]) {
+        let start = Instant::now();
+        let (taken, error) = self.hand_over(datagrams);
+        self.taken = Some(taken);
+        self.too_large = error.as_ref().is_some_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE));
+        match error {
+            Some(error) if !self.too_large => {
+                self.socket = None;
+                self.failed(&error, start.elapsed());
+            }
+            _ => self.succeeded(),
         }
-        let (socket, _) = match &mut self.socket {
-            Some(socket) => socket,
-            None => match self.connect() {
-                Ok(socket) => self.socket.insert((socket, Instant::now())),
-                Err(error) => return (0, Some(error)),
+    }
+
+    fn failed(&mut self, error: &io::Error, took: Duration) {
+        if !self.backoff.is_failing() {
+            say(format_args!("udp {}: {error}; trying again until it works", self.address));
+        }
+        let rest = self.backoff.failed().max(took * REST_AFTER_FAILURE);
+        self.not_before = Some(Instant::now() + rest);
+    }
+
+    fn succeeded(&mut self) {
+        if self.backoff.is_failing() {
+            self.backoff.succeeded();
+            self.not_before = None;
+            say(format_args!("udp {}: works again{}", self.address, Missed(self.missed)));
+            self.missed = 0;
+        }
+    }
+
+    /// Sends datagrams, and says how many the kernel took, and why not all of them.
+    fn hand_over(&mut self, datagrams: &[&[u8]]) -> (usize, Option<io::Error>) {
+        let old = self.socket.take();
+        let socket = match old {
+            Some((socket, lookup_due)) if Instant::now() < lookup_due => (socket, lookup_due),
+            old => match (self.connect(), old) {
+                (Ok(socket), _) => (socket, Instant::now() + LOOKUP_AGE),
+                // An address that was good a minute ago is better than none.
+                (Err(_), Some((socket, _))) => (socket, Instant::now() + LOOKUP_AGE),
+                (Err(error), None) => return (0, Some(error)),
             },
         };
+        let (socket, _) = self.socket.insert(socket);
         let mut taken = 0;
         let mut refusals = 0;
         while taken < datagrams.len() {
@@ -296,12 +370,7 @@ impl Host {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && refusals < 2 => {
                     refusals += 1
                 }
-                Err(error) => {
-                    if error.raw_os_error() != Some(libc::EMSGSIZE) {
-                        self.socket = None;
-                    }
-                    return (taken, Some(error));
-                }
+                Err(error) => return (taken, Some(error)),
             }
         }
         (taken, None)
@@ -320,6 +389,27 @@ impl Host {
             }
         }
         Err(last)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.missed > 0 {
+            say(format_args!("udp {}: closed{}", self.address, Missed(self.missed)));
+        }
+    }
+}
+
+/// What a host did not get, as the end of a line of the log.
+struct Missed(u64);
+
+impl std::fmt::Display for Missed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str("; it missed 1 message"),
+            missed => write!(f, "; it missed {missed} messages"),
+        }
     }
 }
 
@@ -408,5 +498,56 @@ mod tests {
         let lines = Lines::of(&["before".to_owned(), "z".repeat(80_000)]);
         let answer = UdpSender::new(&address).unwrap().send(&lines.batch());
         assert_eq!(answer, Answer::refuse(1, DropReason::TooLarge));
+    }
+
+    #[test]
+    fn a_dead_host_is_left_alone_for_a_while_and_what_it_misses_is_counted() {
+        let (socket, address) = receiver();
+        let mut sender = UdpSender::to_all(&["no-such-host.invalid:1", &address]).unwrap().pack(false);
+        let lines = Lines::of(&["one", "two", "three"]);
+        let start = Instant::now();
+        let mut rounds = 0;
+        while rounds < 10 || start.elapsed() < Duration::from_millis(300) {
+            assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+            for expected in ["one", "two", "three"] {
+                assert_eq!(receive(&socket), expected);
+            }
+            rounds += 1;
+        }
+        let dead = &sender.hosts[0];
+        assert_eq!(dead.missed, rounds * 3);
+        // 20 ms, 40 ms, 80 ms …, each at least by half.
+        assert!(dead.backoff.failures() <= 7, "{} lookups in {rounds} rounds", dead.backoff.failures());
+        assert_eq!(sender.hosts[1].missed, 0);
+    }
+
+    #[test]
+    fn a_host_that_is_back_gets_messages_again() {
+        let (one, first) = receiver();
+        let (two, second) = receiver();
+        let mut sender = UdpSender::to_all(&[first, second]).unwrap();
+        let lines = Lines::of(&["hello"]);
+        sender.hosts[0].failed(&io::ErrorKind::NetworkUnreachable.into(), Duration::ZERO);
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+        assert_eq!(receive(&two), "hello");
+        assert_eq!(sender.hosts[0].missed, 1);
+        std::thread::sleep(Duration::from_millis(25));
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+        assert_eq!(receive(&one), "hello");
+        assert!(sender.hosts[0].missed == 0 && !sender.hosts[0].backoff.is_failing());
+    }
+
+    #[test]
+    fn a_lookup_that_fails_leaves_the_host_the_address_that_it_had() {
+        let (socket, address) = receiver();
+        let lines = Lines::of(&["hello"]);
+        let mut sender = UdpSender::new(&address).unwrap();
+        sender.send(&lines.batch());
+        sender.hosts[0].address = Address::parse("no-such-host.invalid:1").unwrap();
+        if let Some((_, lookup_due)) = &mut sender.hosts[0].socket {
+            *lookup_due = Instant::now();
+        }
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+        assert_eq!((receive(&socket), receive(&socket)), ("hello".to_owned(), "hello".to_owned()));
     }
 }
