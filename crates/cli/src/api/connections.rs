@@ -1,9 +1,11 @@
 //! The API's connections: how many there are, and how long each may dawdle.
 //!
-//! The API shares its thread with network endpoints, so a client that opens connections and leaves them, or sends its
-//! request a byte a minute, must cost next to nothing.
+//! The API shares its thread with network endpoints, so a client that opens connections and leaves them, sends its
+//! request a byte a minute, or never reads an answer must cost next to nothing, and must keep nobody else out. So a
+//! connection has a time to live, whatever it does, and none has a right to its place: when all places are taken, the
+//! oldest connection makes room. An answer takes less than a millisecond; what is oldest is there to wait.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -13,14 +15,32 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-/// Connections served at the same time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 64;
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections served at the same time.
+    connections: usize,
+    /// So old must a connection be to make room for a new one. Until then more wait in the kernel's queue.
+    spared: Duration,
+    /// A request's head must be complete so long after the connection was made, or after the answer before it.
+    head: Duration,
+    /// After this a connection is closed behind the answer that is on its way.
+    lifetime: Duration,
+    /// So long may that answer take; then the connection is closed all the same.
+    farewell: Duration,
+}
 
-/// A request's head must be complete so long after the connection was made, or after the answer before it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits {
+    connections: 64,
+    spared: Duration::from_millis(50),
+    head: Duration::from_secs(10),
+    lifetime: Duration::from_secs(60),
+    farewell: Duration::from_secs(5),
+};
 
 /// The largest request head; what is longer is answered with 431.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -30,35 +50,185 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves connections, for ever.
 pub async fn accept(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    accept_within(LIMITS, listener, router).await;
+}
+
+async fn accept_within(limits: Limits, listener: TcpListener, router: Router) {
+    let mut places = Places { limits, taken: VecDeque::new() };
     loop {
-        // Never closed, so there is always a place sooner or later.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve(stream, router).await;
-                    drop(place);
-                });
+                places.make_room().await;
+                let serving = tokio::spawn(serve(limits, stream, router.clone()));
+                places.taken.push_back(Place { since: Instant::now(), serving });
             }
             Err(error) => {
                 tracing::warn!(%error, "the API cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
-    let served = http1::Builder::new()
+/// The connections that are being served, oldest first.
+struct Places {
+    limits: Limits,
+    taken: VecDeque<Place>,
+}
+
+struct Place {
+    since: Instant,
+    serving: JoinHandle<()>,
+}
+
+impl Places {
+    /// Returns when there is a place for one more.
+    async fn make_room(&mut self) {
+        self.taken.retain(|place| !place.serving.is_finished());
+        while self.taken.len() >= self.limits.connections {
+            let Some(mut oldest) = self.taken.pop_front() else { return };
+            if timeout_at(oldest.since + self.limits.spared, &mut oldest.serving).await.is_err() {
+                tracing::debug!("an API connection makes room for a new one");
+                oldest.serving.abort();
+                // Its socket is closed once its task has ended.
+                let _ = oldest.serving.await;
+            }
+        }
+    }
+}
+
+async fn serve(limits: Limits, stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
-    if let Err(error) = served {
-        // A client's doing (gone, too slow, no HTTP): of interest only to who looks for it.
-        tracing::debug!(%error, "an API connection ended");
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let served = match timeout(limits.lifetime, connection.as_mut()).await {
+        Ok(served) => Ok(served),
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.farewell, connection).await
+        }
+    };
+    // A client's doing (gone, too slow, no HTTP): of interest only to who looks for it.
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an API connection ended"),
+        Err(_) => tracing::debug!("an API connection was closed: its client does not read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::{io::ErrorKind, net::SocketAddr};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// How long a test waits for what must come.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Nothing but the number of connections is bounded.
+    const PATIENT: Limits = Limits {
+        connections: 64,
+        spared: Duration::from_millis(1),
+        head: HOUR,
+        lifetime: HOUR,
+        farewell: HOUR,
+    };
+
+    /// Serves a long page at `/` and a short one at `/healthz`.
+    async fn start(limits: Limits) -> SocketAddr {
+        let router = Router::new()
+            .route("/", get(|| async { "x".repeat(1 << 20) }))
+            .route("/healthz", get(|| async { "well" }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(accept_within(limits, listener, router));
+        address
+    }
+
+    /// Asks for more than any socket holds, and reads nothing of it.
+    async fn ask_and_never_read(address: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(64).as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn ask_health(address: SocketAddr) -> String {
+        let ask = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        timeout(DEADLINE, ask).await.expect("the API answers")
+    }
+
+    /// Reads until the server closes the connection; the error is that it never does.
+    async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
+        let mut received = Vec::new();
+        match timeout(DEADLINE, stream.read_to_end(&mut received)).await.expect("the connection is closed") {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+        received
+    }
+
+    #[tokio::test]
+    async fn clients_that_never_read_keep_nobody_out() {
+        let address = start(PATIENT).await;
+        let mut clients = Vec::new();
+        for _ in 0..PATIENT.connections {
+            clients.push(ask_and_never_read(address).await);
+        }
+        for _ in 0..3 {
+            assert!(ask_health(address).await.ends_with("well"));
+        }
+        read_to_end(clients.remove(0)).await;
+    }
+
+    #[tokio::test]
+    async fn idle_clients_keep_nobody_out() {
+        let address = start(PATIENT).await;
+        let mut clients = Vec::new();
+        for _ in 0..2 * PATIENT.connections {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert!(ask_health(address).await.ends_with("well"));
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_clients_is_served_whole() {
+        let address = start(Limits { connections: 2, spared: DEADLINE, ..PATIENT }).await;
+        let clients: Vec<_> = (0..40).map(|_| tokio::spawn(ask_health(address))).collect();
+        for client in clients {
+            assert!(client.await.unwrap().ends_with("well"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_a_time_to_live_even_if_its_client_never_reads() {
+        let short = Duration::from_millis(50);
+        let address = start(Limits { lifetime: short, farewell: short, ..PATIENT }).await;
+        let client = ask_and_never_read(address).await;
+        sleep(short * 10).await;
+        let received = read_to_end(client).await;
+        assert!(received.len() < 64 << 20, "not everything that was asked for has come");
+    }
+
+    #[tokio::test]
+    async fn an_answer_on_its_way_at_the_end_of_that_time_arrives_whole() {
+        let short = Duration::from_millis(50);
+        let address = start(Limits { lifetime: short, ..PATIENT }).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        sleep(short * 10).await;
+        assert!(read_to_end(client).await.len() > 1 << 20);
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, io, ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
+use super::masking::Mask;
+
 /// The text of a configuration file and the name it is shown under.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -106,6 +108,7 @@ pub struct Diagnostics {
     /// The value being read, such as `endpoints.stats.address`.
     context: String,
     substituted: Vec<Substituted>,
+    mask: Mask,
     /// The file is not whole TOML, so that what is missing may only be unreadable.
     incomplete: bool,
 }
@@ -152,8 +155,10 @@ impl Diagnostics {
         self.items.iter()
     }
 
-    /// The text that an operator reads: each problem with its line, a blank line between two.
+    /// The text that an operator reads: each problem with its line, a blank line between two. Secrets are masked.
     pub fn render(&self, source: &Source, color: bool) -> String {
+        let source =
+            &Source { path: source.path.clone(), text: self.mask.apply(&source.text, !self.incomplete) };
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let shown: Vec<String> =
             self.items.iter().map(|item| item.render(source, &renderer) + "\n").collect();
@@ -188,7 +193,7 @@ impl Diagnostics {
             .get(span.start..)
             .and_then(|after| after.find('\n'))
             .map_or(text.len(), |at| span.start + at);
-        let line = text.get(start..end).unwrap_or_default();
+        let line = self.mask.apply_to_line(text.get(start..end).unwrap_or_default());
         let what = message.trim_end_matches(", expected nothing");
         if what == "duplicate key" {
             let key = text.get(span.clone()).unwrap_or_default();
@@ -197,12 +202,17 @@ impl Diagnostics {
             let problem = self.error(span, format!("this is not TOML: {what}"));
             if what.starts_with("missing comma") {
                 problem.help("a comma is missing, or what was opened before this is not closed");
-            } else if let Some(line) = with_quotes(line) {
+            } else if let Some(line) = with_quotes(&line) {
                 problem.help(format!("text goes in quotes: {line}"));
             }
         }
         self.substituted.push(Substituted { span: start..end, variables: Vec::new(), unusable: true });
         self.incomplete = true;
+    }
+
+    /// What is not shown of the file.
+    pub(super) fn mask(&mut self) -> &mut Mask {
+        &mut self.mask
     }
 
     pub(super) fn is_incomplete(&self) -> bool {

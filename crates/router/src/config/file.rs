@@ -50,6 +50,7 @@ impl<S: ?Sized> Kind<S> {
     pub fn read_body(&self, body: &str) -> Result<Box<S>, String> {
         let source = Source::new(self.name, body);
         let mut diagnostics = Diagnostics::new();
+        diagnostics.mask().add_keys(&(self.docs)());
         let table = parse(&source, &mut diagnostics);
         let mut section = Section::new(self.name, 0..body.len(), &table, &mut diagnostics);
         for key in ["kind", "decoder", "buffer"] {
@@ -82,6 +83,10 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> (Option<Configuration<I, E>>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
+    let mask = diagnostics.mask();
+    mask.add_keys(&Api::docs());
+    inputs.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
+    endpoints.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
     let table = parse(source, &mut diagnostics);
     let table = environment::substitute(table, source, variable, &mut diagnostics);
     let configuration = Root { inputs, endpoints }.read(&table, &mut diagnostics);
@@ -99,7 +104,9 @@ fn parse<'s>(source: &'s Source, diagnostics: &mut Diagnostics) -> DeTable<'s> {
             source,
         );
     }
-    table.into_inner()
+    let table = table.into_inner();
+    diagnostics.mask().add_values(&table);
+    table
 }
 
 struct Root<'k, I: ?Sized, E: ?Sized> {

@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod diagnostics;
 mod environment;
 pub mod file;
+mod masking;
 pub mod parameters;
 mod planned;
 mod quantities;

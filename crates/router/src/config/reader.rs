@@ -47,6 +47,8 @@ pub enum Schema {
     },
     /// Any text; what it must look like is in the description.
     String,
+    /// Text that is never shown.
+    Secret,
     /// A size in bytes: text with a unit, or a whole number.
     Size,
     /// One of these words, each with its description.
@@ -277,7 +279,7 @@ impl Schema {
         match self {
             Schema::Boolean => value.is_bool(),
             Schema::Integer { .. } => value.is_integer(),
-            Schema::String | Schema::Choice(_) => value.is_str(),
+            Schema::String | Schema::Secret | Schema::Choice(_) => value.is_str(),
             Schema::Size => value.is_str() || value.is_integer(),
             Schema::List(_) => value.is_array(),
             Schema::Table(_) => value.is_table(),

@@ -73,6 +73,7 @@ impl FromConfig for Secret {
     }
 
     fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Secret> {
+        diagnostics.mask().add_value(value.span());
         parsed(value, diagnostics, |text| match text.trim() {
             "" => Err("this is empty and protects nothing".to_owned()),
             _ => Ok(Secret(text.to_owned())),
@@ -81,6 +82,10 @@ impl FromConfig for Secret {
 
     fn to_toml(&self) -> String {
         String::new()
+    }
+
+    fn schema() -> Schema {
+        Schema::Secret
     }
 }
 

@@ -157,6 +157,13 @@ impl Connection {
         sent
     }
 
+    /// Makes the system take no datagram that is larger than it must.
+    #[cfg(test)]
+    pub(super) fn shrink_send_buffer(&self) {
+        let Some(Socket::UnixDatagram(socket)) = &self.socket else { panic!("not a Unix datagram socket") };
+        socket2::SockRef::from(socket).set_send_buffer_size(0).unwrap();
+    }
+
     /// How many datagrams found nobody since the last call.
     pub(super) fn take_unreachable(&mut self) -> u64 {
         if let Some(Socket::Udp(socket)) = &self.socket

@@ -6,7 +6,7 @@
 //! bit of every byte, and then U+010A ends in a line break.
 //!
 //! **Values** of counters, timers and gauges are JSON numbers, whatever their sign and length. They are copied digit by
-//! digit; only an exponent is written out, because not every server reads one. A **set**'s value is any text; in it,
+//! digit; only an exponent is written out, because not every server reads one. What a double cannot hold is refused. A **set**'s value is any text; in it,
 //! bytes that are not safe become %XX, so that different members stay different.
 //!
 //! **Gauges**: to a server, a sign in front of a gauge means "change by". No message says that, so a negative value is sent
@@ -201,16 +201,24 @@ fn push_part(text: &[u8], lines: &mut Vec<u8>) {
     }
 }
 
+/// Whatever is written in so many digits fits into a double, whose largest value has one more.
+const SURELY_FINITE_DIGITS: usize = f64::MAX_10_EXP as usize;
+
 /// Appends a JSON number without an exponent.
 fn push_number(text: &[u8], lines: &mut Vec<u8>) -> Result<(), &'static str> {
     let text = std::str::from_utf8(text).map_err(|_| REFUSED_VALUE)?;
     let number = Number::parse(text).ok_or(REFUSED_VALUE)?.as_str();
-    if memchr::memchr2(b'e', b'E', number.as_bytes()).is_none() {
+    let has_exponent = memchr::memchr2(b'e', b'E', number.as_bytes()).is_some();
+    if !has_exponent && number.len() <= SURELY_FINITE_DIGITS {
         lines.extend_from_slice(number.as_bytes());
         return Ok(());
     }
     // Servers count in doubles. One that is infinite would spoil a counter for good.
     let value = number.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(REFUSED_VALUE)?;
+    if !has_exponent {
+        lines.extend_from_slice(number.as_bytes());
+        return Ok(());
+    }
     push_display(format_args!("{value}"), lines);
     Ok(())
 }
@@ -416,6 +424,23 @@ mod tests {
         let largest = value("timer", "1.7976931348623157e308").unwrap();
         assert!(largest.len() < 320 && !largest.contains(['e', 'E']), "{largest}");
         assert_eq!(value("counter", "1e999"), Err(REFUSED_VALUE));
+    }
+
+    #[test]
+    fn digits_that_would_be_infinite_are_refused() {
+        let zeros = |count| format!("1{}", "0".repeat(count));
+        let largest = format!("{}", f64::MAX);
+        for number in [zeros(307), zeros(308), largest.clone(), "9".repeat(308), format!("0.{}", zeros(400))]
+        {
+            assert_eq!(value("counter", &format!("\"{number}\"")).unwrap(), format!(":{number}|c\n"));
+            assert_eq!(value("gauge", &format!("-{number}")).unwrap(), format!(":0|g\n:-{number}|g\n"));
+        }
+        for number in [zeros(309), zeros(400), "9".repeat(309), format!("{largest}0"), zeros(400) + ".5"] {
+            for kind in ["counter", "timer", "gauge", "procinfo"] {
+                assert_eq!(value(kind, &format!("\"{number}\"")), Err(REFUSED_VALUE), "{kind}");
+                assert_eq!(value(kind, &format!("-{number}")), Err(REFUSED_VALUE), "{kind}");
+            }
+        }
     }
 
     #[test]

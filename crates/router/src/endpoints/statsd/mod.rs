@@ -192,12 +192,34 @@ impl StatsdEndpoint {
             _ => Ok(()),
         };
         match sent {
-            Ok(()) => self.parcel.settle(end, None),
-            Err(interrupted) if interrupted.is_too_long() => self.parcel.settle(end, Some(REFUSED_LENGTH)),
+            Ok(()) => self.parcel.settle(end),
+            Err(interrupted) if interrupted.is_too_long() => self.send_singly(end).await,
             Err(Interrupted { taken, error }) => {
-                self.parcel.settle(taken, None).stopped(self.cannot("send to", &error))
+                self.parcel.settle(taken).stopped(self.cannot("send to", &error))
             }
         }
+    }
+
+    /// As [`send_parcel`](Self::send_parcel), with a datagram for each message: the system takes less at once than a parcel
+    /// holds. Only a message that is too long by itself is refused.
+    async fn send_singly(&mut self, end: usize) -> Answer {
+        let mut start = 0;
+        for message in &mut self.parcel.messages {
+            let lines = match self.parcel.lines.get(start..message.end) {
+                Some(lines) if message.end <= end => lines,
+                _ => break,
+            };
+            if !lines.is_empty()
+                && let Err(interrupted) = self.connection.send(lines).await
+            {
+                if !interrupted.is_too_long() {
+                    return self.parcel.settle(start).stopped(self.cannot("send to", &interrupted.error));
+                }
+                message.refused = Some(REFUSED_LENGTH);
+            }
+            start = message.end;
+        }
+        self.parcel.settle(end)
     }
 
     fn cannot(&self, what: &str, error: &std::io::Error) -> String {
@@ -227,12 +249,12 @@ impl Parcel {
     }
 
     /// Takes out the first `taken` bytes and the messages that lie in them whole, and answers for these: delivered, or
-    /// refused for `reason`. What is left of a torn line is only good to be cleared.
-    fn settle(&mut self, taken: usize, reason: Option<&'static str>) -> Answer {
+    /// refused. What is left of a torn line is only good to be cleared.
+    fn settle(&mut self, taken: usize) -> Answer {
         let settled = self.messages.partition_point(|message| message.end <= taken);
         let mut answer = Answer::delivered(settled);
         for message in self.messages.drain(..settled) {
-            if let Some(reason) = message.refused.or(reason) {
+            if let Some(reason) = message.refused {
                 answer.refused.add(reason);
             }
         }

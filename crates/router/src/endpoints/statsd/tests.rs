@@ -461,6 +461,43 @@ async fn a_unix_server_that_reads_nothing_holds_up_for_the_time_limit_only() {
 }
 
 #[tokio::test]
+async fn of_a_datagram_that_the_system_finds_too_long_only_the_line_that_is_too_long_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("statsd.sock");
+    let server = UnixDatagram::bind(&path).unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    let context = EndpointContext {
+        name: "stats".to_owned(),
+        clock: Arc::new(SystemClock::new()),
+        counters: Arc::default(),
+        open_files: 1,
+    };
+    let mut endpoint = StatsdEndpoint {
+        lines: Lines::new("").unwrap(),
+        connection: Connection::new(Server::UnixDatagram(path), context.clock, DEADLINE, DEADLINE),
+        parcel: Parcel::default(),
+        parcel_bytes: LARGEST_DATAGRAM_BYTES,
+        health: Health { name: context.name, counters: context.counters, failures: 0 },
+    };
+    endpoint.connection.prepare().await.unwrap();
+    endpoint.connection.shrink_send_buffer();
+
+    let received = thread::spawn(move || {
+        let mut buffer = vec![0; 70_000];
+        let mut next =
+            || server.recv(&mut buffer).map(|length| String::from_utf8(buffer[..length].to_vec()).unwrap());
+        (0..401).map(|_| next().unwrap()).collect::<Vec<_>>()
+    });
+    let sent =
+        [counters(0..300), vec![log_line(), set_member(20_000)], counters(300..400), vec![set_member(1)]]
+            .concat();
+    let answer = endpoint.deliver(&work_of(&sent)).await;
+    assert_eq!((answer.settled, &answer.then), (403, &Then::Done));
+    assert_eq!(answer.refused.iter().collect::<Vec<_>>(), [("statsd-type", 1), (REFUSED_LENGTH, 1)]);
+    assert_eq!(received.join().unwrap(), [counter_lines(0..400), vec!["s:m|s".to_owned()]].concat());
+}
+
+#[tokio::test]
 async fn a_unix_socket_takes_a_stream() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("statsd.sock");
