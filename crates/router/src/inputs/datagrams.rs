@@ -68,7 +68,7 @@ impl Source for DatagramSource {
                             flow.pipeline.lines(slab, None, flow.parked);
                         }
                         if datagram.truncated {
-                            flow.pipeline.given_up(1);
+                            flow.pipeline.too_large(datagram.bytes, datagram.bytes.len(), None, flow.parked);
                         } else if !flow.pipeline.named_frame(datagram.bytes, None, flow.parked) {
                             if gatherer.is_full_for(datagram.bytes)
                                 && let Some(slab) = gatherer.take()
