@@ -161,6 +161,13 @@ impl Runner {
                 }
                 self.failed(now, error, after);
             }
+            Then::Gone { error } => {
+                // Closed first: what comes later is counted by whoever brings it.
+                self.buffer.close();
+                self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+                tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
+                self.counters.set_failure(Some(Failure { error, attempts: 1 }));
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 use anyhow::Context;
 use metlog_router::{
     clock::SystemClock,
-    topology::{Configuration, Topology},
+    topology::{Configuration, End, Topology},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
@@ -38,10 +38,10 @@ const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the router waits for while its threads do the work.
 enum Event {
     Signal(i32),
-    InputsEnded,
+    Ended(End),
 }
 
-/// Exit status 0 after a signal or the end of all inputs, 1 when it could not start.
+/// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     logging::start(arguments.log_format);
     let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
@@ -57,8 +57,8 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     let plan = api::Plan::of(&configuration);
     let (send, events) = mpsc::channel();
     let ended = send.clone();
-    let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move || {
-        let _ = ended.send(Event::InputsEnded);
+    let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move |end| {
+        let _ = ended.send(Event::Ended(end));
     })?;
     for listening in topology.listening() {
         tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
@@ -83,8 +83,12 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
                 tracing::info!("stopping: delivering what is buffered");
                 break;
             }
-            Ok(Event::InputsEnded) => {
+            Ok(Event::Ended(End::Inputs)) => {
                 tracing::info!("every input has ended");
+                break;
+            }
+            Ok(Event::Ended(End::Endpoint)) => {
+                tracing::info!("stopping: an endpoint is gone");
                 break;
             }
             Err(_) => break,
