@@ -139,6 +139,14 @@ pub fn is_readable(descriptor: &impl AsRawFd) -> io::Result<bool> {
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
 }
 
+/// Waits until a write to `descriptor` would not wait, or would fail.
+pub fn wait_until_writable(descriptor: &impl AsRawFd) -> io::Result<()> {
+    let mut asked = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one valid pollfd is given, and no timeout.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, -1) };
+    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use socket2::{Domain, Type};
