@@ -75,7 +75,9 @@ impl InputSettings for Parameters {
             Box::new(ListenerSource::new(UnixListener::from_std(socket.into()), context.clone()))
         } else {
             sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
-            Box::new(DatagramSource::new(Arc::new(socket), &context.counters))
+            // A message, or several that are no more than one together, with the line break.
+            let largest = (context.message_bytes + 1).max(sys::LARGEST_UDP_DATAGRAM);
+            Box::new(DatagramSource::new(Arc::new(socket), largest, &context.counters))
         };
         let source = RemovesItsPath { source, path: self.path.clone() };
         Ok(OpenedInput { sources: vec![Box::new(source)], address: self.path.display().to_string() })
