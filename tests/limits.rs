@@ -144,6 +144,9 @@ fn connections_that_wait_for_a_file_descriptor_are_served_when_one_is_free() {
             stream
         })
         .collect();
+    router.wait_for_log(
+        "the limit on open files is lower than what [limits] connections and open_files allow: raise it (LimitNOFILE, ulimit -n)",
+    );
     // The API needs a descriptor too, so it cannot be asked until some are free.
     router.wait_for_log("cannot accept a connection; trying again");
     drop(streams);
@@ -192,4 +195,20 @@ to = ["all"]
     let reject: serde_json::Value = serde_json::from_str(&rejects[0]).expect("JSON");
     assert_eq!(reject["fields"]["reason"], "too-large");
     assert_eq!(reject["fields"]["bytes"], larger.len());
+}
+
+#[test]
+fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
+    const CLIENTS: usize = 60;
+    let router = Setup::new(&configuration("connections = 100\nopen_files = 1")).ulimit("-S -n 40").start();
+    let mut streams: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| TcpStream::connect(router.address("tcp")).expect("the kernel takes it"))
+        .collect();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        let line = messages::numbered_one("client", number, 0) + "\n";
+        stream.write_all(line.as_bytes()).expect("send");
+    }
+    // While all of them are open.
+    router.wait_until_delivered(CLIENTS as u64);
+    router.stop();
 }

@@ -7,6 +7,7 @@ use std::{
 use anyhow::Context;
 use metlog_router::{
     clock::SystemClock,
+    open_files,
     topology::{Configuration, End, Topology},
 };
 use signal_hook::{
@@ -53,6 +54,7 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch signals")?;
     // A file that may not grow any more (RLIMIT_FSIZE) is an error of its endpoint; unwatched, the signal ends the process.
     flag::register(SIGXFSZ, Arc::default()).context("cannot watch signals")?;
+    open_files::raise_limit(&configuration);
     let bound = configuration.api.as_ref().map(api::Bound::bind).transpose()?;
     let plan = api::Plan::of(&configuration);
     let (send, events) = mpsc::channel();
