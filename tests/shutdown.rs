@@ -312,3 +312,30 @@ to = ["out", "all"]
     let arrived = receivers::lines(&setup.path("all.jsonl"));
     assert_eq!(arrived, lines[..arrived.len()]);
 }
+
+#[test]
+fn a_second_signal_ends_the_router_at_once() {
+    let mut router = Router::start(
+        r#"
+shutdown_timeout = "60s"
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+[endpoints.nobody]
+kind = "statsd"
+transport = "tcp"
+address = "127.0.0.1:1"
+[[routes]]
+to = ["nobody"]
+"#,
+    );
+    let counter = br#"{"type":"counter","payload":"1","fields":{"name":"n"}}"#;
+    senders::tcp(router.address("tcp"), counter);
+    router.wait("it is queued", |ledger| ledger.queued() == 1);
+    router.signal("TERM");
+    router.wait_for_log("stopping: delivering what is buffered");
+    let asked = Instant::now();
+    router.signal("TERM");
+    assert_eq!(router.wait_for_exit().code(), Some(1));
+    assert!(asked.elapsed() < Duration::from_secs(10));
+}

@@ -1,7 +1,13 @@
 //! `metlog run`: the router, until a signal or the end of its inputs.
 
 use std::{
-    collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, sync::mpsc, thread, time::Duration,
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{self, ExitCode},
+    sync::Arc,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -42,7 +48,7 @@ enum Event {
     Ended(End),
 }
 
-/// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start.
+/// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start or was told twice to stop.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     logging::start(arguments.log_format);
     let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
@@ -72,7 +78,14 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
         tracing::info!(%address, "listening api");
     }
     thread::spawn(move || {
+        let mut asked_to_stop = false;
         for signal in signals.forever() {
+            if signal != SIGHUP && std::mem::replace(&mut asked_to_stop, true) {
+                tracing::error!(
+                    "told to stop for the second time: exiting at once, without what is buffered"
+                );
+                process::exit(1);
+            }
             if send.send(Event::Signal(signal)).is_err() {
                 break;
             }
