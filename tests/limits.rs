@@ -144,6 +144,9 @@ fn connections_that_wait_for_a_file_descriptor_are_served_when_one_is_free() {
             stream
         })
         .collect();
+    router.wait_for_log(
+        "the limit on open files is lower than what [limits] connections and open_files allow: raise it (LimitNOFILE, ulimit -n)",
+    );
     // The API needs a descriptor too, so it cannot be asked until some are free.
     router.wait_for_log("cannot accept a connection; trying again");
     drop(streams);
@@ -155,4 +158,57 @@ fn connections_that_wait_for_a_file_descriptor_are_served_when_one_is_free() {
     let mut arrived = messages::numbers(receivers::lines(&stopped.path("all.jsonl")));
     arrived.sort_unstable();
     assert!(arrived.into_iter().eq(0..CLIENTS));
+}
+
+#[test]
+fn a_unix_datagram_may_be_as_large_as_a_message_and_a_larger_one_is_a_reject() {
+    let router = Router::start(
+        r#"
+[limits]
+message = "100KiB"
+[rejects]
+to = ["rejects"]
+[inputs.unix]
+kind = "unix"
+path = "in.sock"
+mode = "datagram"
+[endpoints.all]
+kind = "file"
+path = "all.jsonl"
+[endpoints.rejects]
+kind = "file"
+path = "rejects.jsonl"
+[[routes]]
+to = ["all"]
+"#,
+    );
+    let largest = messages::numbered_one("large", 0, 100 * 1024);
+    let larger = messages::numbered_one("larger", 0, 150 * 1024);
+    senders::unix_datagrams(&router.socket_path("unix"), &[largest.clone() + "\n", larger.clone()]);
+    let ledger = router.wait_until_delivered(2);
+    assert_eq!(ledger.input("unix")["rejected"], serde_json::json!({ "too-large": 1 }));
+    assert_eq!(ledger.input("unix")["lines_given_up"], 0);
+    let stopped = router.stop();
+    assert_eq!(receivers::lines(&stopped.path("all.jsonl")), [largest]);
+    let rejects = receivers::lines(&stopped.path("rejects.jsonl"));
+    assert_eq!(rejects.len(), 1);
+    let reject: serde_json::Value = serde_json::from_str(&rejects[0]).expect("JSON");
+    assert_eq!(reject["fields"]["reason"], "too-large");
+    assert_eq!(reject["fields"]["bytes"], larger.len());
+}
+
+#[test]
+fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
+    const CLIENTS: usize = 60;
+    let router = Setup::new(&configuration("connections = 100\nopen_files = 1")).ulimit("-S -n 40").start();
+    let mut streams: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| TcpStream::connect(router.address("tcp")).expect("the kernel takes it"))
+        .collect();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        let line = messages::numbered_one("client", number, 0) + "\n";
+        stream.write_all(line.as_bytes()).expect("send");
+    }
+    // While all of them are open.
+    router.wait_until_delivered(CLIENTS as u64);
+    router.stop();
 }

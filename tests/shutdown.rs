@@ -1,7 +1,7 @@
 //! SIGTERM: inputs stop, what the kernel holds is read, what is buffered is delivered, exit status 0.
 
 use std::{
-    io::{ErrorKind, Write},
+    io::{BufRead, BufReader, ErrorKind, Write},
     net::TcpStream,
     os::unix::net::{UnixDatagram, UnixStream},
     process::{Command, Stdio},
@@ -273,4 +273,69 @@ fn when_standard_input_ends_other_inputs_keep_the_router_running() {
 fn the_binary_says_which_version_it_is() {
     let output = Command::new(METLOG).arg("--version").output().expect("run");
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("metlog "));
+}
+
+#[test]
+fn when_nobody_reads_standard_output_any_more_the_router_ends_in_good_order() {
+    let setup = Setup::new(
+        r#"
+[inputs.stdin]
+kind = "stdin"
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+[endpoints.out]
+kind = "stdout"
+[endpoints.all]
+kind = "file"
+path = "all.jsonl"
+[[routes]]
+to = ["out", "all"]
+"#,
+    );
+    let lines = messages::numbered("head", 20_000, 300);
+    std::fs::write(setup.path("big.jsonl"), messages::text_of(&lines)).expect("write");
+    let big = std::fs::File::open(setup.path("big.jsonl")).expect("open");
+    let mut child =
+        setup.command().stdin(big).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run metlog");
+    let mut first = String::new();
+    // `head -1`: it reads a line and goes.
+    BufReader::new(child.stdout.take().expect("standard output")).read_line(&mut first).expect("read");
+    assert_eq!(first.trim_end(), lines[0]);
+    let output = child.wait_with_output().expect("wait");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("nobody reads standard output any more"), "{log}");
+    let dropped = log.lines().find(|line| line.contains("messages were dropped")).expect(&log);
+    assert!(dropped.contains("shutdown="), "{dropped}");
+    // What had arrived by then is in the file, whole.
+    let arrived = receivers::lines(&setup.path("all.jsonl"));
+    assert_eq!(arrived, lines[..arrived.len()]);
+}
+
+#[test]
+fn a_second_signal_ends_the_router_at_once() {
+    let mut router = Router::start(
+        r#"
+shutdown_timeout = "60s"
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+[endpoints.nobody]
+kind = "statsd"
+transport = "tcp"
+address = "127.0.0.1:1"
+[[routes]]
+to = ["nobody"]
+"#,
+    );
+    let counter = br#"{"type":"counter","payload":"1","fields":{"name":"n"}}"#;
+    senders::tcp(router.address("tcp"), counter);
+    router.wait("it is queued", |ledger| ledger.queued() == 1);
+    router.signal("TERM");
+    router.wait_for_log("stopping: delivering what is buffered");
+    let asked = Instant::now();
+    router.signal("TERM");
+    assert_eq!(router.wait_for_exit().code(), Some(1));
+    assert!(asked.elapsed() < Duration::from_secs(10));
 }

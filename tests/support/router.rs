@@ -243,7 +243,8 @@ impl Router {
         Stopped { folder, ledger }
     }
 
-    fn wait_for_exit(&mut self) -> ExitStatus {
+    /// Waits until it ends, however it does.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
         let status = wait::until("the router ends", || self.child.try_wait().expect("look at the router"));
         if let Some(reader) = self.reader.take() {
             reader.join().expect("read the log");

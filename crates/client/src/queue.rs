@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template};
+use metlog_message::encode::{Payload, Record, SecondCache, Template};
 
 use crate::pool::{Chunk, Pool};
 use crate::senders::oversize;
@@ -277,6 +277,8 @@ fn thread_number() -> usize {
 mod tests {
     use metlog_message::Timestamp;
     use metlog_message::encode::When;
+
+    use metlog_message::encode::Fields;
 
     use super::*;
 

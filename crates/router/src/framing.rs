@@ -1,12 +1,13 @@
 //! Cuts a stream of bytes into runs of complete lines, and keeps the unfinished one until the rest of it arrives.
 //!
 //! Bytes are read behind the unfinished line, so a complete line is always in one piece and is copied at most once. A line
-//! over the limit is given up, and the stream is picked up again at the next line break.
+//! over the limit is given up, and the stream is picked up again at the next line break. How it began is kept for its reject.
 
 use std::io;
 
 use crate::{
     batch::BATCH_BYTES,
+    rejects::FRAME_BYTES,
     slab_pool::{Slab, SlabPool},
     unfinished::Lease,
 };
@@ -33,6 +34,33 @@ pub enum Read {
     End(Option<Slab>),
 }
 
+/// Why a line was given up before it was complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It is over the limit.
+    TooLong,
+    /// The memory that unfinished lines share was used up, and it was the largest.
+    Memory,
+}
+
+/// What is known of a line that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Why.
+    pub cause: Cause,
+    /// How it began: as much as a reject carries.
+    pub begin: Vec<u8>,
+    /// How long it was by then.
+    pub bytes: usize,
+}
+
+impl GivenUp {
+    /// Of a line that has come as far as `line`.
+    fn of(line: &[u8], cause: Cause) -> Self {
+        GivenUp { cause, begin: line[..line.len().min(FRAME_BYTES)].to_vec(), bytes: line.len() }
+    }
+}
+
 /// The state of one stream.
 #[derive(Debug)]
 pub struct LineFramer {
@@ -41,7 +69,8 @@ pub struct LineFramer {
     limit_bytes: usize,
     /// The line being read was given up; drop everything up to the next line break.
     discarding: bool,
-    given_up: u64,
+    /// At most two a read: the line before its first line break and the one behind its last.
+    given_up: Vec<GivenUp>,
 }
 
 #[derive(Debug)]
@@ -54,11 +83,11 @@ impl LineFramer {
     /// A framer for lines of up to `limit_bytes`, its unfinished line being paid for by `lease`.
     pub fn new(limit_bytes: usize, lease: Lease) -> Self {
         let unfinished = Unfinished::Small(Vec::new());
-        LineFramer { unfinished, lease, limit_bytes, discarding: false, given_up: 0 }
+        LineFramer { unfinished, lease, limit_bytes, discarding: false, given_up: Vec::new() }
     }
 
-    /// How many lines were given up since the last call, for being too long or because memory ran out.
-    pub fn take_given_up(&mut self) -> u64 {
+    /// The lines that were given up since the last call. To be asked after every read, whatever it gave.
+    pub fn take_given_up(&mut self) -> Vec<GivenUp> {
         std::mem::take(&mut self.given_up)
     }
 
@@ -69,7 +98,10 @@ impl LineFramer {
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Read> {
         if self.lease.is_revoked() {
-            self.give_up();
+            match std::mem::replace(&mut self.unfinished, Unfinished::Small(Vec::new())) {
+                Unfinished::Small(line) => self.give_up(&line, Cause::Memory),
+                Unfinished::Large(slab) => self.give_up(&slab, Cause::Memory),
+            }
         }
         let mut slab = self.take_unfinished(pool);
         let before = slab.len();
@@ -134,9 +166,11 @@ impl LineFramer {
     }
 
     fn keep_unfinished(&mut self, slab: Slab) {
-        if slab.len() > self.limit_bytes || !self.lease.resize(slab.len()) {
-            self.unfinished = Unfinished::Small(Vec::new());
-            self.give_up();
+        self.unfinished = Unfinished::Small(Vec::new());
+        if slab.len() > self.limit_bytes {
+            self.give_up(&slab, Cause::TooLong);
+        } else if !self.lease.resize(slab.len()) {
+            self.give_up(&slab, Cause::Memory);
         } else if slab.len() >= LARGE_BYTES {
             self.unfinished = Unfinished::Large(slab);
         } else {
@@ -144,11 +178,10 @@ impl LineFramer {
         }
     }
 
-    fn give_up(&mut self) {
-        self.unfinished = Unfinished::Small(Vec::new());
+    fn give_up(&mut self, line: &[u8], cause: Cause) {
         self.lease.release();
         self.discarding = true;
-        self.given_up += 1;
+        self.given_up.push(GivenUp::of(line, cause));
     }
 }
 
@@ -166,7 +199,10 @@ mod tests {
     }
 
     /// Feeds the parts one by one; returns every complete line and how many were given up.
-    fn feed<'a>(framer: &mut LineFramer, parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, u64) {
+    fn feed<'a>(
+        framer: &mut LineFramer,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<Vec<u8>>, Vec<GivenUp>) {
         let pool = SlabPool::new(1 << 20);
         let mut lines = Vec::new();
         let mut push = |slab: Slab| {
@@ -200,7 +236,7 @@ mod tests {
     fn a_line_without_a_break_at_the_end_of_the_stream_still_counts() {
         let (lines, given_up) = feed(&mut framer(100), [b"one\ntw".as_slice(), b"o\nthree"]);
         assert_eq!(lines, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
-        assert_eq!(given_up, 0);
+        assert_eq!(given_up, []);
     }
 
     #[test]
@@ -209,7 +245,17 @@ mod tests {
         let (lines, given_up) =
             feed(&mut framer(100), [b"one\n".as_slice(), &long[..150], &long[150..], b"xx\ntwo\n"]);
         assert_eq!(lines, [b"one".to_vec(), b"two".to_vec()]);
-        assert_eq!(given_up, 1);
+        assert_eq!(given_up, [GivenUp { cause: Cause::TooLong, begin: long[..150].to_vec(), bytes: 150 }]);
+    }
+
+    #[test]
+    fn of_a_long_line_that_is_given_up_only_its_beginning_is_kept() {
+        let long = vec![b'x'; 10_000];
+        let (_, given_up) = feed(&mut framer(9_000), [&long[..8_000], &long[8_000..]]);
+        assert_eq!(
+            given_up,
+            [GivenUp { cause: Cause::TooLong, begin: long[..FRAME_BYTES].to_vec(), bytes: 10_000 }]
+        );
     }
 
     #[test]
@@ -244,9 +290,12 @@ mod tests {
         };
         feed(&mut large, 200_000);
         feed(&mut small, 120_000);
-        assert_eq!(small.take_given_up(), 0, "the small one stays");
+        assert_eq!(small.take_given_up(), [], "the small one stays");
         feed(&mut large, 10);
-        assert_eq!(large.take_given_up(), 1);
+        assert_eq!(
+            large.take_given_up(),
+            [GivenUp { cause: Cause::Memory, begin: vec![b'x'; FRAME_BYTES], bytes: 200_000 }]
+        );
     }
 
     proptest! {
@@ -267,7 +316,7 @@ mod tests {
             }
             let (out, given_up) = feed(&mut framer(100), parts);
             prop_assert_eq!(out, lines.iter().map(|line| line.clone().into_bytes()).collect::<Vec<_>>());
-            prop_assert_eq!(given_up, 0);
+            prop_assert_eq!(given_up, []);
         }
     }
 }

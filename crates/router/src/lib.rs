@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod line_format;
 mod moderation;
 pub mod network;
+pub mod open_files;
 pub mod pipeline;
 pub mod reader;
 pub mod rejects;

@@ -12,6 +12,7 @@ use crate::{
     batch::{BATCH_BYTES, BATCH_MESSAGES, Batch, Entry, Handover},
     clock::Clock,
     decoders::{FrameDecoder, split_named},
+    framing::{Cause, GivenUp},
     ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
@@ -135,7 +136,7 @@ impl Pipeline {
                 let decoded = decoder.decode(content, open.received);
                 self.take(&mut open, 0..content.len(), decoded);
             }
-            _ => self.reject(Reason::UnknownDecoder, frame, open.received),
+            _ => self.reject(Reason::UnknownDecoder, frame, frame.len(), open.received),
         }
         self.tally.received += 1;
         self.tally.bytes += frame.len() as u64;
@@ -145,14 +146,28 @@ impl Pipeline {
         true
     }
 
-    /// Counts lines that were given up before they were complete.
-    pub fn given_up(&mut self, lines: u64) {
-        if lines > 0 {
-            self.tally.received += lines;
-            self.tally.rejected[Reason::TooLarge.index()] += lines;
-            self.post_tally();
-            self.counters.lines_given_up.add(lines);
+    /// Rejects lines that were given up before they were complete.
+    pub fn given_up(&mut self, lines: &[GivenUp], waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
+        for GivenUp { cause, begin, bytes } in lines {
+            self.counters.lines_given_up.add(u64::from(*cause == Cause::Memory));
+            self.too_large(begin, *bytes, waiter, parked);
         }
+    }
+
+    /// Rejects a frame of which only the beginning is there.
+    #[cold]
+    pub fn too_large(
+        &mut self,
+        begin: &[u8],
+        bytes: usize,
+        waiter: Option<&Waker>,
+        parked: &mut Vec<Parked>,
+    ) {
+        let received = self.clock.wall();
+        self.tally.received += 1;
+        self.reject(Reason::TooLarge, begin, bytes, received);
+        self.hand_over_rejects(received, self.clock.monotonic(), waiter, parked);
+        self.post_tally();
     }
 
     fn post_tally(&mut self) {
@@ -211,15 +226,18 @@ impl Pipeline {
                 open.entries.push(entry);
             }
             Ok(Decoded::Blank) => self.tally.blank += 1,
-            Err(reason) => self.reject(reason, open.slab.get(place).unwrap_or_default(), open.received),
+            Err(reason) => {
+                let bytes = place.len();
+                self.reject(reason, open.slab.get(place).unwrap_or_default(), bytes, open.received);
+            }
         }
     }
 
     #[cold]
-    fn reject(&mut self, reason: Reason, frame: &[u8], received: Timestamp) {
+    fn reject(&mut self, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) {
         self.tally.rejected[reason.index()] += 1;
         if self.outlets.rejects.permits(received) {
-            self.reject_messages.push(rejects::message(&self.input, reason, frame, received));
+            self.reject_messages.push(rejects::message(&self.input, reason, frame, bytes, received));
         }
     }
 
@@ -239,13 +257,7 @@ impl Pipeline {
 
     fn close(&mut self, open: OpenBatch, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
         let now = self.clock.monotonic();
-        let rejects = std::mem::take(&mut self.reject_messages);
-        if let Some(batch) = rejects::batch(&rejects, open.received, &self.pool) {
-            let handover = Handover::all(&Arc::new(batch));
-            for outlet in self.outlets.rejects.outlets() {
-                outlet.push_behind(parked, handover.clone(), now, waiter);
-            }
-        }
+        self.hand_over_rejects(open.received, now, waiter, parked);
         let Some(batch) = open.close() else { return };
         let batch = Arc::new(batch);
         for (outlet, selection) in self.outlets.outlets.iter().zip(&mut self.selections) {
@@ -253,6 +265,22 @@ impl Pipeline {
                 let handover = Handover::select(&batch, selection);
                 selection.clear();
                 outlet.push_behind(parked, handover, now, waiter);
+            }
+        }
+    }
+
+    fn hand_over_rejects(
+        &mut self,
+        received: Timestamp,
+        now: std::time::Duration,
+        waiter: Option<&Waker>,
+        parked: &mut Vec<Parked>,
+    ) {
+        let messages = std::mem::take(&mut self.reject_messages);
+        if let Some(batch) = rejects::batch(&messages, received, &self.pool) {
+            let handover = Handover::all(&Arc::new(batch));
+            for outlet in self.outlets.rejects.outlets() {
+                outlet.push_behind(parked, handover.clone(), now, waiter);
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How much of a frame a reject carries.
-const FRAME_BYTES: usize = 4096;
+pub const FRAME_BYTES: usize = 4096;
 
 /// Where rejects go, and how many a second.
 #[derive(Debug)]
@@ -56,15 +56,14 @@ impl Rejects {
     }
 }
 
-/// The message that tells of one reject.
-pub fn message(input: &str, reason: Reason, frame: &[u8], received: Timestamp) -> Vec<u8> {
+/// The message that tells of one reject. Of a frame that was not kept whole, `frame` is the beginning; `bytes` is its length.
+pub fn message(input: &str, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) -> Vec<u8> {
     let begin = BASE64_STANDARD.encode(&frame[..frame.len().min(FRAME_BYTES)]);
     // An input's name has letters, digits, `-` and `_` only, and a reason's name needs no escaping either.
     format!(
         "{{\"type\":\"metlog.reject\",\"timestamp\":\"{received}\",\"logger\":\"metlog\",\"severity\":4,\
          \"payload\":\"{reason}\",\"fields\":{{\"reason\":\"{reason}\",\"input\":\"{input}\",\
-         \"bytes\":{},\"frame\":\"{begin}\"}},\"env_version\":\"0.8\"}}",
-        frame.len()
+         \"bytes\":{bytes},\"frame\":\"{begin}\"}},\"env_version\":\"0.8\"}}"
     )
     .into_bytes()
 }
@@ -93,7 +92,7 @@ mod tests {
     #[test]
     fn a_reject_is_a_message_that_says_why_and_how_the_frame_began() {
         let frame = vec![0xff; 10_000];
-        let text = message("udp", Reason::InvalidUtf8, &frame, RECEIVED);
+        let text = message("udp", Reason::InvalidUtf8, &frame, frame.len(), RECEIVED);
         let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(parsed["type"], "metlog.reject");
         assert_eq!(parsed["fields"]["reason"], "invalid-utf8");

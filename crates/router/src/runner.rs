@@ -142,8 +142,10 @@ impl Runner {
         let until = match self.lingers_until {
             Some(until) => until,
             None if !self.linger.is_zero() => now + self.linger,
-            None => let bytes = self.work.charged_bytes();
-                now + moderation::pause(now.saturating_sub(self.idle_since), bytes)?,
+            None => {
+                let waited = now.saturating_sub(self.idle_since);
+                now + moderation::pause(waited, self.work.charged_bytes())?
+            }
         };
         self.lingers_until = Some(until);
         (now < until).then_some(until)
@@ -177,6 +179,13 @@ impl Runner {
                     self.retry.succeeded();
                 }
                 self.failed(now, error, after);
+            }
+            Then::Gone { error } => {
+                // Closed first: what comes later is counted by whoever brings it.
+                self.buffer.close();
+                self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+                tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
+                self.counters.set_failure(Some(Failure { error, attempts: 1 }));
             }
         }
     }

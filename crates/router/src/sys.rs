@@ -1,4 +1,5 @@
-//! The few system calls that no library offers: many datagrams per call, and the socket's own numbers.
+//! The few system calls that no library offers: many datagrams per call, the socket's own numbers, polling one descriptor,
+//! the process's limit on open files.
 //!
 //! Measured: at 100,000 datagrams a second, one call per datagram costs more than everything else that the router does
 //! with it.
@@ -9,82 +10,87 @@ use std::{io, mem::MaybeUninit, os::fd::AsRawFd};
 
 use socket2::Socket;
 
-/// The largest datagram that is read whole: more than UDP can carry over IPv4 or IPv6.
-const DATAGRAM_BYTES: usize = 65_536;
+/// More than UDP can carry over IPv4 or IPv6.
+pub const LARGEST_UDP_DATAGRAM: usize = 65_536;
+
+/// What a receiver's slots may take together, unless one alone takes more.
+const RECEIVER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Receives many datagrams per system call.
 #[derive(Debug)]
 pub struct DatagramReceiver {
-    /// [`DatagramReceiver::AT_ONCE`] slots of [`DATAGRAM_BYTES`]; the system gives real memory only to what is used.
+    /// Slots of `slot_bytes`; the system gives real memory only to what is used.
     memory: Vec<u8>,
-    lengths: Vec<(usize, bool)>,
+    slot_bytes: usize,
+    /// Of each datagram as it was sent.
+    lengths: Vec<usize>,
 }
 
 /// One datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// Its content.
+    /// Its content, or as much of it as fits into a slot.
     pub bytes: &'a [u8],
-    /// It was larger than a slot; the rest is lost.
-    pub truncated: bool,
+    /// How long it was. If that is more, the rest is lost.
+    pub sent_bytes: usize,
 }
 
 impl DatagramReceiver {
-    /// How many datagrams one call receives at most.
-    pub const AT_ONCE: usize = 64;
+    /// How many datagrams one call receives at most, however small they may be.
+    const AT_ONCE: usize = 64;
 
-    /// A receiver with nothing in it.
-    pub fn new() -> Self {
-        DatagramReceiver { memory: vec![0; Self::AT_ONCE * DATAGRAM_BYTES], lengths: Vec::new() }
+    /// A receiver of datagrams of up to `largest` bytes. The larger they may be, the fewer come with one call.
+    pub fn new(largest: usize) -> Self {
+        let slot_bytes = largest.max(1);
+        let slots = (RECEIVER_BYTES / slot_bytes).clamp(1, Self::AT_ONCE);
+        DatagramReceiver { memory: vec![0; slots * slot_bytes], slot_bytes, lengths: Vec::new() }
+    }
+
+    /// How many datagrams one call receives at most.
+    pub fn at_once(&self) -> usize {
+        self.memory.len() / self.slot_bytes
     }
 
     /// Receives what is there, without waiting, and returns how many datagrams.
     pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
         self.lengths.clear();
+        let slots = self.at_once();
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; Self::AT_ONCE];
         // SAFETY: `mmsghdr` is a C structure of integers and pointers for which all zeros is a valid value.
         let mut headers: [libc::mmsghdr; Self::AT_ONCE] = unsafe { std::mem::zeroed() };
         for ((slot, part), header) in
-            self.memory.chunks_exact_mut(DATAGRAM_BYTES).zip(&mut parts).zip(&mut headers)
+            self.memory.chunks_exact_mut(self.slot_bytes).zip(&mut parts).zip(&mut headers)
         {
             let part = part.write(libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() });
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: `headers` holds AT_ONCE headers, each with one initialised part that points to a slot of its own in
-        // `self.memory`, which outlives the call and is borrowed mutably. No name and no control buffer is given.
+        // SAFETY: as many headers as there are slots are given, at most AT_ONCE. Each has one initialised part that points
+        // to a slot of its own in `self.memory`, which outlives the call and is borrowed mutably. No name and no control
+        // buffer is given. MSG_TRUNC makes a length that of the datagram; what is written stays within the slot.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                Self::AT_ONCE as libc::c_uint,
-                libc::MSG_DONTWAIT,
+                slots as libc::c_uint,
+                libc::MSG_DONTWAIT | libc::MSG_TRUNC,
                 std::ptr::null_mut(),
             )
         };
         if received < 0 {
             return Err(io::Error::last_os_error());
         }
-        self.lengths.extend(
-            headers
-                .iter()
-                .take(received as usize)
-                .map(|header| (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0)),
-        );
+        self.lengths.extend(headers.iter().take(received as usize).map(|header| header.msg_len as usize));
         Ok(self.lengths.len())
     }
 
     /// The first `count` datagrams of the last call.
     pub fn datagrams(&self, count: usize) -> impl Iterator<Item = Datagram<'_>> {
-        self.lengths.iter().zip(self.memory.chunks_exact(DATAGRAM_BYTES)).take(count).map(
-            |(&(length, truncated), slot)| Datagram { bytes: slot.get(..length).unwrap_or(slot), truncated },
-        )
-    }
-}
-
-impl Default for DatagramReceiver {
-    fn default() -> Self {
-        DatagramReceiver::new()
+        self.lengths
+            .iter()
+            .zip(self.memory.chunks_exact(self.slot_bytes))
+            .take(count)
+            .map(|(&sent_bytes, slot)| Datagram { bytes: slot.get(..sent_bytes).unwrap_or(slot), sent_bytes })
     }
 }
 
@@ -147,6 +153,31 @@ pub fn is_readable(descriptor: &impl AsRawFd) -> io::Result<bool> {
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
 }
 
+/// Waits until a write to `descriptor` would not wait, or would fail.
+pub fn wait_until_writable(descriptor: &impl AsRawFd) -> io::Result<()> {
+    let mut asked = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one valid pollfd is given, and no timeout.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, -1) };
+    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Raises the soft limit on open files to the hard one, and returns what it is then.
+pub fn raise_open_files_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a whole `rlimit`, which the call fills in.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the pointer is to a whole `rlimit`, which the call only reads.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
 #[cfg(test)]
 mod tests {
     use socket2::{Domain, Type};
@@ -169,12 +200,28 @@ mod tests {
         for datagram in &sent {
             sender.send_to(datagram, address).unwrap();
         }
-        let mut receiver = DatagramReceiver::new();
+        let mut receiver = DatagramReceiver::new(LARGEST_UDP_DATAGRAM);
         let count = receiver.receive(&socket).unwrap();
         let received: Vec<Vec<u8>> =
             receiver.datagrams(count).map(|datagram| datagram.bytes.to_vec()).collect();
         assert_eq!(received, sent);
         assert_eq!(receiver.receive(&socket).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_large_says_how_large_it_was() {
+        let (socket, address) = receiving_socket();
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&[b'x'; 1000], address).unwrap();
+        let mut receiver = DatagramReceiver::new(100);
+        let count = receiver.receive(&socket).unwrap();
+        let datagrams: Vec<Datagram<'_>> = receiver.datagrams(count).collect();
+        assert_eq!((datagrams[0].bytes, datagrams[0].sent_bytes), ([b'x'; 100].as_slice(), 1000));
+    }
+
+    #[test]
+    fn the_larger_datagrams_may_be_the_fewer_come_at_once() {
+        let at_once = |largest| DatagramReceiver::new(largest).at_once();
+        assert_eq!([at_once(1 << 16), at_once(1 << 20), at_once(1 << 26)], [64, 16, 1]);
     }
 
     #[test]
@@ -186,7 +233,7 @@ mod tests {
         for _ in 0..100 {
             sender.send_to(&[b'x'; 1000], address).unwrap();
         }
-        let mut receiver = DatagramReceiver::new();
+        let mut receiver = DatagramReceiver::new(LARGEST_UDP_DATAGRAM);
         let received = receiver.receive(&socket).unwrap() as u64;
         assert_eq!(received + kernel_drops(&socket).unwrap(), 100);
     }

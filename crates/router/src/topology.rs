@@ -49,6 +49,15 @@ const INPUT_PART: usize = 8;
 /// How long a thread that ignores the deadline is waited for: it hangs in a system call.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Why there is nothing left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Every input has ended by itself, as standard input does.
+    Inputs,
+    /// An endpoint's other side has gone for good, as who reads standard output does.
+    Endpoint,
+}
+
 /// A running router.
 #[derive(Debug)]
 pub struct Topology {
@@ -99,11 +108,11 @@ pub enum StartError {
 
 impl Topology {
     /// Builds and starts everything: endpoints first, so that whatever an input reads has somewhere to go.
-    /// `inputs_ended` is called when every input has ended by itself, as standard input does.
+    /// `ended` is called when there is nothing left to do; who owns the router then stops it.
     pub fn start(
         configuration: Configuration,
         clock: Arc<dyn Clock>,
-        inputs_ended: impl Fn() + Send + Sync + 'static,
+        ended: impl Fn(End) + Send + Sync + 'static,
     ) -> Result<Topology, StartError> {
         let table = RouteTable::compile(
             configuration
@@ -118,10 +127,15 @@ impl Topology {
                 .collect(),
             configuration.endpoints.len(),
         )?;
+        let ended = Arc::new(ended);
+        let also_ended = ended.clone();
+        let inputs_ended = Waker::from(Arc::new(Call(move || ended(End::Inputs))));
+        let endpoint_ended = Waker::from(Arc::new(Call(move || also_ended(End::Endpoint))));
         let mut ledger = Ledger::default();
         let network = NetworkRuntime::start()?;
         let (finish, finished) = mpsc::channel();
-        let endpoints = start_endpoints(&configuration, &clock, &network, &finish, &mut ledger)?;
+        let endpoints =
+            start_endpoints(&configuration, &clock, &network, &finish, &endpoint_ended, &mut ledger)?;
         let outlets: Vec<Outlet> = endpoints.iter().map(|endpoint| endpoint.outlet.clone()).collect();
         let rejects_to = endpoints
             .iter()
@@ -224,6 +238,7 @@ fn start_endpoints(
     clock: &Arc<dyn Clock>,
     network: &NetworkRuntime,
     finish: &mpsc::Sender<usize>,
+    ended: &Waker,
     ledger: &mut Ledger,
 ) -> Result<Vec<RunningEndpoint>, StartError> {
     let random = RandomState::new();
@@ -248,19 +263,22 @@ fn start_endpoints(
             settings.linger(),
             random.hash_one(number),
         );
-        let (clock, finish) = (clock.clone(), finish.clone());
+        let (clock, finish, ended) = (clock.clone(), finish.clone(), ended.clone());
         match opened {
             Opened::Blocking(endpoint) => {
                 thread::Builder::new().name(format!("endpoint-{}", component.name)).spawn(move || {
                     drive_blocking(runner, endpoint, &*clock);
                     // Nobody listens any more if it comes after the deadline.
                     let _ = finish.send(number);
+                    // News only if the router was not stopping yet.
+                    ended.wake();
                 })?;
             }
             Opened::Network(endpoint) => {
                 network.handle().spawn(async move {
                     drive_network(runner, endpoint, clock).await;
                     let _ = finish.send(number);
+                    ended.wake();
                 });
             }
         }
@@ -290,7 +308,7 @@ fn start_inputs(
     clock: &Arc<dyn Clock>,
     outlets: &Arc<Outlets>,
     ledger: &mut Ledger,
-    inputs_ended: impl Fn() + Send + Sync + 'static,
+    inputs_ended: Waker,
 ) -> Result<(Readers, Vec<Listening>), StartError> {
     let limits = &configuration.limits;
     let threads = configuration
@@ -327,8 +345,7 @@ fn start_inputs(
     }
 
     let pool = SlabPool::new(SPARE_SLAB_BYTES);
-    let all_ended = Waker::from(Arc::new(Call(inputs_ended)));
-    let readers = Readers::start(threads, clock, all_ended, || {
+    let readers = Readers::start(threads, clock, inputs_ended, || {
         accounts
             .iter()
             .zip(&listening)

@@ -1,13 +1,20 @@
 //! `metlog run`: the router, until a signal or the end of its inputs.
 
 use std::{
-    collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, sync::mpsc, thread, time::Duration,
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{self, ExitCode},
+    sync::Arc,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context;
 use metlog_router::{
     clock::SystemClock,
-    topology::{Configuration, Topology},
+    open_files,
+    topology::{Configuration, End, Topology},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
@@ -38,10 +45,10 @@ const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the router waits for while its threads do the work.
 enum Event {
     Signal(i32),
-    InputsEnded,
+    Ended(End),
 }
 
-/// Exit status 0 after a signal or the end of all inputs, 1 when it could not start.
+/// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start or was told twice to stop.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     logging::start(arguments.log_format);
     let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
@@ -53,12 +60,13 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch signals")?;
     // A file that may not grow any more (RLIMIT_FSIZE) is an error of its endpoint; unwatched, the signal ends the process.
     flag::register(SIGXFSZ, Arc::default()).context("cannot watch signals")?;
+    open_files::raise_limit(&configuration);
     let bound = configuration.api.as_ref().map(api::Bound::bind).transpose()?;
     let plan = api::Plan::of(&configuration);
     let (send, events) = mpsc::channel();
     let ended = send.clone();
-    let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move || {
-        let _ = ended.send(Event::InputsEnded);
+    let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move |end| {
+        let _ = ended.send(Event::Ended(end));
     })?;
     for listening in topology.listening() {
         tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
@@ -70,7 +78,14 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
         tracing::info!(%address, "listening api");
     }
     thread::spawn(move || {
+        let mut asked_to_stop = false;
         for signal in signals.forever() {
+            if signal != SIGHUP && std::mem::replace(&mut asked_to_stop, true) {
+                tracing::error!(
+                    "told to stop for the second time: exiting at once, without what is buffered"
+                );
+                process::exit(1);
+            }
             if send.send(Event::Signal(signal)).is_err() {
                 break;
             }
@@ -83,8 +98,12 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
                 tracing::info!("stopping: delivering what is buffered");
                 break;
             }
-            Ok(Event::InputsEnded) => {
+            Ok(Event::Ended(End::Inputs)) => {
                 tracing::info!("every input has ended");
+                break;
+            }
+            Ok(Event::Ended(End::Endpoint)) => {
+                tracing::info!("stopping: an endpoint is gone");
                 break;
             }
             Err(_) => break,

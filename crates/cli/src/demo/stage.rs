@@ -51,7 +51,7 @@ impl Stage {
         let bound = api::Bound::bind(settings)?;
         let api = bound.address();
         let plan = api::Plan::of(&configuration);
-        let topology = Topology::start(configuration, Arc::new(SystemClock::new()), || {})?;
+        let topology = Topology::start(configuration, Arc::new(SystemClock::new()), |_| {})?;
         let observed = Arc::new(api::Observed::new(&topology, plan));
         bound.serve(&topology, observed.clone())?;
         let udp = address(&topology, "udp")?;

@@ -25,6 +25,9 @@ pub(super) struct File<'f, I: ?Sized, E: ?Sized> {
     pub routes: &'f [DeclaredRoute],
 }
 
+/// Places in a batch have 32 bits, and a line that becomes a payload can grow to six times its length when it is escaped.
+const LARGEST_MESSAGE: ByteSize = ByteSize::mib(64);
+
 /// The place that stands for the file as a whole.
 const NOWHERE: Range<usize> = 0..0;
 
@@ -68,8 +71,12 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
                 diagnostics.error(self.place(&["limits", key]), message).help("leave it out for the default");
             }
         }
-        if limits.message > ByteSize::mib(1024) {
-            diagnostics.error(self.place(&["limits", "message"]), "`message` can be at most \"1GiB\"");
+        if limits.message > LARGEST_MESSAGE {
+            let message = format!("`message` can be at most \"{LARGEST_MESSAGE}\"");
+            let problem = diagnostics.error(self.place(&["limits", "message"]), message);
+            problem.help(
+                "the default is \"1MiB\"; what is larger belongs into a file, and its name into the message",
+            );
         }
     }
 

@@ -37,7 +37,7 @@ impl EndpointSettings for Parameters {
 }
 
 #[derive(Debug)]
-struct CountingEndpoint<W> {
+struct CountingEndpoint<W: Write> {
     name: String,
     clock: Arc<dyn Clock>,
     interval: Duration,
@@ -71,10 +71,11 @@ impl<W: Write + Send> Endpoint for CountingEndpoint<W> {
     }
 }
 
-impl<W> Drop for CountingEndpoint<W> {
+impl<W: Write> Drop for CountingEndpoint<W> {
     fn drop(&mut self) {
         if self.total > self.printed {
-            println!("{}: {} messages", self.name, self.total);
+            // Not `println`: it panics when standard output is closed.
+            let _ = writeln!(self.out, "{}: {} messages", self.name, self.total);
         }
     }
 }
@@ -84,18 +85,21 @@ mod tests {
     use super::*;
     use crate::testing::{ManualClock, lines, work_of};
 
-    #[test]
-    fn a_line_tells_the_total_and_the_rate_and_silence_tells_nothing() {
-        let clock = Arc::new(ManualClock::default());
-        let mut endpoint = CountingEndpoint {
+    fn endpoint<W: Write>(out: W) -> CountingEndpoint<W> {
+        CountingEndpoint {
             name: "seen".to_owned(),
-            clock: clock.clone(),
+            clock: Arc::new(ManualClock::default()),
             interval: Duration::from_secs(1),
-            out: Vec::new(),
+            out,
             total: 0,
             printed: 0,
             since: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_line_tells_the_total_and_the_rate_and_silence_tells_nothing() {
+        let mut endpoint = endpoint(Vec::new());
         assert_eq!(endpoint.next_tick(), None);
         endpoint.deliver(&work_of(&lines(30)));
         endpoint.deliver(&work_of(&lines(20)));
@@ -103,5 +107,28 @@ mod tests {
         endpoint.tick(Duration::from_secs(2));
         assert_eq!(endpoint.next_tick(), None);
         assert_eq!(String::from_utf8_lossy(&endpoint.out), "seen: 50 messages, 25/s\n");
+    }
+
+    /// Standard output that nobody reads.
+    struct Closed<'a>(&'a mut usize);
+
+    impl Write for Closed<'_> {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            *self.0 += 1;
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_last_line_goes_where_the_others_went_and_a_closed_output_is_no_harm() {
+        let mut attempts = 0;
+        let mut counting = endpoint(Closed(&mut attempts));
+        counting.deliver(&work_of(&lines(1)));
+        drop(counting);
+        assert_eq!(attempts, 1);
     }
 }

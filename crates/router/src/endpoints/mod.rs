@@ -107,6 +107,11 @@ pub enum Then {
         /// Not before this time has passed, where the endpoint's peer said so; otherwise the runner backs off.
         after: Option<Duration>,
     },
+    /// It will never take anything again, and the router is to end: who read its standard output has gone.
+    Gone {
+        /// What happened, in words for an operator.
+        error: String,
+    },
 }
 
 /// Messages refused for good, counted by reason.
@@ -151,6 +156,11 @@ impl Answer {
             refused: Refusals::default(),
             then: Then::Retry { error: error.to_string(), after: None },
         }
+    }
+
+    /// The first `settled` messages were delivered; nothing ever will be again.
+    pub fn gone(settled: usize, error: impl ToString) -> Answer {
+        Answer { settled, refused: Refusals::default(), then: Then::Gone { error: error.to_string() } }
     }
 
     /// The same, but something went wrong behind it that may pass.

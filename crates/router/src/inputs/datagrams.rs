@@ -25,8 +25,8 @@ pub struct DatagramSource {
 }
 
 impl DatagramSource {
-    /// Reads from `socket`, which must not block.
-    pub fn new(socket: Arc<Socket>, counters: &InputCounters) -> Self {
+    /// Reads datagrams of up to `largest` bytes from `socket`, which must not block.
+    pub fn new(socket: Arc<Socket>, largest: usize, counters: &InputCounters) -> Self {
         let kernel_drops = Arc::new(AtomicU64::new(0));
         let (last_known, weak) = (kernel_drops.clone(), Arc::downgrade(&socket));
         counters.watch_kernel_drops(move || {
@@ -36,7 +36,7 @@ impl DatagramSource {
             }
             last_known.load(Ordering::Relaxed)
         });
-        DatagramSource { socket, receiver: sys::DatagramReceiver::new(), gatherer: None, kernel_drops }
+        DatagramSource { socket, receiver: sys::DatagramReceiver::new(largest), gatherer: None, kernel_drops }
     }
 }
 
@@ -67,8 +67,8 @@ impl Source for DatagramSource {
                             // It may name its decoder and is then handed over by itself: not before what came before it.
                             flow.pipeline.lines(slab, None, flow.parked);
                         }
-                        if datagram.truncated {
-                            flow.pipeline.given_up(1);
+                        if datagram.sent_bytes > datagram.bytes.len() {
+                            flow.pipeline.too_large(datagram.bytes, datagram.sent_bytes, None, flow.parked);
                         } else if !flow.pipeline.named_frame(datagram.bytes, None, flow.parked) {
                             if gatherer.is_full_for(datagram.bytes)
                                 && let Some(slab) = gatherer.take()
@@ -78,7 +78,7 @@ impl Source for DatagramSource {
                             gatherer.push(datagram.bytes);
                         }
                     }
-                    if count < sys::DatagramReceiver::AT_ONCE {
+                    if count < self.receiver.at_once() {
                         break Progress::Drained;
                     }
                     if gatherer.is_large() {

@@ -4,8 +4,9 @@
 //! shell pipeline.
 
 use std::{
+    fs::File,
     io::{self, Read},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
 };
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
@@ -27,7 +28,12 @@ decoder = "line"
 
 impl InputSettings for Parameters {
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
-        let source = StdinSource { lines: LineReader::new(context.clone()) };
+        // A duplicate, read without the standard library's own buffer: what that had taken, polling would not see.
+        let stdin = io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| context.error(format!("cannot read standard input: {error}")))?;
+        let source = StdinSource { stdin: File::from(stdin), lines: LineReader::new(context.clone()) };
         Ok(OpenedInput { sources: vec![Box::new(source)], address: "standard input".to_owned() })
     }
 }
@@ -36,21 +42,22 @@ impl InputSettings for Parameters {
 /// instead, each read is preceded by the question whether it would wait.
 #[derive(Debug)]
 struct StdinSource {
+    stdin: File,
     lines: LineReader,
 }
 
 impl Source for StdinSource {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut SourceFd(&io::stdin().as_raw_fd()), token, Interest::READABLE)
+        registry.register(&mut SourceFd(&self.stdin.as_raw_fd()), token, Interest::READABLE)
     }
 
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
-        match sys::is_readable(&io::stdin()) {
+        match sys::is_readable(&self.stdin) {
             Ok(true) => {}
             Ok(false) => return Progress::Drained,
-            Err(_) => return Progress::Ended,
+            Err(error) => return after_poll_failed(&error),
         }
-        match self.lines.read(flow, |space| io::stdin().lock().read(space)) {
+        match self.lines.read(flow, |space| self.stdin.read(space)) {
             // A short read of a file or terminal does not mean that nothing more is there; the next question will tell.
             Progress::Drained => Progress::More,
             progress => progress,
@@ -59,5 +66,25 @@ impl Source for StdinSource {
 
     fn finish(&mut self, flow: &mut Flow<'_>) {
         self.lines.finish(flow);
+    }
+}
+
+fn after_poll_failed(error: &io::Error) -> Progress {
+    // A signal that came in between says nothing of standard input.
+    if error.kind() == io::ErrorKind::Interrupted {
+        return Progress::More;
+    }
+    tracing::warn!(%error, "cannot wait for standard input, which counts as its end");
+    Progress::Ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_not_the_end_of_standard_input() {
+        let after = |number| after_poll_failed(&io::Error::from_raw_os_error(number));
+        assert_eq!([after(libc::EINTR), after(libc::ENOMEM)], [Progress::More, Progress::Ended]);
     }
 }

@@ -164,7 +164,7 @@ impl LineReader {
             LineFramer::new(self.context.message_bytes, self.context.unfinished.lease(flow.waker.clone()))
         });
         let outcome = framer.read(flow.pipeline.pool(), read);
-        flow.pipeline.given_up(framer.take_given_up());
+        flow.pipeline.given_up(&framer.take_given_up(), Some(flow.waker), flow.parked);
         match outcome {
             Ok(Read::Lines { slab, drained }) => {
                 flow.pipeline.lines(slab, Some(flow.waker), flow.parked);
@@ -190,10 +190,147 @@ impl LineReader {
 
     /// Nothing more will come: an unfinished line counts as a line. If it was cut off, it says so as a reject.
     pub fn finish(&mut self, flow: &mut Flow<'_>) {
-        if let Some(framer) = &mut self.framer
-            && let Ok(Read::End(Some(slab))) = framer.read(flow.pipeline.pool(), |_| Ok(0))
-        {
+        let Some(framer) = &mut self.framer else { return };
+        let outcome = framer.read(flow.pipeline.pool(), |_| Ok(0));
+        // It may have been given up just now, in favour of others.
+        flow.pipeline.given_up(&framer.take_given_up(), Some(flow.waker), flow.parked);
+        if let Ok(Read::End(Some(slab))) = outcome {
             flow.pipeline.lines(slab, Some(flow.waker), flow.parked);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, task::Waker};
+
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use metlog_buffer::Buffer;
+
+    use super::*;
+    use crate::{
+        batch::Handover,
+        decoders::FrameDecoder,
+        inputs::{ConnectionLimit, parked::ParkedMemory},
+        ledger::InputCounters,
+        pipeline::{Outlet, Outlets, Pipeline},
+        rejects::Rejects,
+        routes::table::RouteTable,
+        slab_pool::SlabPool,
+        testing::{self, ManualClock},
+        unfinished::{Lease, UnfinishedLines},
+    };
+
+    /// A reader of lines of up to 8,000 bytes, with memory for 10,000 bytes of unfinished lines, and a pipeline whose
+    /// rejects go to a buffer.
+    struct Fixture {
+        reader: LineReader,
+        pipeline: Pipeline,
+        unfinished: UnfinishedLines,
+        rejects: Arc<Buffer<Handover>>,
+    }
+
+    impl Fixture {
+        fn new() -> Fixture {
+            let counters = Arc::new(InputCounters::default());
+            let unfinished = UnfinishedLines::new(10_000);
+            let context = InputContext {
+                parked: ParkedMemory::new(1 << 20),
+                name: "tcp".to_owned(),
+                threads: 1,
+                message_bytes: 8_000,
+                unfinished: unfinished.clone(),
+                connections: ConnectionLimit::new(1),
+                counters: counters.clone(),
+            };
+            let rejects = testing::buffer(1 << 20);
+            let outlet = Outlet { buffer: rejects.clone(), counters: Arc::default() };
+            let outlets = Arc::new(Outlets {
+                table: RouteTable::compile(Vec::new(), 0).unwrap(),
+                outlets: Vec::new(),
+                rejects: Rejects::new(vec![outlet], 10),
+            });
+            let decoder = FrameDecoder::Json(Default::default());
+            let clock = Arc::new(ManualClock::default());
+            let pipeline = Pipeline::new("tcp", decoder, outlets, counters, clock, SlabPool::new(0));
+            Fixture { reader: LineReader::new(context), pipeline, unfinished, rejects }
+        }
+
+        fn with_flow(&mut self, act: impl FnOnce(&mut LineReader, &mut Flow<'_>)) {
+            let mut flow = Flow {
+                pipeline: &mut self.pipeline,
+                waker: Waker::noop(),
+                parked: &mut Vec::new(),
+                accepted: &mut Vec::new(),
+            };
+            act(&mut self.reader, &mut flow);
+        }
+
+        fn feed(&mut self, bytes: &[u8]) {
+            self.with_flow(|reader, flow| {
+                reader.read(flow, |space| {
+                    space[..bytes.len()].copy_from_slice(bytes);
+                    Ok(bytes.len())
+                });
+            });
+        }
+
+        /// Somebody else's line that takes so much memory that the reader's own is the one to go.
+        fn crowd_out(&self) -> Lease {
+            let mut other = self.unfinished.lease(Waker::noop().clone());
+            assert!(other.resize(6_000));
+            other
+        }
+
+        fn reject_messages(&self) -> Vec<serde_json::Value> {
+            let mut handovers = Vec::new();
+            self.rejects.begin(usize::MAX, &mut handovers, Waker::noop());
+            let messages = handovers
+                .iter()
+                .flat_map(|handover| (0..handover.len()).filter_map(|position| handover.message(position)));
+            messages.map(|message| serde_json::from_slice(message.bytes).unwrap()).collect()
+        }
+
+        #[track_caller]
+        fn assert_one_reject(&self, bytes: usize, lines_given_up: u64) {
+            let ledger = self.pipeline.counters().read();
+            assert_eq!(
+                (ledger.received, ledger.rejected_total(), ledger.lines_given_up),
+                (1, 1, lines_given_up)
+            );
+            let messages = self.reject_messages();
+            assert_eq!(messages.len(), 1);
+            let fields = &messages[0]["fields"];
+            assert_eq!((&fields["reason"], &fields["bytes"]), (&"too-large".into(), &bytes.into()));
+            let begin = BASE64_STANDARD.decode(fields["frame"].as_str().unwrap()).unwrap();
+            assert_eq!(begin, vec![b'x'; 4096]);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_becomes_a_reject_message_but_did_not_use_up_the_memory() {
+        let mut fixture = Fixture::new();
+        fixture.feed(&[b'x'; 5_000]);
+        fixture.feed(&[b'x'; 5_000]);
+        fixture.with_flow(|reader, flow| reader.finish(flow));
+        fixture.assert_one_reject(10_000, 0);
+    }
+
+    #[test]
+    fn a_line_that_others_crowd_out_becomes_a_reject_message() {
+        let mut fixture = Fixture::new();
+        fixture.feed(&[b'x'; 7_000]);
+        let _other = fixture.crowd_out();
+        fixture.feed(b"x");
+        fixture.assert_one_reject(7_000, 1);
+    }
+
+    #[test]
+    fn a_line_that_is_given_up_at_the_very_end_is_counted() {
+        let mut fixture = Fixture::new();
+        fixture.feed(&[b'x'; 7_000]);
+        let _other = fixture.crowd_out();
+        fixture.with_flow(|reader, flow| reader.finish(flow));
+        fixture.assert_one_reject(7_000, 1);
     }
 }

@@ -3,10 +3,10 @@
 //! A line over the limit is rejected and the stream goes on at the next line break; a last line without one still counts.
 //! While an endpoint with `when_full = "block"` is full, its connections are not read, and TCP slows their senders down.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::{
     InputContext, InputSettings, OpenError, OpenedInput,
@@ -26,6 +26,12 @@ parameters! {
 pub const SAMPLE: &str = r#"
 listen = "127.0.0.1:5565"
 "#;
+
+/// A peer that vanished without a word must not hold a place under the limit on connections for ever: it is asked after
+/// this silence, and its connection ends when it has not answered so many questions.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
@@ -47,6 +53,9 @@ impl Parameters {
         // A restart must not wait for the last connections' TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.bind(&self.listen.into())?;
+        // Accepted connections inherit it, without a system call for each.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+        socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(TcpListener::from_std(socket.into()))
@@ -58,5 +67,26 @@ impl Listener for TcpListener {
 
     fn accept(&self) -> io::Result<TcpStream> {
         TcpListener::accept(self).map(|(connection, _)| connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as StdTcpStream;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_is_kept_alive_or_ended() {
+        let listener = Parameters { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }.bind().unwrap();
+        let _client = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connection = Listener::accept(&listener).unwrap();
+        let socket = SockRef::from(&connection);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
     }
 }

@@ -62,7 +62,11 @@ impl InputSettings for Parameters {
                     "the receive buffer is smaller than asked for: raise net.core.rmem_max, or give the router CAP_NET_ADMIN"
                 );
             }
-            sources.push(Box::new(DatagramSource::new(Arc::new(socket), &context.counters)));
+            sources.push(Box::new(DatagramSource::new(
+                Arc::new(socket),
+                sys::LARGEST_UDP_DATAGRAM,
+                &context.counters,
+            )));
         }
         Ok(OpenedInput { sources, address: address.to_string() })
     }

@@ -1,10 +1,14 @@
 //! `kind = "unix"`: messages over a Unix socket, as a stream of lines or as datagrams.
 
 use std::{
-    fs, io,
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::{UnixDatagram, UnixStream as StdUnixStream},
+    fs::{self, File},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{UnixDatagram, UnixStream as StdUnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -65,9 +69,8 @@ impl InputSettings for Parameters {
             .ok_or_else(|| context.error(format!("`permissions` takes {PERMISSIONS_EXPECTED}")))?;
         remove_stale(&self.path).map_err(failed)?;
         let kind = if self.mode == Mode::Stream { Type::STREAM } else { Type::DGRAM };
-        let socket = Socket::new(Domain::UNIX, kind, None).map_err(failed)?;
-        socket.set_nonblocking(true).map_err(failed)?;
-        socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
+        let socket = bind(&self.path, kind, permissions).map_err(failed)?;
+        // What the process's umask took away.
         fs::set_permissions(&self.path, fs::Permissions::from_mode(permissions)).map_err(failed)?;
 
         let source: Box<dyn Source> = if self.mode == Mode::Stream {
@@ -75,7 +78,9 @@ impl InputSettings for Parameters {
             Box::new(ListenerSource::new(UnixListener::from_std(socket.into()), context.clone()))
         } else {
             sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
-            Box::new(DatagramSource::new(Arc::new(socket), &context.counters))
+            // A message, or several that are no more than one together, with the line break.
+            let largest = (context.message_bytes + 1).max(sys::LARGEST_UDP_DATAGRAM);
+            Box::new(DatagramSource::new(Arc::new(socket), largest, &context.counters))
         };
         let source = RemovesItsPath { source, path: self.path.clone() };
         Ok(OpenedInput { sources: vec![Box::new(source)], address: self.path.display().to_string() })
@@ -95,6 +100,19 @@ impl Parameters {
     fn mode_bits(&self) -> Option<u32> {
         u32::from_str_radix(&self.permissions, 8).ok().filter(|bits| *bits <= 0o7777)
     }
+}
+
+/// Binds a socket at a path with these permissions or fewer.
+///
+/// A bound path gets the permissions of its socket, less the process's umask, so they are set before: there is no moment in
+/// which somebody else could connect. A umask for that moment would be the whole process's.
+fn bind(path: &Path, kind: Type, permissions: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    socket.set_nonblocking(true)?;
+    let file = File::from(OwnedFd::from(socket.try_clone()?));
+    file.set_permissions(fs::Permissions::from_mode(permissions))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
 }
 
 /// Removes a socket that nobody listens on. Anything else at the path is left alone, and binding then says what is wrong.
@@ -141,5 +159,20 @@ impl Listener for UnixListener {
 
     fn accept(&self) -> io::Result<UnixStream> {
         UnixListener::accept(self).map(|(connection, _)| connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_never_has_more_permissions_than_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, kind) in [("stream", Type::STREAM), ("datagram", Type::DGRAM)] {
+            let path = folder.path().join(name);
+            let _socket = bind(&path, kind, 0o600).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 }
