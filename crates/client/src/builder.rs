@@ -15,6 +15,7 @@ const LONGEST_LINGER: Duration = Duration::from_secs(60);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// The destination is not one.
     #[error(transparent)]

@@ -4,9 +4,12 @@ use crate::Payload;
 
 /// The value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Number {
     /// A whole number.
     Integer(i64),
+    /// A whole number that may not fit an `i64`.
+    Unsigned(u64),
     /// Any number.
     Float(f64),
 }
@@ -15,6 +18,7 @@ impl Number {
     pub(crate) fn payload(self) -> Payload<'static> {
         match self {
             Number::Integer(number) => Payload::Integer(number),
+            Number::Unsigned(number) => Payload::Unsigned(number),
             Number::Float(number) => Payload::Float(number),
         }
     }
@@ -30,17 +34,20 @@ macro_rules! number_from {
     )*};
 }
 
-number_from!(i8 => Integer, i16 => Integer, i32 => Integer, i64 => Integer, u8 => Integer, u16 => Integer, u32 => Integer, f32 => Float, f64 => Float);
+number_from! {
+    i8 => Integer, i16 => Integer, i32 => Integer, i64 => Integer,
+    u8 => Unsigned, u16 => Unsigned, u32 => Unsigned, u64 => Unsigned,
+    f32 => Float, f64 => Float,
+}
 
 impl From<usize> for Number {
     fn from(value: usize) -> Number {
-        // What is beyond an i64 is no count of anything; a float is near enough.
-        i64::try_from(value).map_or(Number::Float(value as f64), Number::Integer)
+        Number::Unsigned(value as u64)
     }
 }
 
-impl From<u64> for Number {
-    fn from(value: u64) -> Number {
-        i64::try_from(value).map_or(Number::Float(value as f64), Number::Integer)
+impl From<isize> for Number {
+    fn from(value: isize) -> Number {
+        Number::Integer(value as i64)
     }
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template};
+use metlog_message::encode::{Payload, Record, SecondCache, Template};
 
 use crate::pool::{Chunk, Pool};
 use crate::senders::oversize;
@@ -131,12 +131,7 @@ impl Queue {
             record.payload = Payload::Text(&text[..kept]);
             left_out = text.len() - kept;
         }
-        let mut fits = match record.fields {
-            Fields::Object(object) => object.len() < LONGEST_MESSAGE_BYTES,
-            Fields::Members(members) | Fields::Metric { members, .. } => {
-                members.len() < LONGEST_MESSAGE_BYTES
-            }
-        };
+        let mut fits = record.fields.encoded_len() < LONGEST_MESSAGE_BYTES;
         if fits {
             template.write(&mut message, &record, &mut SecondCache::default());
         }
@@ -281,7 +276,7 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use metlog_message::Timestamp;
-    use metlog_message::encode::When;
+    use metlog_message::encode::{Fields, When};
 
     use super::*;
 

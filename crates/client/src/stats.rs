@@ -2,6 +2,7 @@
 
 /// Why a message that was accepted never left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DropReason {
     /// The queue was full: messages came faster than the destination took them.
     QueueFull,
@@ -16,11 +17,10 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// How many reasons there are.
-    pub const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = DropReason::ALL.len();
 
     /// Every reason.
-    pub const ALL: [DropReason; DropReason::COUNT] = [
+    pub const ALL: &'static [DropReason] = &[
         DropReason::QueueFull,
         DropReason::TooLarge,
         DropReason::Refused,

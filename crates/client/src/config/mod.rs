@@ -48,6 +48,7 @@ use section::{Fault, Section, Value, unknown, wrong_type};
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Something in the text.
     #[error("line {line}, column {column}: {problem}\n  {text}")]

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 /// A destination that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AddressError {
     /// The text is not a host and a port.
     #[error("{text:?} is not an address: expected host:port, such as 127.0.0.1:5565 or [::1]:5565")]

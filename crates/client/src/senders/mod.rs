@@ -161,6 +161,7 @@ pub struct Answer {
 
 /// What to do about the first message that is not out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Then {
     /// There is none, or it is to be handed over again at once.
     GoOn,

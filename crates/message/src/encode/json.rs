@@ -17,6 +17,7 @@ const DIGIT_PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 /// assert_eq!(out, br#""a \"quoted\" word""#);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum FieldValue<'a> {
     /// `null`
     Null,

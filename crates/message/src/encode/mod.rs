@@ -22,11 +22,14 @@ pub const ENV_VERSION: &str = "0.8";
 
 /// The content of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Payload<'a> {
     /// Any text.
     Text(&'a str),
     /// A whole number, sent as text.
     Integer(i64),
+    /// A whole number that may not fit an `i64`, sent as text.
+    Unsigned(u64),
     /// A number, sent as text; NaN and the infinities are sent as an empty payload.
     Float(f64),
     /// A length of time in microseconds, sent as text in milliseconds: 12345 is `12.345`.
@@ -35,6 +38,7 @@ pub enum Payload<'a> {
 
 /// The `fields` of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Fields<'a> {
     /// A whole JSON object, already encoded, without line breaks. The caller vouches for it.
     Object(&'a str),
@@ -49,6 +53,16 @@ pub enum Fields<'a> {
         /// As in [`Fields::Members`].
         members: &'a [u8],
     },
+}
+
+impl Fields<'_> {
+    /// How many bytes of JSON the caller has encoded.
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Fields::Object(object) => object.len(),
+            Fields::Members(members) | Fields::Metric { members, .. } => members.len(),
+        }
+    }
 }
 
 /// When a message says that it happened.
@@ -153,11 +167,11 @@ impl Template {
             Payload::Text(text) => text.len(),
             _ => 0,
         };
-        let fields = match record.fields {
-            Fields::Object(object) => object.len(),
-            Fields::Members(members) => members.len(),
-            Fields::Metric { name, members, .. } => name.len() * 6 + members.len(),
+        let name = match record.fields {
+            Fields::Metric { name, .. } => name.len(),
+            _ => 0,
         };
+        let fields = record.fields.encoded_len() + name * 6;
         let when = match record.when {
             When::At(_) => 0,
             When::Text(text) => text.len(),
@@ -206,6 +220,7 @@ fn write_payload(out: &mut Vec<u8>, payload: Payload<'_>) {
     match payload {
         Payload::Text(text) => write_escaped(out, text),
         Payload::Integer(number) => write_integer(out, number),
+        Payload::Unsigned(number) => write_unsigned(out, number),
         Payload::Float(number) if !number.is_finite() => {}
         // Without the ".0" that marks a float in JSON: 17.0 is sent as the text "17".
         Payload::Float(number) if is_small_whole(number) => write_integer(out, number as i64),
