@@ -276,7 +276,7 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use metlog_message::Timestamp;
-    use metlog_message::encode::When;
+    use metlog_message::encode::{Fields, When};
 
     use metlog_message::encode::Fields;
 
