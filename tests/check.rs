@@ -37,7 +37,7 @@ fn check(configuration: &str) -> (Option<i32>, String, String) {
 fn a_valid_file_is_called_valid() {
     let (status, out, errors) = check(VALID);
     assert_eq!((status, errors.as_str()), (Some(0), ""));
-    assert_eq!(out, "metlog.toml is valid: 1 inputs, 1 routes, 1 endpoints\n");
+    assert_eq!(out, "metlog.toml is valid (inputs: 1, routes: 1, endpoints: 1)\n");
 }
 
 #[test]

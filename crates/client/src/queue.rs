@@ -278,8 +278,6 @@ mod tests {
     use metlog_message::Timestamp;
     use metlog_message::encode::{Fields, When};
 
-    use metlog_message::encode::Fields;
-
     use super::*;
 
     fn record(payload: &str) -> Record<'_> {

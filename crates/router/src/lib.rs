@@ -27,3 +27,4 @@ pub mod template;
 mod testing;
 pub mod topology;
 pub mod unfinished;
+mod watch;

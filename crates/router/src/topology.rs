@@ -30,6 +30,7 @@ use crate::{
     runner::{Runner, drive_blocking, drive_network},
     slab_pool::SlabPool,
     unfinished::UnfinishedLines,
+    watch::watch,
 };
 
 /// A configuration of this router's kinds.
@@ -146,16 +147,20 @@ impl Topology {
         let outlets = Arc::new(Outlets { table, outlets, rejects });
 
         match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
-            Ok((readers, listening)) => Ok(Topology {
-                clock,
-                ledger: Arc::new(ledger),
-                listening,
-                endpoints,
-                readers,
-                network,
-                finished,
-                shutdown_timeout: configuration.shutdown_timeout,
-            }),
+            Ok((readers, listening)) => {
+                let ledger = Arc::new(ledger);
+                network.handle().spawn(watch(ledger.clone(), clock.clone()));
+                Ok(Topology {
+                    clock,
+                    ledger,
+                    listening,
+                    endpoints,
+                    readers,
+                    network,
+                    finished,
+                    shutdown_timeout: configuration.shutdown_timeout,
+                })
+            }
             Err(error) => {
                 endpoints.iter().for_each(|endpoint| endpoint.outlet.buffer.close());
                 network.stop();

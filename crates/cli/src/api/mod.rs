@@ -36,8 +36,8 @@ use axum::{
 use metlog_router::{config, topology::Topology};
 use serde_json::json;
 
+use self::guard::Guard;
 pub use self::observed::{Observed, Plan};
-use self::{guard::Guard, pipeline::Pipeline};
 
 /// Every path that is answered.
 const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline"];
@@ -92,8 +92,15 @@ fn router(observed: Arc<Observed>, guard: Guard) -> Router {
         .with_state(observed)
 }
 
-async fn pipeline(State(observed): State<Arc<Observed>>) -> Json<Pipeline> {
-    Json(observed.pipeline())
+/// Indented and with a line break at its end: people look at it with nothing but curl.
+async fn pipeline(State(observed): State<Arc<Observed>>) -> Response {
+    match serde_json::to_string_pretty(&observed.pipeline()) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body + "\n").into_response(),
+        Err(error) => {
+            let body = json!({ "error": error.to_string() });
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+        }
+    }
 }
 
 async fn unknown_path() -> Response {

@@ -25,7 +25,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match load(&arguments.config)? {
         Some(configuration) => {
             println!(
-                "{} is valid: {} inputs, {} routes, {} endpoints",
+                "{} is valid (inputs: {}, routes: {}, endpoints: {})",
                 arguments.config.display(),
                 configuration.inputs.len(),
                 configuration.routes.len(),

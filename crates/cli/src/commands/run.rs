@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic,
     path::PathBuf,
     process::{self, ExitCode},
     sync::Arc,
@@ -51,8 +52,19 @@ enum Event {
 /// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start or was told twice to stop.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     logging::start(arguments.log_format);
+    end_at_a_panic();
     let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
     serve(configuration)
+}
+
+/// A thread that panics would leave a router that looks alive and delivers nothing. Whoever supervises it can start it anew;
+/// nothing in the path of a message is meant to panic, so this is a bug and says so.
+fn end_at_a_panic() {
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        tracing::error!(thread = thread.name(), "this is a bug in the router, which ends now: {panic}");
+        process::exit(101);
+    }));
 }
 
 fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {

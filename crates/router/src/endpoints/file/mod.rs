@@ -59,6 +59,7 @@ impl EndpointSettings for Parameters {
         let one_line_each = format.is_one_line();
         let fixed = self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start()));
         let mut endpoint = FileEndpoint {
+            name: context.name,
             format,
             path: self.path.clone(),
             fixed,
@@ -92,6 +93,7 @@ fn is_named_pipe(path: &Path) -> bool {
 
 #[derive(Debug)]
 struct FileEndpoint {
+    name: String,
     format: LineFormat,
     path: Template,
     /// The path, where it is the same for every message.
@@ -117,7 +119,7 @@ impl Endpoint for FileEndpoint {
         if let Some(path) = &self.fixed
             && let Err(error) = self.files.get(path.as_os_str().as_encoded_bytes())
         {
-            tracing::warn!("{}", cannot("open", path, &error));
+            tracing::warn!(endpoint = self.name, "{}; trying again", cannot("open", path, &error));
         }
     }
 }

@@ -1,0 +1,87 @@
+//! Says in the log what the ledger would tell whoever asked: messages that are dropped, refused or rejected, while it happens.
+//!
+//! It looks at the ledger every [`INTERVAL`], so a flood of losses is one line per component and reason, and the path of a
+//! message knows nothing of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{clock::Clock, ledger::Ledger};
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What has grown, by component and reason.
+type Losses = BTreeMap<(String, &'static str, String), u64>;
+
+/// Looks until the runtime stops.
+pub async fn watch(ledger: Arc<Ledger>, clock: Arc<dyn Clock>) {
+    let mut before = losses(&ledger, clock.monotonic());
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let now = losses(&ledger, clock.monotonic());
+        for ((component, what, reason), more, total) in growth(&before, &now) {
+            tracing::warn!(component, reason, more, total, "{what}");
+        }
+        before = now;
+    }
+}
+
+fn losses(ledger: &Ledger, now: Duration) -> Losses {
+    let mut losses = Losses::new();
+    for (name, _, input) in ledger.inputs() {
+        for (reason, count) in input.rejected {
+            losses.insert((name.to_owned(), "frames were rejected", reason), count);
+        }
+        losses.insert(
+            (name.to_owned(), "datagrams were dropped by the kernel", "receive-buffer-full".to_owned()),
+            input.kernel_drops,
+        );
+    }
+    for (name, _, endpoint) in ledger.endpoints(now) {
+        for (reason, count) in endpoint.dropped {
+            losses.insert((name.to_owned(), "messages were dropped", reason.to_owned()), count);
+        }
+        for (reason, count) in endpoint.refused {
+            losses.insert((name.to_owned(), "messages were refused", reason.to_owned()), count);
+        }
+    }
+    losses
+}
+
+/// What is more than it was: the key, how much more, and how much in all.
+fn growth<'a>(
+    before: &'a Losses,
+    now: &'a Losses,
+) -> impl Iterator<Item = (&'a (String, &'static str, String), u64, u64)> {
+    now.iter().filter_map(|(key, &total)| {
+        let more = total.saturating_sub(before.get(key).copied().unwrap_or(0));
+        (more > 0).then_some((key, more, total))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{DropReason, EndpointAccount, EndpointCounters};
+
+    #[test]
+    fn only_what_has_grown_is_said_and_by_how_much() {
+        let counters = Arc::new(EndpointCounters::default());
+        let mut ledger = Ledger::default();
+        ledger.add_endpoint(EndpointAccount {
+            name: "stats".to_owned(),
+            kind: "statsd",
+            counters: counters.clone(),
+            buffer: crate::testing::buffer(1000),
+        });
+        counters.drop_messages(DropReason::BufferFull, 5);
+        let before = losses(&ledger, Duration::ZERO);
+        assert_eq!(growth(&before, &before).count(), 0);
+        counters.drop_messages(DropReason::BufferFull, 7);
+        counters.refuse("statsd-name", 1);
+        let now = losses(&ledger, Duration::ZERO);
+        let said: Vec<_> =
+            growth(&before, &now).map(|(key, more, total)| (key.2.as_str(), more, total)).collect();
+        assert_eq!(said, [("buffer-full", 7, 12), ("statsd-name", 1, 1)]);
+    }
+}
