@@ -212,3 +212,21 @@ fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
     router.wait_until_delivered(CLIENTS as u64);
     router.stop();
 }
+
+#[test]
+fn who_is_turned_away_again_and_again_does_not_fill_the_log() {
+    const REFUSED: u64 = 300;
+    let router = Router::start(&configuration("connections = 1"));
+    let address = router.address("tcp");
+    let _open = TcpStream::connect(address).expect("connect");
+    router.wait("it is open", |ledger| ledger.input("tcp")["connections"]["opened"] == 1);
+    for _ in 0..REFUSED {
+        let _ = TcpStream::connect(address).expect("the kernel takes it").read(&mut [0]);
+    }
+    router.wait("all are refused", |ledger| ledger.input("tcp")["connections"]["refused"] == REFUSED);
+    let stopped = router.stop();
+    let lines: Vec<&str> = stopped.log.lines().filter(|line| line.contains("connection refused")).collect();
+    // More than one of the latter if this took longer than they are counted for.
+    assert!(lines.len() < 30, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("… repeated ")), "{lines:?}");
+}

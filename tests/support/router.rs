@@ -240,7 +240,7 @@ impl Router {
         assert_eq!(ledger.balances(), Ok(()), "after the end");
         // The folder outlives the process.
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("make a folder"));
-        Stopped { folder, ledger }
+        Stopped { folder, ledger, log: self.log.text() }
     }
 
     /// Waits until it ends, however it does.
@@ -269,6 +269,8 @@ pub struct Stopped {
     folder: TempDir,
     /// What it said of every message at its end.
     pub ledger: Ledger,
+    /// Everything that it said.
+    pub log: String,
 }
 
 impl Stopped {

@@ -1,5 +1,7 @@
 //! The router's own log, on standard error.
 
+mod repeats;
+
 use std::{
     fs::File,
     io::{self, IsTerminal},
@@ -9,7 +11,9 @@ use std::{
 
 use anyhow::Context;
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use repeats::Guard;
 
 /// How the router's own log is written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -21,14 +25,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts the log. `METLOG_LOG` chooses what is logged, for example `debug`; the default is `info`.
-pub fn start(format: LogFormat) {
+/// Starts the log. `METLOG_LOG` chooses what is logged, for example `debug`; the default is `info`. Lines that
+/// repeat are suppressed and counted; the guard says at the end what was not said by then.
+#[must_use]
+pub fn start(format: LogFormat) -> Guard {
+    let (suppress, guard) = repeats::suppress();
     let filter = EnvFilter::try_from_env("METLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).finish().with(suppress).init(),
+        LogFormat::Json => log.json().flatten_event(true).finish().with(suppress).init(),
     }
+    guard
 }
 
 /// Starts the log in a file, where standard error is not to be disturbed.

@@ -51,7 +51,7 @@ enum Event {
 
 /// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start or was told twice to stop.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(arguments.log_format);
+    let _log = logging::start(arguments.log_format);
     end_at_a_panic();
     let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
     serve(configuration)
