@@ -3,8 +3,8 @@
 //!
 //! A wake-up costs the thread that gives it 5 to 20 µs, a hundred times what the rest of a call does, so there are few
 //! of them. After work the sending thread only dozes for the linger and looks again, without being called, for less
-//! than 1 % of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
-//! application that keeps sending never does.
+//! than 1 % of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it.
+//! An application that keeps sending never does.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
