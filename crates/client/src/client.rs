@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metlog_message::encode::{Record, Template, When, write_one_line};
+use metlog_message::encode::{MemberBuffer, Record, Template, When, one_line_object};
 
 use crate::builder::{BuildError, ClientBuilder, Parts, Settings};
 use crate::filters::Filter;
@@ -16,7 +16,7 @@ use crate::fork::ForkCell;
 use crate::senders::{Capture, CaptureSender, FileSender, NoopSender, StdoutSender, TcpSender, UdpSender};
 use crate::stats::Stats;
 use crate::worker::Worker;
-use crate::{Draft, Fields, Message, Number, Payload, Severity, Timer, clock, exception, timer};
+use crate::{Draft, Fields, Members, Message, Number, Payload, Severity, Timer, clock, exception, timer};
 
 /// The type of a log line, from the days when Metlog took them over from the logging that was there before.
 const LOG_LINE: &str = "oldstyle";
@@ -196,7 +196,7 @@ impl Client {
         if self.is_timer_disabled(name) {
             self.count_filtered();
         } else {
-            timer::send(self, name, elapsed, 1.0, b"");
+            timer::send(self, name, elapsed, 1.0, Members::NONE);
         }
     }
 
@@ -221,28 +221,18 @@ impl Client {
         exception::send(self, error);
     }
 
-    /// Sends a message as it is; see [`Message`]. Fields that are given as JSON text and do not even begin and end
-    /// as an object are sent as the string `fields.not_an_object`.
+    /// Sends a message as it is; see [`Message`]. Fields that are given as JSON text and are no object are sent as the
+    /// string `fields.not_an_object`.
     pub fn send(&self, message: &Message<'_>) {
-        let Fields::Object(object) = message.fields else { return self.submit(message) };
-        let trimmed = object.trim_ascii();
-        let mut text = Vec::new();
-        let fields = if !(trimmed.starts_with('{') && trimmed.ends_with('}')) {
-            return self.submit_not_an_object(message, object);
-        } else if trimmed.contains(['\n', '\r']) {
-            write_one_line(&mut text, trimmed);
-            // Only one byte of ASCII was put in the place of another.
-            Fields::Object(std::str::from_utf8(&text).unwrap_or("{}"))
-        } else {
-            Fields::Object(trimmed)
-        };
-        self.submit(&Message { fields, ..*message });
-    }
-
-    fn submit_not_an_object(&self, message: &Message<'_>, text: &str) {
-        let mut members = Vec::new();
-        metlog_message::encode::write_member(&mut members, "not_an_object", text.into());
-        self.submit(&Message { fields: Fields::Members(&members), ..*message });
+        let Fields::Object(text) = message.fields else { return self.submit(message) };
+        match one_line_object(text) {
+            Some(object) => self.submit(&Message { fields: Fields::Object(&object), ..*message }),
+            None => {
+                let mut members = MemberBuffer::new();
+                members.write("not_an_object", text.into());
+                self.submit(&Message { fields: Fields::Members(members.members()), ..*message });
+            }
+        }
     }
 
     /// Waits until everything that was sent before is out (or dropped), but not longer than `timeout`. `false` when
@@ -273,7 +263,7 @@ impl Client {
     }
 
     fn measured<'a>(&self, kind: &'a str, name: &'a str, payload: Payload<'a>) -> Message<'a> {
-        let fields = Fields::Metric { name, rate: 1.0, members: b"" };
+        let fields = Fields::Metric { name, rate: 1.0, members: Members::NONE };
         Message { kind, logger: None, severity: self.inner.severity, payload, fields, timestamp: None }
     }
 
@@ -349,7 +339,7 @@ log_levels! {
 impl Client {
     fn log_line(&self, severity: Severity, text: &str) {
         let payload = Payload::Text(text);
-        let fields = Fields::Members(b"");
+        let fields = Fields::Members(Members::NONE);
         self.submit(&Message { kind: LOG_LINE, logger: None, severity, payload, fields, timestamp: None });
     }
 }

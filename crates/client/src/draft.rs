@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use metlog_message::encode::write_member;
+use metlog_message::encode::MemberBuffer;
 
 use crate::sampling::chosen;
 use crate::{Client, FieldValue, Fields, Message, Payload, Severity};
@@ -13,7 +13,7 @@ const KEPT_BYTES: usize = 16 * 1024;
 
 thread_local! {
     /// This thread's memory for fields, so that a message with fields does not allocate.
-    static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static MEMORY: Cell<MemberBuffer> = const { Cell::new(MemberBuffer::new()) };
 }
 
 /// A message in the making: what [`Client::metlog`], [`Client::log`], [`Client::counter`] and [`Client::metric`]
@@ -44,7 +44,7 @@ pub struct Draft<'a> {
     name: Option<&'a str>,
     rate: Option<f64>,
     timestamp: Option<&'a str>,
-    members: Vec<u8>,
+    members: MemberBuffer,
 }
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl<'a> Draft<'a> {
 
     /// One more key of `fields`: text, a number, a boolean, or JSON as a [`FieldValue::Json`].
     pub fn field<'v>(mut self, key: &str, value: impl Into<FieldValue<'v>>) -> Draft<'a> {
-        write_member(&mut self.members, key, value.into());
+        self.members.write(key, value.into());
         self
     }
 
@@ -122,11 +122,12 @@ impl<'a> Draft<'a> {
         }
         let rate = self.rate.map(|rate| rate.min(1.0));
         if let (Some(rate), None) = (rate, self.name) {
-            write_member(&mut self.members, "rate", FieldValue::Float(rate));
+            self.members.write("rate", FieldValue::Float(rate));
         }
+        let members = self.members.members();
         let fields = match self.name {
-            Some(name) => Fields::Metric { name, rate: rate.unwrap_or(1.0), members: &self.members },
-            None => Fields::Members(&self.members),
+            Some(name) => Fields::Metric { name, rate: rate.unwrap_or(1.0), members },
+            None => Fields::Members(members),
         };
         let payload = match &self.payload {
             Content::Text(text) => Payload::Text(text),

@@ -109,7 +109,7 @@ impl Filter for TypeSeverityMax {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fields, Payload};
+    use crate::{Fields, Members, Payload};
 
     fn message(kind: &str, severity: Severity) -> Message<'_> {
         Message {
@@ -117,7 +117,7 @@ mod tests {
             logger: Some("test"),
             severity,
             payload: Payload::Text(""),
-            fields: Fields::Members(b""),
+            fields: Fields::Members(Members::NONE),
             timestamp: None,
         }
     }

@@ -42,7 +42,7 @@ pub use builder::{BuildError, ClientBuilder};
 pub use client::Client;
 pub use draft::Draft;
 pub use filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
-pub use message::{FieldValue, Fields, Message, Payload};
+pub use message::{FieldValue, Fields, MemberBuffer, Members, Message, Payload};
 pub use number::Number;
 pub use senders::{
     AddressError, Capture, CaptureSender, FileSender, NoopSender, Sender, StdoutSender, TcpSender, UdpSender,

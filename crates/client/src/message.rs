@@ -1,6 +1,6 @@
 //! One message before it is encoded: what filters look at, and what bindings for other languages hand in.
 
-pub use metlog_message::encode::{FieldValue, Fields, Payload};
+pub use metlog_message::encode::{FieldValue, Fields, MemberBuffer, Members, Payload};
 
 use crate::Severity;
 

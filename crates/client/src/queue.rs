@@ -276,7 +276,7 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use metlog_message::Timestamp;
-    use metlog_message::encode::{Fields, When};
+    use metlog_message::encode::{Fields, MemberBuffer, Members, When};
 
     use super::*;
 
@@ -287,7 +287,7 @@ mod tests {
             logger: None,
             severity: 6,
             payload: Payload::Text(payload),
-            fields: Fields::Members(b""),
+            fields: Fields::Members(Members::NONE),
             sequence: 0,
         }
     }
@@ -366,8 +366,9 @@ mod tests {
     #[test]
     fn fields_beyond_the_limit_are_too_large() {
         let queue = Queue::new(8 * 1024 * 1024);
-        let members = vec![b' '; 2 * 1024 * 1024];
-        let record = Record { fields: Fields::Members(&members), ..record("") };
+        let mut members = MemberBuffer::new();
+        members.write("blob", "x".repeat(2 * 1024 * 1024).as_str().into());
+        let record = Record { fields: Fields::Members(members.members()), ..record("") };
         assert_eq!(queue.push(&template(), record, &AtomicU64::new(0)), Pushed::Dropped);
         assert_eq!(queue.counts().dropped[DropReason::TooLarge as usize], 1);
     }

@@ -3,8 +3,8 @@
 //!
 //! A wake-up costs the thread that gives it 5 to 20 µs, a hundred times what the rest of a call does, so there are few
 //! of them. After work the sending thread only dozes for the linger and looks again, without being called, for less
-//! than 1 % of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it. An
-//! application that keeps sending never does.
+//! than 1 % of a processor; only when there was nothing for two seconds does it sleep, and then the next message wakes it.
+//! An application that keeps sending never does.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use metlog_message::encode::{Fields, Payload, Record, SecondCache, When, write_member};
+use metlog_message::encode::{Fields, MemberBuffer, Payload, Record, SecondCache, When};
 
 use crate::pool::Chunk;
 use crate::queue::lock;
@@ -204,15 +204,15 @@ impl Task {
     }
 
     fn report(&mut self, reason: DropReason, count: u64) {
-        let mut members = Vec::new();
-        write_member(&mut members, "reason", reason.name().into());
+        let mut members = MemberBuffer::new();
+        members.write("reason", reason.name().into());
         let record = Record {
             kind: "metlog.dropped",
             when: When::At(crate::clock::now()),
             logger: None,
             severity: Severity::Warning as u8,
             payload: Payload::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
-            fields: Fields::Members(&members),
+            fields: Fields::Members(members.members()),
             sequence: self.shared.sequence.fetch_add(1, Ordering::Relaxed) + 1,
         };
         let mut chunk = Chunk::default();

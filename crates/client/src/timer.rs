@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use metlog_message::encode::write_member;
+use metlog_message::encode::MemberBuffer;
 
 use crate::sampling::chosen;
-use crate::{Client, FieldValue, Fields, Message, Payload};
+use crate::{Client, FieldValue, Fields, Members, Message, Payload};
 
 /// The type of a timer's message.
 const KIND: &str = "timer";
@@ -30,7 +30,7 @@ pub struct Timer<'a> {
     client: &'a Client,
     name: &'a str,
     rate: f64,
-    members: Vec<u8>,
+    members: MemberBuffer,
     started: Instant,
     /// Not sent: it is disabled, cancelled, or over.
     silent: bool,
@@ -42,7 +42,7 @@ impl<'a> Timer<'a> {
         if silent {
             client.count_filtered();
         }
-        Timer { client, name, rate: 1.0, members: Vec::new(), started: Instant::now(), silent }
+        Timer { client, name, rate: 1.0, members: MemberBuffer::new(), started: Instant::now(), silent }
     }
 
     /// Sends it only this often, above 0 up to 1.
@@ -53,7 +53,7 @@ impl<'a> Timer<'a> {
 
     /// One more key of `fields`.
     pub fn field<'v>(mut self, key: &str, value: impl Into<FieldValue<'v>>) -> Timer<'a> {
-        write_member(&mut self.members, key, value.into());
+        self.members.write(key, value.into());
         self
     }
 
@@ -75,7 +75,7 @@ impl<'a> Timer<'a> {
     fn finish(&mut self) -> Duration {
         let elapsed = self.started.elapsed();
         if !std::mem::replace(&mut self.silent, true) {
-            send(self.client, self.name, elapsed, self.rate, &self.members);
+            send(self.client, self.name, elapsed, self.rate, self.members.members());
         }
         elapsed
     }
@@ -88,7 +88,7 @@ impl Drop for Timer<'_> {
 }
 
 /// Sends a time that was measured elsewhere.
-pub(crate) fn send(client: &Client, name: &str, elapsed: Duration, rate: f64, members: &[u8]) {
+pub(crate) fn send(client: &Client, name: &str, elapsed: Duration, rate: f64, members: Members<'_>) {
     if !chosen(rate) {
         client.count_sampled_out();
         return;

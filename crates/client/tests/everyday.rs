@@ -190,6 +190,8 @@ fn encoded_fields_go_through_as_they_are_unless_they_are_no_object() {
     send(" {\n \"a\": 1\n} \n");
     send("[1]");
     send("");
+    send(r#"{"a":1},"severity":0,"x":{}"#);
+    send(r#"{"a":NaN}"#);
     let fields: Vec<Value> =
         captured(&client, &capture).iter().map(|message| message["fields"].clone()).collect();
     assert_eq!(
@@ -198,7 +200,9 @@ fn encoded_fields_go_through_as_they_are_unless_they_are_no_object() {
             json!({"a": {"b": [1, 2.5]}}),
             json!({"a": 1}),
             json!({"not_an_object": "[1]"}),
-            json!({"not_an_object": ""})
+            json!({"not_an_object": ""}),
+            json!({"not_an_object": r#"{"a":1},"severity":0,"x":{}"#}),
+            json!({"a": null})
         ]
     );
 }

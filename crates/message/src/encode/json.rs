@@ -1,6 +1,8 @@
 //! Writing JSON: values, strings with their escapes, numbers. Straight into a byte buffer, without a tree and without
 //! `fmt`, which costs a generator more than everything else in a message.
 
+use super::members::one_line_value;
+
 const DIGIT_PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
     2021222324252627282930313233343536373839\
     4041424344454647484950515253545556575859\
@@ -31,7 +33,7 @@ pub enum FieldValue<'a> {
     Float(f64),
     /// A string.
     Text(&'a str),
-    /// JSON text, written as it is, except that line breaks become spaces. The caller vouches for it.
+    /// JSON text, written as it is, except that line breaks become spaces; as a string if it is no JSON.
     Json(&'a str),
 }
 
@@ -82,14 +84,6 @@ impl<'a, T: Into<FieldValue<'a>>> From<Option<T>> for FieldValue<'a> {
     }
 }
 
-/// Appends `,"key":value`: one member for [`Fields::Members`].
-pub fn write_member(out: &mut Vec<u8>, key: &str, value: FieldValue<'_>) {
-    out.push(b',');
-    write_string(out, key);
-    out.push(b':');
-    write_value(out, value);
-}
-
 /// Appends a value's JSON text.
 pub fn write_value(out: &mut Vec<u8>, value: FieldValue<'_>) {
     match value {
@@ -100,21 +94,10 @@ pub fn write_value(out: &mut Vec<u8>, value: FieldValue<'_>) {
         FieldValue::Unsigned(number) => write_unsigned(out, number),
         FieldValue::Float(number) => write_float(out, number),
         FieldValue::Text(text) => write_string(out, text),
-        FieldValue::Json(json) => write_one_line(out, json),
-    }
-}
-
-/// Appends JSON text, its line breaks as spaces: inside a string JSON forbids them, between tokens they are
-/// white space, and a line break would end the message for a receiver that reads lines.
-pub fn write_one_line(out: &mut Vec<u8>, json: &str) {
-    let start = out.len();
-    out.extend_from_slice(json.as_bytes());
-    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
-        for byte in &mut out[start..] {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
-        }
+        FieldValue::Json(json) => match one_line_value(json) {
+            Some(json) => out.extend_from_slice(json.as_bytes()),
+            None => write_string(out, json),
+        },
     }
 }
 

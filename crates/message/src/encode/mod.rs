@@ -5,14 +5,15 @@
 //! ([`Template`]) is escaped once, and the date is formatted once a second ([`SecondCache`]).
 
 mod json;
+mod members;
 mod second_cache;
 
 use self::json::{is_small_whole, pair};
 pub use self::{
     json::{
-        FieldValue, write_escaped, write_float, write_integer, write_member, write_one_line, write_string,
-        write_unsigned, write_value,
+        FieldValue, write_escaped, write_float, write_integer, write_string, write_unsigned, write_value,
     },
+    members::{MemberBuffer, Members, one_line_object},
     second_cache::SecondCache,
 };
 use crate::Timestamp;
@@ -40,10 +41,11 @@ pub enum Payload<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Fields<'a> {
-    /// A whole JSON object, already encoded, without line breaks. The caller vouches for it.
+    /// A whole JSON object, already encoded. [`Template::write`] takes it as it is; [`one_line_object`] says whether
+    /// it is one.
     Object(&'a str),
-    /// Members written by [`write_member`], each with its leading comma; empty for `{}`.
-    Members(&'a [u8]),
+    /// Members that were written one by one.
+    Members(Members<'a>),
     /// A counter's, gauge's or timer's: its name and sample rate, then further members.
     Metric {
         /// `fields.name`
@@ -51,7 +53,7 @@ pub enum Fields<'a> {
         /// `fields.rate`
         rate: f64,
         /// As in [`Fields::Members`].
-        members: &'a [u8],
+        members: Members<'a>,
     },
 }
 
@@ -60,7 +62,7 @@ impl Fields<'_> {
     pub fn encoded_len(&self) -> usize {
         match self {
             Fields::Object(object) => object.len(),
-            Fields::Members(members) | Fields::Metric { members, .. } => members.len(),
+            Fields::Members(members) | Fields::Metric { members, .. } => members.encoded_len(),
         }
     }
 }
@@ -97,7 +99,7 @@ pub struct Record<'a> {
 ///
 /// ```
 /// use metlog_message::Timestamp;
-/// use metlog_message::encode::{Fields, Payload, Record, SecondCache, Template, When};
+/// use metlog_message::encode::{Fields, Members, Payload, Record, SecondCache, Template, When};
 ///
 /// let template = Template::new("shop", 77, "web1", None);
 /// let mut line = Vec::new();
@@ -107,7 +109,7 @@ pub struct Record<'a> {
 ///     logger: None,
 ///     severity: 6,
 ///     payload: Payload::Integer(1),
-///     fields: Fields::Metric { name: "hits", rate: 1.0, members: b"" },
+///     fields: Fields::Metric { name: "hits", rate: 1.0, members: Members::NONE },
 ///     sequence: 0,
 /// };
 /// template.write(&mut line, &record, &mut SecondCache::default());
@@ -243,7 +245,7 @@ fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>) {
         Fields::Object(object) => out.extend_from_slice(object.as_bytes()),
         Fields::Members(members) => {
             out.push(b'{');
-            out.extend_from_slice(members.get(1..).unwrap_or_default());
+            out.extend_from_slice(members.alone());
             out.push(b'}');
         }
         Fields::Metric { name, rate, members } => {
@@ -251,7 +253,7 @@ fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>) {
             write_escaped(out, name);
             out.extend_from_slice(b"\",\"rate\":");
             write_float(out, rate);
-            out.extend_from_slice(members);
+            out.extend_from_slice(members.after_others());
             out.push(b'}');
         }
     }
@@ -300,7 +302,9 @@ mod tests {
     fn keys_stand_in_the_order_of_the_original_envelope() {
         let mut out = Vec::new();
         let template = Template::new("shop", 77, "web1", Some(0xabc));
-        let fields = Fields::Metric { name: "hits", rate: 0.1, members: b",\"k\":1" };
+        let mut members = MemberBuffer::new();
+        members.write("k", 1.into());
+        let fields = Fields::Metric { name: "hits", rate: 0.1, members: members.members() };
         template.write(
             &mut out,
             &record("counter", Payload::Integer(-3), fields),
@@ -387,10 +391,10 @@ mod tests {
             kind in any::<String>(), logger in any::<String>(), payload in any::<String>(),
             name in any::<String>(), key in "[\\x00-\\x7f]{0,20}", host in any::<String>(),
         ) {
-            let mut members = Vec::new();
-            write_member(&mut members, &key, FieldValue::Text(&payload));
+            let mut members = MemberBuffer::new();
+            members.write(&key, FieldValue::Text(&payload));
             let template = Template::new(&logger, 1, &host, Some(u64::MAX));
-            let fields = Fields::Metric { name: &name, rate: 1.0, members: &members };
+            let fields = Fields::Metric { name: &name, rate: 1.0, members: members.members() };
             let message = encoded(&record(&kind, Payload::Text(&payload), fields), &template);
             prop_assert_eq!(message["type"].as_str(), Some(kind.as_str()));
             prop_assert_eq!(message["logger"].as_str(), Some(logger.as_str()));
