@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::{FieldValue, write_string, write_value};
-use crate::{Limits, careful, fast, slow_path};
+use crate::{Limits, careful, envelope::Slots, fast, slow_path};
 
 /// Members of `fields` in the writing. What is written is well-formed, whatever it is written from.
 ///
@@ -110,7 +110,7 @@ fn trimmed(text: &str) -> &str {
 }
 
 fn one_line<'t>(text: &'t str, limits: &Limits) -> Option<Cow<'t, str>> {
-    if text.starts_with('{') && fast::scan(text.as_bytes(), limits).is_some() {
+    if text.starts_with('{') && fast::scan(text.as_bytes(), limits, &mut Slots::default()).is_some() {
         return Some(Cow::Borrowed(text));
     }
     if careful::scan(text.as_bytes(), limits).ok()?.rewrite {
