@@ -93,6 +93,7 @@ fn on_one_line(span: &Range<usize>, text: &str) -> Range<usize> {
 }
 
 /// A string into which environment variables were filled in. Their values may be secrets.
+#[derive(Clone)]
 pub(super) struct Substituted {
     pub span: Range<usize>,
     /// The string as it stands in the file, and what it became.
@@ -112,6 +113,8 @@ pub struct Diagnostics {
     context: String,
     substituted: Vec<Substituted>,
     mask: Mask,
+    /// Strings are read as they stand in the file: for showing, not for use.
+    as_written: bool,
     /// The file is not whole TOML, so that what is missing may only be unreadable.
     incomplete: bool,
 }
@@ -230,6 +233,18 @@ impl Diagnostics {
 
     pub(super) fn substituted(&mut self, substituted: Substituted) {
         self.substituted.push(substituted);
+    }
+
+    /// Diagnostics with which the same values are read once more, to be shown: with `${NAME}` for what is from the environment.
+    pub(super) fn for_showing(&self) -> Diagnostics {
+        Diagnostics { substituted: self.substituted.clone(), as_written: true, ..Diagnostics::new() }
+    }
+
+    /// The string at this place, of which `filled` is the value.
+    pub(super) fn string(&self, span: &Range<usize>, filled: &str) -> String {
+        let written =
+            self.substituted.iter().find(|substituted| self.as_written && substituted.span == *span);
+        written.map_or(filled, |substituted| &substituted.written).to_owned()
     }
 
     /// Whether the string at this place came, in whole or in part, from the environment.

@@ -63,6 +63,8 @@ pub struct Route {
     pub name: Option<String>,
     /// Which messages it takes. A route without `match` takes every message. For a catch-all this always holds.
     pub condition: Condition,
+    /// The same as the file has it, for showing: with `${NAME}` where `condition` has the value of a variable.
+    pub written: Condition,
     /// Positions in [`Configuration::endpoints`], each at most once.
     pub to: Vec<usize>,
     /// No later route sees a message that this one took.
