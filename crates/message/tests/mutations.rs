@@ -101,6 +101,30 @@ fn change(random: &mut Random, message: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
+#[test]
+fn changed_messages_are_judged_as_serde_json_judges_them() {
+    let lines: Vec<&[u8]> = [CLIENT, SERVICE_2012]
+        .iter()
+        .flat_map(|file| file.split(|&byte| byte == b'\n'))
+        .filter(|line| !line.is_empty() && line.len() < 1000)
+        .collect();
+    let mut random = Random(20_120_718);
+    let (mut accepted, mut rejected) = (0, 0);
+    let rounds = rounds();
+    for _ in 0..rounds {
+        let mut message = random.of(&lines).to_vec();
+        let other = random.of(&lines);
+        for _ in 0..=random.below(3) {
+            change(&mut random, &mut message, other);
+        }
+        match oracle::check(&message) {
+            Ok(_) => accepted += 1,
+            Err(_) => rejected += 1,
+        }
+    }
+    assert!(accepted > rounds / 20 && rejected > rounds / 20, "{accepted} accepted, {rejected} rejected");
+}
+
 /// The message with everything that the decoder is lenient about written as JSON has it, on one line. Found in another way
 /// than the decoder's: by cutting the text at its strings and replacing words in what lies between.
 fn without_leniencies(text: &str) -> String {
@@ -190,28 +214,4 @@ fn shown<'a>(decoded: &'a Decoded, frame: &'a str) -> (&'a str, &'a Index) {
         Decoded::Rewritten { text, index } => (std::str::from_utf8(text).unwrap(), index),
         Decoded::Blank => panic!("blank"),
     }
-}
-
-#[test]
-fn changed_messages_are_judged_as_serde_json_judges_them() {
-    let lines: Vec<&[u8]> = [CLIENT, SERVICE_2012]
-        .iter()
-        .flat_map(|file| file.split(|&byte| byte == b'\n'))
-        .filter(|line| !line.is_empty() && line.len() < 1000)
-        .collect();
-    let mut random = Random(20_120_718);
-    let (mut accepted, mut rejected) = (0, 0);
-    let rounds = rounds();
-    for _ in 0..rounds {
-        let mut message = random.of(&lines).to_vec();
-        let other = random.of(&lines);
-        for _ in 0..=random.below(3) {
-            change(&mut random, &mut message, other);
-        }
-        match oracle::check(&message) {
-            Ok(_) => accepted += 1,
-            Err(_) => rejected += 1,
-        }
-    }
-    assert!(accepted > rounds / 20 && rejected > rounds / 20, "{accepted} accepted, {rejected} rejected");
 }
