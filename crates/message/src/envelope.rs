@@ -92,9 +92,9 @@ pub(crate) fn check_each(text: &[u8], slots: &Slots) -> Result<Index, Reason> {
     let mut index = Index::EMPTY;
     for key in Key::ALL {
         let slot = slots[key as usize];
-        // Null counts as missing; so does `NaN`, which becomes null.
+        // Null counts as missing; so does `NaN`, which is null by now.
         let first = match text.get(slot.start as usize) {
-            Some(&first) if slot.start != slot.end && !matches!(first, b'n' | b'N' | b'I') => first,
+            Some(&first) if slot.start != slot.end && first != b'n' => first,
             _ => {
                 if key == Key::Type {
                     return Err(Reason::MissingType);

@@ -210,7 +210,8 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    const ALL: [DropReason; 2] = [DropReason::BufferFull, DropReason::Shutdown];
+    /// All of them.
+    pub const ALL: [DropReason; 2] = [DropReason::BufferFull, DropReason::Shutdown];
 
     /// The name that the ledger uses.
     pub fn name(self) -> &'static str {

@@ -31,6 +31,7 @@ fn variable(name: &str) -> Option<String> {
     match name {
         "STATSD_PORT" => Some("sesame-open".to_owned()),
         "ROUTE_TO" => Some("sesame-street".to_owned()),
+        "LETTER" => Some("i".to_owned()),
         "PATTERN" => Some("(sesame".to_owned()),
         _ => None,
     }

@@ -103,6 +103,10 @@ mod tests {
     use metlog_router::{config::Source, topology};
 
     fn condition(text: &str) -> Condition {
+        configuration(text).routes[0].condition.clone()
+    }
+
+    fn configuration(text: &str) -> topology::Configuration {
         let source = Source::new(
             "test.toml",
             format!(
@@ -111,8 +115,7 @@ mod tests {
             ),
         );
         let (configuration, diagnostics) = topology::load(&source);
-        let configuration = configuration.unwrap_or_else(|| panic!("{}", diagnostics.render(&source, false)));
-        configuration.routes[0].condition.clone()
+        configuration.unwrap_or_else(|| panic!("{}", diagnostics.render(&source, false)))
     }
 
     #[test]
@@ -129,6 +132,17 @@ mod tests {
             assert_eq!(of(&condition(text)).as_deref(), Some(text));
         }
         assert_eq!(of(&condition("{}")), None);
+    }
+
+    #[test]
+    fn values_from_the_environment_are_shown_by_their_names() {
+        let text = concat!(
+            r#"{ type = ["a", "${PATH}"], logger = { prefix = "x${PATH}" }, metlog_hostname = { glob = "${PATH}*" }, "#,
+            r#"any = [{ payload = { regex = "^[${NONE_OF_THIS_NAME:-x}]" } }, { "fields.a" = "${PATH}" }] }"#
+        );
+        let configuration = configuration(text);
+        assert_eq!(super::super::Plan::of(&configuration).routes[0].condition.as_deref(), Some(text));
+        assert!(format!("{:?}", configuration.routes[0].condition).contains('/'), "it matches by the value");
     }
 
     #[test]

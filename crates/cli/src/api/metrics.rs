@@ -171,7 +171,7 @@ const ENDPOINT_REASONS: &[ByReason<Endpoint>] = &[
         "metlog_endpoint_dropped_total",
         "reason",
         "Messages given up before delivery.",
-        || [DropReason::BufferFull, DropReason::Shutdown].map(|reason| reason.name().to_owned()).to_vec(),
+        || DropReason::ALL.map(|reason| reason.name().to_owned()).to_vec(),
         |endpoint| &endpoint.dropped,
     ),
     (

@@ -22,7 +22,7 @@ use super::{
 /// What is told of a configuration, taken from it before the router swallows it.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
 }
 
 impl Plan {
@@ -35,7 +35,7 @@ impl Plan {
             .map(|route| Route {
                 number: route.number,
                 name: route.name.clone(),
-                condition: condition_text::of(&route.condition),
+                condition: condition_text::of(&route.written),
                 to: route.to.iter().filter_map(name).collect(),
                 is_final: route.is_final,
                 unrouted: route.unrouted,

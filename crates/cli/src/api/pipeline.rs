@@ -95,7 +95,8 @@ pub struct Route {
     pub number: usize,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// Its `match` in the configuration's own notation, written anew; null for a route without one.
+    /// Its `match` in the configuration's own notation, written anew, with environment variables by
+    /// their names; null for a route without one.
     pub condition: Option<String>,
     /// The names of the endpoints that its messages go to.
     pub to: Vec<String>,

@@ -13,7 +13,7 @@ use super::transport::{Connection, Target};
 ///
 /// With --type (or any other flag that describes a message) one message is built and sent. Without, every line of
 /// standard input is sent as it is: one message a datagram, or a line of a stream. Blank lines are left out.
-/// Nothing is checked here: what the router cannot use, it counts as a reject, which `metlog status` shows.
+/// Nothing is checked here: what the router cannot use, it counts as a reject, which its API shows (`GET /api/v1/pipeline`).
 ///
 /// Over UDP the exit status says that the messages were sent, not that they arrived.
 ///

@@ -67,6 +67,11 @@ pub fn read(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Conditio
     }
 }
 
+/// The same for the eye: strings are as they stand in the file, not with the values of environment variables.
+pub fn read_as_written(value: &Value<'_>, diagnostics: &Diagnostics) -> Option<Condition> {
+    read(value, &mut diagnostics.for_showing())
+}
+
 /// The tables in `any = [ … ]` and `all = [ … ]`.
 fn group(key: &str, value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Condition>> {
     let items = match value.get_ref() {
@@ -163,7 +168,9 @@ impl Tests<'_> {
 
     fn scalar(&mut self, value: &Value<'_>) -> Option<Scalar> {
         match value.get_ref() {
-            DeValue::String(text) if self.subject.can_be_string() => Some(Scalar::String(text.to_string())),
+            DeValue::String(text) if self.subject.can_be_string() => {
+                Some(Scalar::String(self.diagnostics.string(&value.span(), text)))
+            }
             DeValue::Boolean(flag) if self.subject == Subject::Anything => Some(Scalar::Bool(*flag)),
             DeValue::Integer(_) | DeValue::Float(_) => self.number(value).map(Scalar::Number),
             DeValue::String(_) | DeValue::Boolean(_) => {
@@ -236,7 +243,9 @@ impl Tests<'_> {
         for (key, value) in entries {
             let test = match &**key.get_ref() {
                 "min" | "max" => continue,
-                "prefix" => self.pattern("prefix", value).map(Test::Prefix),
+                "prefix" => self
+                    .pattern("prefix", value)
+                    .map(|text| Test::Prefix(self.diagnostics.string(&value.span(), text))),
                 "glob" => self.glob(value),
                 "regex" => self.regex(value),
                 "exists" => self.exists(value),
@@ -298,7 +307,7 @@ impl Tests<'_> {
     }
 
     /// The text of an operator on strings.
-    fn pattern(&mut self, operator: &str, value: &Value<'_>) -> Option<String> {
+    fn pattern<'v>(&mut self, operator: &str, value: &'v Value<'_>) -> Option<&'v str> {
         let Some(text) = value.get_ref().as_str() else {
             let problem = self.diagnostics.error(value.span(), format!("`{operator}` takes a string"));
             problem.label(format!("this is {}", found(value.get_ref())));
@@ -308,24 +317,24 @@ impl Tests<'_> {
             self.wrong_subject(value);
             return None;
         }
-        Some(text.to_owned())
+        Some(text)
     }
 
     fn glob(&mut self, value: &Value<'_>) -> Option<Test> {
         let glob = self.pattern("glob", value)?;
-        if let Err(error) = Glob::compile(&glob) {
+        if let Err(error) = Glob::compile(glob) {
             let problem = self.diagnostics.error(value.span(), "this is not a glob pattern");
             problem.label(error.to_string());
             problem
                 .help("`*` is any run of characters, `?` one character, [a-z] a class, {a,b} alternatives");
             return None;
         }
-        Some(Test::Glob(glob))
+        Some(Test::Glob(self.diagnostics.string(&value.span(), glob)))
     }
 
     fn regex(&mut self, value: &Value<'_>) -> Option<Test> {
         let expression = self.pattern("regex", value)?;
-        if let Err(error) = regex::bytes::Regex::new(&expression) {
+        if let Err(error) = regex::bytes::Regex::new(expression) {
             // The last line of the error says what is wrong; the lines above it repeat the expression.
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default();
@@ -333,7 +342,7 @@ impl Tests<'_> {
             problem.label(reason.strip_prefix("error: ").unwrap_or(reason));
             return None;
         }
-        Some(Test::Regex(expression))
+        Some(Test::Regex(self.diagnostics.string(&value.span(), expression)))
     }
 
     fn exists(&mut self, value: &Value<'_>) -> Option<Test> {

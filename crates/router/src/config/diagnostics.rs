@@ -93,8 +93,12 @@ fn on_one_line(span: &Range<usize>, text: &str) -> Range<usize> {
 }
 
 /// A string into which environment variables were filled in. Their values may be secrets.
+#[derive(Clone)]
 pub(super) struct Substituted {
     pub span: Range<usize>,
+    /// The string as it stands in the file, and what it became.
+    pub written: String,
+    pub filled: String,
     /// Names and values of the variables.
     pub variables: Vec<(String, String)>,
     /// A variable was missing: what is said about the rest of this string is noise.
@@ -109,6 +113,8 @@ pub struct Diagnostics {
     context: String,
     substituted: Vec<Substituted>,
     mask: Mask,
+    /// Strings are read as they stand in the file: for showing, not for use.
+    as_written: bool,
     /// The file is not whole TOML, so that what is missing may only be unreadable.
     incomplete: bool,
 }
@@ -206,7 +212,13 @@ impl Diagnostics {
                 problem.help(format!("text goes in quotes: {line}"));
             }
         }
-        self.substituted.push(Substituted { span: start..end, variables: Vec::new(), unusable: true });
+        self.substituted.push(Substituted {
+            span: start..end,
+            written: String::new(),
+            filled: String::new(),
+            variables: Vec::new(),
+            unusable: true,
+        });
         self.incomplete = true;
     }
 
@@ -221,6 +233,18 @@ impl Diagnostics {
 
     pub(super) fn substituted(&mut self, substituted: Substituted) {
         self.substituted.push(substituted);
+    }
+
+    /// Diagnostics with which the same values are read once more, to be shown: with `${NAME}` for what is from the environment.
+    pub(super) fn for_showing(&self) -> Diagnostics {
+        Diagnostics { substituted: self.substituted.clone(), as_written: true, ..Diagnostics::new() }
+    }
+
+    /// The string at this place, of which `filled` is the value.
+    pub(super) fn string(&self, span: &Range<usize>, filled: &str) -> String {
+        let written =
+            self.substituted.iter().find(|substituted| self.as_written && substituted.span == *span);
+        written.map_or(filled, |substituted| &substituted.written).to_owned()
     }
 
     /// Whether the string at this place came, in whole or in part, from the environment.
@@ -242,7 +266,7 @@ impl Diagnostics {
                 // Where all variables are empty, what is shown stands in the file.
                 let hidden = substituted.variables.iter().any(|(_, value)| !value.is_empty());
                 if hidden {
-                    conceal(item, &substituted.variables);
+                    conceal(item, &substituted);
                 }
                 keep
             });
@@ -264,9 +288,21 @@ fn with_quotes(line: &str) -> Option<String> {
     quotable.then(|| format!("{} = \"{value}\"", key.trim()))
 }
 
+/// A value of so many bytes stands in prose only because it was put there.
+const TELLING_BYTES: usize = 6;
+
 /// Takes the values of variables out of what is said about a string that they became part of.
-fn conceal(item: &mut Diagnostic, variables: &[(String, String)]) {
-    for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+///
+/// What is said quotes the string whole, if at all, so it is put back as it was written. A value that is long enough not to
+/// be a part of any word is looked for everywhere all the same.
+fn conceal(item: &mut Diagnostic, substituted: &Substituted) {
+    let variables = &substituted.variables;
+    for text in std::iter::once(&mut item.message).chain(item.help.as_mut()) {
+        let escaped = substituted.filled.escape_debug().to_string();
+        *text = unquoted(text, &substituted.filled, &substituted.written);
+        *text = unquoted(text, &escaped, &substituted.written);
+    }
+    for (name, value) in variables.iter().filter(|(_, value)| value.len() >= TELLING_BYTES) {
         let escaped = value.escape_debug().to_string();
         let placeholder = format!("${{{name}}}");
         for text in std::iter::once(&mut item.message).chain(item.help.as_mut()) {
@@ -276,6 +312,16 @@ fn conceal(item: &mut Diagnostic, variables: &[(String, String)]) {
     // A label may quote any part of the value, so none of it is shown.
     let names: Vec<String> = variables.iter().map(|(name, _)| format!("`{name}`")).collect();
     item.label = Some(format!("with the value of {} filled in (not shown)", names.join(" and ")));
+}
+
+/// Puts `written` in place of `filled` wherever that stands in quotes, or at the end of a section's name.
+fn unquoted(text: &str, filled: &str, written: &str) -> String {
+    let mut replaced = text.to_owned();
+    for (open, close) in [("`", "`"), ("\"", "\""), (".", "]")] {
+        let quoted = format!("{open}{filled}{close}");
+        replaced = replaced.replace(&quoted, &format!("{open}{written}{close}"));
+    }
+    replaced
 }
 
 impl fmt::Debug for Diagnostics {
@@ -320,7 +366,13 @@ mod tests {
     fn values_of_variables_are_never_shown() {
         let mut diagnostics = Diagnostics::new();
         let variables = vec![("TOKEN".to_owned(), "hunter\n2".to_owned())];
-        diagnostics.substituted(Substituted { span: 4..14, variables, unusable: false });
+        diagnostics.substituted(Substituted {
+            span: 4..14,
+            written: "${TOKEN}".to_owned(),
+            filled: "hunter\n2".to_owned(),
+            variables,
+            unusable: false,
+        });
         diagnostics
             .error(4..14, format!("bad {:?}", "hunter\n2"))
             .label("`unte` is wrong")

@@ -60,7 +60,13 @@ impl Walk<'_> {
         }
         if !filled.variables.is_empty() || !filled.problems.is_empty() {
             let unusable = !filled.problems.is_empty();
-            self.diagnostics.substituted(Substituted { span, variables: filled.variables, unusable });
+            self.diagnostics.substituted(Substituted {
+                span,
+                written: text.to_owned(),
+                filled: filled.text.clone(),
+                variables: filled.variables,
+                unusable,
+            });
         }
         filled.text
     }

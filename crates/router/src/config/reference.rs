@@ -16,8 +16,9 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
          metlog-router --test documentation` writes it anew.\n\n\
          Sizes are texts such as `\"8MiB\"`, times texts such as `\"50ms\"`. `${NAME}` and `${NAME:-default}` in a text are filled \
          from the environment; `$$` is a dollar sign.\n\n\
-         At the top of the file: `data_dir` (default `\"./metlog-data\"`), `threads` (reader threads, default one per core) and \
-         `shutdown_timeout` (how long buffers may drain, default `\"30s\"`).\n\n",
+         At the top of the file: `threads` (reader threads, default one per core) and \
+         `shutdown_timeout` (how long buffers may drain, default `\"30s\"`). `data_dir` is \
+         reserved: it is accepted, and nothing uses it yet.\n\n",
     );
     section(&mut page, "`[limits]`", "", &Limits::docs(), "");
     section(&mut page, "`[rejects]`", "", &Rejects::docs(), "");

@@ -58,6 +58,10 @@ fn read_one(section: &mut Section<'_>, number: usize, endpoints: &[&str]) -> Opt
     let unrouted = section.or_default("unrouted", false);
     let is_final = section.or_default("final", false);
     let condition = condition(section);
+    let written = match section.value("match") {
+        Some(value) => conditions::read_as_written(value, section.diagnostics()),
+        None => condition.clone(),
+    };
     let to = targets(section, endpoints);
     let (unrouted, is_final) = (unrouted?, is_final?);
     if unrouted && section.value("match").is_some() {
@@ -73,7 +77,7 @@ fn read_one(section: &mut Section<'_>, number: usize, endpoints: &[&str]) -> Opt
         let problem = section.diagnostics().warning(span, "`final` has no effect on a catch-all");
         problem.help("remove it: messages come here only when no other route took them");
     }
-    Some(Route { number, name: name?, condition: condition?, to: to?, is_final, unrouted })
+    Some(Route { number, name: name?, condition: condition?, written: written?, to: to?, is_final, unrouted })
 }
 
 /// A route without `match` takes every message.

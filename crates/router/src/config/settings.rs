@@ -8,7 +8,7 @@ use crate::{choices, parameters, routes::condition::Condition};
 /// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
 #[derive(Debug)]
 pub struct Configuration<I: ?Sized, E: ?Sized> {
-    /// Where buffers, the embedded store and checkpoints live.
+    /// Reserved: where buffers on disk, the embedded store and checkpoints will live. Nothing uses it yet.
     pub data_dir: PathBuf,
     /// What bounds memory, messages and connections.
     pub limits: Limits,
@@ -63,6 +63,8 @@ pub struct Route {
     pub name: Option<String>,
     /// Which messages it takes. A route without `match` takes every message. For a catch-all this always holds.
     pub condition: Condition,
+    /// The same as the file has it, for showing: with `${NAME}` where `condition` has the value of a variable.
+    pub written: Condition,
     /// Positions in [`Configuration::endpoints`], each at most once.
     pub to: Vec<usize>,
     /// No later route sees a message that this one took.
@@ -145,7 +147,7 @@ parameters! {
 }
 
 parameters! {
-    /// The HTTP interface for operators: health, metrics, tap, query, dashboard.
+    /// The HTTP interface for operators: health, metrics, and the pipeline with its counts.
     pub struct Api {
         /// Where it listens. On any address but a loopback one it needs a `token`.
         pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 5580)),
