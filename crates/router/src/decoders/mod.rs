@@ -1,7 +1,7 @@
 //! Decoders: from a frame's bytes to a message in canonical JSON.
 //!
 //! JSON is validated and indexed where it lies; every other format is transcoded to JSON once, here. Adding a decoder
-//! is one file here, a variant of [`FrameDecoder`], and its name in [`FrameDecoder::named`] where datagrams may ask for it.
+//! is one file here and a variant of [`FrameDecoder`].
 
 pub mod line;
 
