@@ -8,7 +8,7 @@ use std::sync::Arc;
 use metlog_buffer::Charge;
 use metlog_message::{Index, Timestamp};
 
-use crate::{acknowledgement::Acknowledgement, slab_pool::Slab};
+use crate::{acknowledgement::Acknowledgement, recycled::Recycled, slab_pool::Slab};
 
 /// The most bytes that a batch gathers, unless a single message is larger.
 pub const BATCH_BYTES: usize = 256 * 1024;
@@ -38,7 +38,9 @@ impl Entry {
 #[derive(Debug)]
 pub struct Batch {
     slab: Slab,
-    entries: Vec<Entry>,
+    entries: Recycled<Entry>,
+    /// The messages lie one behind the other, with nothing between them.
+    is_contiguous: bool,
     received: Timestamp,
     acknowledgement: Option<Acknowledgement>,
 }
@@ -60,12 +62,21 @@ impl Batch {
     /// Closes a batch. Every entry must lie inside the slab and be followed by a line break.
     pub fn new(
         slab: Slab,
-        entries: Vec<Entry>,
+        entries: impl Into<Recycled<Entry>>,
         received: Timestamp,
         acknowledgement: Option<Acknowledgement>,
     ) -> Self {
+        let mut entries = entries.into();
+        entries.shrink();
         debug_assert!(entries.iter().all(|entry| slab.get(entry.end as usize) == Some(&b'\n')));
-        Batch { slab, entries, received, acknowledgement }
+        let is_contiguous = match (entries.first(), entries.last()) {
+            (Some(first), Some(last)) => {
+                let span = (last.end + 1).checked_sub(first.start).map_or(0, |span| span as usize);
+                entries.iter().map(Entry::line_bytes).sum::<usize>() == span
+            }
+            _ => false,
+        };
+        Batch { slab, entries, is_contiguous, received, acknowledgement }
     }
 
     /// How many messages there are.
@@ -95,13 +106,20 @@ impl Batch {
     /// The selected messages in a slab of their own.
     fn copy(&self, selected: &[u32], bytes: usize) -> Batch {
         let mut slab = self.slab.pool().take(bytes);
-        let mut entries = Vec::with_capacity(selected.len());
+        let mut entries = self.entries.pool().take(selected.len());
         for entry in selected.iter().filter_map(|&number| self.entries.get(number as usize)) {
             let start = slab.len() as u32;
             slab.extend(self.message(entry).line);
             entries.push(Entry { start, end: slab.len() as u32 - 1, index: entry.index });
         }
-        Batch { slab, entries, received: self.received, acknowledgement: self.acknowledgement.clone() }
+        entries.shrink();
+        Batch {
+            slab,
+            entries,
+            is_contiguous: true,
+            received: self.received,
+            acknowledgement: self.acknowledgement.clone(),
+        }
     }
 }
 
@@ -171,6 +189,12 @@ impl Handover {
     /// and their bytes with every line break. `None` past the end.
     pub fn run(&self, position: usize) -> Option<(usize, &[u8])> {
         let first = self.entry(position)?;
+        if let (Selected::All, true, Some(last)) =
+            (&self.selected, self.batch.is_contiguous, self.batch.entries.last())
+        {
+            let bytes = self.batch.slab.get(first.start as usize..=last.end as usize)?;
+            return Some((self.batch.len() - position, bytes));
+        }
         let mut last = first;
         let mut count = 1;
         while let Some(next) = self.entry(position + count) {

@@ -16,6 +16,7 @@ pub mod network;
 pub mod open_files;
 pub mod pipeline;
 pub mod reader;
+pub mod recycled;
 pub mod rejects;
 pub mod retry;
 pub mod routes;

@@ -14,10 +14,14 @@ use crate::{
     decoders::{FrameDecoder, split_named},
     framing::{Cause, GivenUp},
     ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
+    recycled::{Recycled, VecPool},
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
 };
+
+/// Spare lists of messages that a pipeline keeps for its next batches.
+const SPARE_ENTRIES: usize = 16;
 
 /// Where messages go from here: the route table and every endpoint's buffer, in the table's numbering.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Pipeline {
     counters: Arc<InputCounters>,
     clock: Arc<dyn Clock>,
     pool: SlabPool,
+    /// Where the lists of messages come from. A pipeline's own, so that its threads' batches do not meet in one lock.
+    entries: VecPool<Entry>,
     scratch: Scratch,
     /// By endpoint: the numbers of the batch's messages that go there.
     selections: Vec<Vec<u32>>,
@@ -89,6 +95,7 @@ impl Pipeline {
             counters,
             clock,
             pool,
+            entries: VecPool::new(SPARE_ENTRIES),
             scratch: Scratch::default(),
             selections,
             tally: InputTally::default(),
@@ -128,7 +135,7 @@ impl Pipeline {
     /// Takes a datagram that names its decoder; `false` if it does not name one and belongs to the lines.
     pub fn named_frame(&mut self, frame: &[u8], waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> bool {
         let Some((name, content)) = split_named(frame) else { return false };
-        let mut open = OpenBatch::new(self.pool.take(content.len() + 1), self.clock.wall());
+        let mut open = OpenBatch::new(self.pool.take(content.len() + 1), &self.entries, self.clock.wall());
         match (name, &self.decoder) {
             (b"json", FrameDecoder::Json(decoder)) => {
                 open.slab.extend(content);
@@ -177,7 +184,7 @@ impl Pipeline {
 
     /// One batch of the slab's lines. Gives back the lines that were too many for it.
     fn batch(&mut self, slab: Slab, waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> Option<Slab> {
-        let mut open = OpenBatch::new(slab, self.clock.wall());
+        let mut open = OpenBatch::new(slab, &self.entries, self.clock.wall());
         let mut start = 0;
         let mut rest = None;
         while let Some(length) = open.slab.get(start..).and_then(|behind| memchr::memchr(b'\n', behind)) {
@@ -345,7 +352,7 @@ impl Outlet {
 /// A batch while it is gathered.
 struct OpenBatch {
     slab: Slab,
-    entries: Vec<Entry>,
+    entries: Recycled<Entry>,
     received: Timestamp,
     /// Messages whose text had to change; they are appended to the slab when the batch is closed.
     rewritten: Vec<u8>,
@@ -353,9 +360,9 @@ struct OpenBatch {
 }
 
 impl OpenBatch {
-    fn new(slab: Slab, received: Timestamp) -> Self {
+    fn new(slab: Slab, entries: &VecPool<Entry>, received: Timestamp) -> Self {
         // A guess that is right for messages of 200 bytes and never far too large.
-        let entries = Vec::with_capacity((slab.len() / 200 + 1).min(BATCH_MESSAGES));
+        let entries = entries.take((slab.len() / 200 + 1).min(BATCH_MESSAGES));
         OpenBatch { slab, entries, received, rewritten: Vec::new(), rewritten_entries: Vec::new() }
     }
 

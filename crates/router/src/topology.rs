@@ -42,7 +42,7 @@ pub fn load(source: &config::Source) -> (Option<Configuration>, config::Diagnost
 }
 
 /// Spare slabs that are kept for the next batches.
-const SPARE_SLAB_BYTES: usize = 8 * 1024 * 1024;
+const SPARE_SLAB_BYTES: usize = 32 * 1024 * 1024;
 
 /// Unfinished lines share this part of `[limits] memory`, and parked batches as much again; buffers get the rest.
 const INPUT_PART: usize = 8;
