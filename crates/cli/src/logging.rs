@@ -33,10 +33,15 @@ pub fn start(format: LogFormat) -> Guard {
     let filter = EnvFilter::try_from_env("METLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).finish().with(suppress).init(),
+        LogFormat::Text => log.with_ansi(takes_color()).finish().with(suppress).init(),
         LogFormat::Json => log.json().flatten_event(true).finish().with(suppress).init(),
     }
     guard
+}
+
+/// Whether standard error is a terminal, and nobody asked for plain text (no-color.org).
+pub fn takes_color() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Starts the log in a file, where standard error is not to be disturbed.

@@ -1,7 +1,6 @@
 //! `metlog check`: validate a configuration, show every problem in it.
 
 use std::{
-    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -11,6 +10,8 @@ use metlog_router::{
     config::Source,
     topology::{self, Configuration},
 };
+
+use crate::logging;
 
 /// The arguments of `metlog check`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 pub fn load(path: &Path) -> anyhow::Result<Option<Configuration>> {
     let source = Source::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let (configuration, diagnostics) = topology::load(&source);
-    eprint!("{}", diagnostics.render(&source, io::stderr().is_terminal()));
+    eprint!("{}", diagnostics.render(&source, logging::takes_color()));
     if configuration.is_none() {
         let errors = diagnostics.errors();
         eprintln!(
