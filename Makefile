@@ -33,7 +33,7 @@ fuzz: ## Fuzz the decoder until stopped (needs cargo-fuzz and a nightly toolchai
 	cd fuzz && $(CARGO) +nightly fuzz run $(or $(TARGET),decode)
 
 .PHONY: torture
-torture: tools ## The long forms of the randomised tests: about ten minutes
+torture: tools ## The long forms of the randomised tests
 	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace
 
 .PHONY: bench
