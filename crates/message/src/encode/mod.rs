@@ -414,8 +414,11 @@ mod tests {
             out.push(b']');
             let back: serde_json::Value = serde_json::from_slice(&out).unwrap();
             if float.is_finite() {
-                let read: f64 = back[0].to_string().parse().unwrap();
-                prop_assert!((read - float).abs() <= float.abs() * 1e-15);
+                // Read by the standard library: serde_json rounds the last digits of subnormal numbers.
+                let comma = out.iter().position(|&byte| byte == b',').unwrap();
+                let read: f64 = std::str::from_utf8(&out[1..comma]).unwrap().parse().unwrap();
+                prop_assert_eq!(read, float);
+                prop_assert!(back[0].is_number());
             } else {
                 prop_assert!(back[0].is_null());
             }
