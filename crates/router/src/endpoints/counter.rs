@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
-use crate::{clock::Clock, config::parameters};
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
+use crate::{batch::Message, clock::Clock, config::parameters};
 
 parameters! {
     /// Counts messages and prints the total and the rate to standard output.
@@ -33,6 +33,10 @@ impl EndpointSettings for Parameters {
             printed: 0,
             since: None,
         })))
+    }
+
+    fn preview(&self, _message: &Message<'_>) -> Preview {
+        Preview::Keeps
     }
 }
 

@@ -239,10 +239,32 @@ pub struct OpenError {
     pub problem: String,
 }
 
+/// What an endpoint does with one message, without doing it: for `metlog explain` and `metlog test`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Preview {
+    /// These very bytes go there.
+    Sends {
+        /// Where to, in words for an operator: a path, an address.
+        to: String,
+        /// What, framing included.
+        bytes: Vec<u8>,
+    },
+    /// It never takes the message.
+    Refuses {
+        /// Why, as the ledger calls it.
+        reason: &'static str,
+    },
+    /// It takes the message and sends nothing.
+    Keeps,
+}
+
 /// An endpoint's checked parameters, ready to be opened.
 pub trait EndpointSettings: Debug + Send + Sync {
     /// Opens it. Only what can never work is an error here; a peer that is down is the runner's business.
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError>;
+
+    /// What it would do with this message, found with the very code that does it. Opens and sends nothing.
+    fn preview(&self, message: &Message<'_>) -> Preview;
 
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {

@@ -1,7 +1,7 @@
 //! `kind = "null"`: takes every message and forgets it. For trying things, and for measuring everything before the endpoint.
 
-use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
-use crate::config::parameters;
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
+use crate::{batch::Message, config::parameters};
 
 parameters! {
     /// Takes messages and forgets them.
@@ -14,6 +14,10 @@ pub const SAMPLE: &str = "";
 impl EndpointSettings for Parameters {
     fn open(&self, _context: EndpointContext) -> Result<Opened, OpenError> {
         Ok(Opened::Blocking(Box::new(Null)))
+    }
+
+    fn preview(&self, _message: &Message<'_>) -> Preview {
+        Preview::Keeps
     }
 }
 

@@ -10,8 +10,9 @@ use std::{
 
 use metlog_buffer::WhenFull;
 
-use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
+    batch::Message,
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
     sys,
@@ -48,6 +49,12 @@ impl EndpointSettings for Parameters {
         })?;
         let format = LineFormat::new(self.format, &self.template, self.multiline);
         Ok(Opened::Blocking(Box::new(Stdout::new(format, File::from(out)))))
+    }
+
+    fn preview(&self, message: &Message<'_>) -> Preview {
+        let mut bytes = Vec::new();
+        LineFormat::new(self.format, &self.template, self.multiline).write(message, &mut bytes);
+        Preview::Sends { to: "standard output".to_owned(), bytes }
     }
 
     fn check(&self, section: &mut Section<'_>) {

@@ -17,8 +17,9 @@ use std::{
 use metlog_buffer::WhenFull;
 
 use self::{open_files::OpenFiles, output::Output};
-use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Work};
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
+    batch::Message,
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
     template::{Template, path_part},
@@ -74,6 +75,13 @@ impl EndpointSettings for Parameters {
         Ok(Opened::Blocking(Box::new(endpoint)))
     }
 
+    fn preview(&self, message: &Message<'_>) -> Preview {
+        let (mut path, mut bytes) = (Vec::new(), Vec::new());
+        render_path(&self.path, message, &mut path);
+        LineFormat::new(self.format, &self.template, self.multiline).write(message, &mut bytes);
+        Preview::Sends { to: String::from_utf8_lossy(&path).into_owned(), bytes }
+    }
+
     fn check(&self, section: &mut Section<'_>) {
         line_format::check(self.format, section);
     }
@@ -85,6 +93,12 @@ impl EndpointSettings for Parameters {
     fn linger(&self) -> Duration {
         Duration::ZERO
     }
+}
+
+/// Appends the path of the file that a message goes to.
+fn render_path(path: &Template, message: &Message<'_>, rendered: &mut Vec<u8>) {
+    path.render(message, rendered, path_part);
+    open_files::shorten_parts(rendered);
 }
 
 fn is_named_pipe(path: &Path) -> bool {
@@ -172,8 +186,7 @@ impl FileEndpoint {
         let mut pending_bytes = 0;
         for message in work.messages() {
             self.rendered.clear();
-            self.path.render(&message, &mut self.rendered, path_part);
-            open_files::shorten_parts(&mut self.rendered);
+            render_path(&self.path, &message, &mut self.rendered);
             match self.files.get(&self.rendered) {
                 Ok(output) => pending_bytes += output.push(|line| self.format.write(&message, line)),
                 Err(error) if is_for_good(&error) => pending.refused.add("file-path"),

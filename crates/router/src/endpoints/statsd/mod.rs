@@ -18,7 +18,8 @@ use self::{
     lines::Lines,
 };
 use super::{
-    Answer, Delivery, EndpointContext, EndpointSettings, NetworkEndpoint, OpenError, Opened, Then, Work,
+    Answer, Delivery, EndpointContext, EndpointSettings, NetworkEndpoint, OpenError, Opened, Preview, Then,
+    Work,
 };
 use crate::{
     batch::Message,
@@ -101,6 +102,18 @@ impl EndpointSettings for Parameters {
         })))
     }
 
+    fn preview(&self, message: &Message<'_>) -> Preview {
+        // Whatever cannot be, the check of the configuration has found before.
+        let (Ok(server), Ok(lines)) = (self.server(), Lines::new(&self.prefix)) else {
+            return Preview::Keeps;
+        };
+        let mut bytes = Vec::new();
+        match append(&lines, &server, message, &mut bytes) {
+            Ok(()) => Preview::Sends { to: server.to_string(), bytes },
+            Err(reason) => Preview::Refuses { reason },
+        }
+    }
+
     fn check(&self, section: &mut Section<'_>) {
         if let Err(problem) = self.server() {
             let span = section.span_of(if self.path.is_some() { "path" } else { "transport" });
@@ -129,6 +142,22 @@ impl Parameters {
             }
         }
     }
+}
+
+/// Appends the lines of a message, or nothing and says why.
+fn append(
+    encoder: &Lines,
+    server: &Server,
+    message: &Message<'_>,
+    lines: &mut Vec<u8>,
+) -> Result<(), &'static str> {
+    let start = lines.len();
+    encoder.append(message, lines)?;
+    if server.takes_datagrams() && lines.len() - start > LARGEST_DATAGRAM_BYTES + 1 {
+        lines.truncate(start);
+        return Err(REFUSED_LENGTH);
+    }
+    Ok(())
 }
 
 struct StatsdEndpoint {
@@ -175,14 +204,7 @@ impl StatsdEndpoint {
 
     /// Encodes a message behind what is in the parcel.
     fn append(&mut self, message: &Message<'_>) -> Result<(), &'static str> {
-        let lines = &mut self.parcel.lines;
-        let start = lines.len();
-        self.lines.append(message, lines)?;
-        if self.connection.server().takes_datagrams() && lines.len() - start > LARGEST_DATAGRAM_BYTES + 1 {
-            lines.truncate(start);
-            return Err(REFUSED_LENGTH);
-        }
-        Ok(())
+        append(&self.lines, self.connection.server(), message, &mut self.parcel.lines)
     }
 
     /// Sends the first `end` bytes of the parcel, if there are any, and answers for the messages that were added to it.
