@@ -6,6 +6,7 @@
 
 pub mod counter;
 pub mod file;
+pub mod metlog;
 pub mod null;
 pub mod registry;
 pub mod statsd;
