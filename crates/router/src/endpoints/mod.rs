@@ -6,6 +6,7 @@
 
 pub mod counter;
 pub mod file;
+pub mod http;
 pub mod metlog;
 pub mod null;
 pub mod registry;
