@@ -6,6 +6,7 @@
 //! | `GET /readyz` | 200 while the inputs take messages, 503 once the router stops |
 //! | `GET /metrics` | the ledger in the Prometheus text format |
 //! | `GET /api/v1/pipeline` | inputs, routes and endpoints, each with its side of the ledger, as JSON |
+//! | `GET /api/v1/tap` | live messages as server-sent events, see `tap.rs` |
 //!
 //! Requests run on the network endpoints' thread, so a handler reads counters and returns; it never waits. Who may ask
 //! is decided in `guard.rs`, how many and for how long in `connections.rs`.
@@ -18,6 +19,7 @@ mod health;
 mod metrics;
 mod observed;
 pub mod pipeline;
+pub mod tap;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -40,7 +42,7 @@ use self::guard::Guard;
 pub use self::observed::{Observed, Plan};
 
 /// Every path that is answered.
-const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline"];
+const PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline", "/api/v1/tap"];
 
 /// The API's socket: connections wait in it until [`Bound::serve`].
 #[derive(Debug)]
@@ -84,6 +86,7 @@ fn router(observed: Arc<Observed>, guard: Guard) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/pipeline", get(pipeline))
+        .route("/api/v1/tap", get(tap::tap))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(guard.clone(), guard::admit))
