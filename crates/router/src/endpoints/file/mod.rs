@@ -69,10 +69,10 @@ impl EndpointSettings for Parameters {
         };
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
         // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
-        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe) {
-            if let Err(problem) = endpoint.reopen() {
-                tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
-            }
+        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
+            && let Err(problem) = endpoint.reopen()
+        {
+            tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
         }
         Ok(Opened::Blocking(Box::new(endpoint)))
     }
