@@ -29,7 +29,7 @@ pub mod types;
 
 pub use addresses::Address;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source};
-pub use file::{Kind, load, load_with_environment};
+pub use file::{Kind, load, load_api, load_with_environment};
 pub use http::{HttpHeaders, HttpUrl};
 pub use parameters::ParameterDoc;
 pub use quantities::ByteSize;
