@@ -35,6 +35,7 @@ use std::{
 use metlog_buffer::{Buffer, WhenFull};
 use metlog_message::{Decoder, Path, Timestamp};
 use metlog_router::{
+    acknowledgement::Ack,
     batch::{Entry, Handover},
     clock::Clock,
     control::Control,
@@ -208,7 +209,11 @@ impl World {
             .collect();
         let outlets = destinations
             .iter()
-            .map(|endpoint| Outlet { buffer: endpoint.buffer.clone(), counters: endpoint.counters.clone() })
+            .map(|endpoint| Outlet {
+                buffer: endpoint.buffer.clone(),
+                counters: endpoint.counters.clone(),
+                ack: Ack::Queued,
+            })
             .collect();
         let table = RouteTable::compile(routes.iter().enumerate().map(route).collect(), endpoint_count);
         let outlets = Arc::new(Outlets {
