@@ -19,6 +19,7 @@ use crate::{
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
+    tap::{Allowance, Passing, Rejected, Tap},
 };
 
 /// Spare lists of messages that a pipeline keeps for its next batches.
@@ -33,11 +34,15 @@ pub struct Outlets {
     pub outlets: Vec<Outlet>,
     /// Where rejects go.
     pub rejects: Rejects,
+    /// Who watches.
+    pub tap: Arc<Tap>,
 }
 
 /// One endpoint as its producers see it.
 #[derive(Debug, Clone)]
 pub struct Outlet {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
     /// Its buffer.
     pub buffer: Arc<Buffer<Handover>>,
     /// Its counters.
@@ -63,7 +68,7 @@ impl Parked {
 /// Decodes, routes and hands over for one input on one thread.
 #[derive(Debug)]
 pub struct Pipeline {
-    input: String,
+    input: Arc<str>,
     decoder: FrameDecoder,
     outlets: Arc<Outlets>,
     counters: Arc<InputCounters>,
@@ -80,6 +85,8 @@ pub struct Pipeline {
     reject_messages: Vec<Vec<u8>>,
     /// Travels with every hand-over, for a source that waits for it.
     acknowledgement: Option<Acknowledgement>,
+    /// What it may spend on those who watch.
+    tap_allowance: Allowance,
 }
 
 impl Pipeline {
@@ -94,7 +101,7 @@ impl Pipeline {
     ) -> Self {
         let selections = vec![Vec::new(); outlets.outlets.len()];
         Pipeline {
-            input: input.to_owned(),
+            input: input.into(),
             decoder,
             outlets,
             counters,
@@ -107,6 +114,7 @@ impl Pipeline {
             taken_bytes: 0,
             reject_messages: Vec::new(),
             acknowledgement: None,
+            tap_allowance: Allowance::default(),
         }
     }
 
@@ -280,8 +288,14 @@ impl Pipeline {
     #[cold]
     fn reject(&mut self, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) {
         self.tally.rejected[reason.index()] += 1;
-        if self.outlets.rejects.permits(received) {
-            self.reject_messages.push(rejects::message(&self.input, reason, frame, bytes, received));
+        let message = || rejects::message(&self.input, reason, frame, bytes, received);
+        let is_told = self.outlets.rejects.permits(received);
+        if self.outlets.tap.is_open() {
+            let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
+            self.outlets.tap.show_reject(Rejected { input: &self.input, reason, received, to }, message);
+        }
+        if is_told {
+            self.reject_messages.push(message());
         }
     }
 
@@ -304,6 +318,12 @@ impl Pipeline {
         self.hand_over_rejects(open.received, now, waiter, parked);
         let Some(batch) = open.close() else { return };
         let batch = Arc::new(batch);
+        if self.outlets.tap.is_open() {
+            let Outlets { outlets, tap, .. } = &*self.outlets;
+            let passing =
+                Passing { input: &self.input, batch: &batch, selections: &self.selections, outlets };
+            tap.show(passing, &mut self.tap_allowance, &*self.clock);
+        }
         for (outlet, selection) in self.outlets.outlets.iter().zip(&mut self.selections) {
             if !selection.is_empty() {
                 let handover =
@@ -486,7 +506,8 @@ mod tests {
 
     /// A pipeline that sends everything to one endpoint whose buffer holds one batch.
     fn pipeline(ack: Ack) -> (Pipeline, Outlet) {
-        let outlet = Outlet { buffer: testing::buffer(1), counters: Arc::default(), ack };
+        let outlet =
+            Outlet { name: "slow".into(), buffer: testing::buffer(1), counters: Arc::default(), ack };
         let route = RouteSpec {
             condition: Condition::All(Vec::new()),
             to: vec![0],
@@ -497,6 +518,7 @@ mod tests {
             table: RouteTable::compile(vec![route], 1).unwrap(),
             outlets: vec![outlet.clone()],
             rejects: Rejects::new(Vec::new(), 0),
+            tap: Arc::default(),
         });
         let decoder = FrameDecoder::Json(Decoder::default());
         let clock = Arc::new(ManualClock::default());

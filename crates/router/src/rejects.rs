@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_are_made_in_a_second() {
         let outlet = Outlet {
+            name: "rejects".into(),
             buffer: crate::testing::buffer(1 << 20),
             counters: Default::default(),
             ack: Ack::Queued,

@@ -30,6 +30,7 @@ use crate::{
     routes::table::{RouteSpec, RouteTable, TableError},
     runner::{Runner, abandon, drive_blocking, drive_network},
     slab_pool::SlabPool,
+    tap::Tap,
     unfinished::UnfinishedLines,
     watch::watch,
 };
@@ -65,6 +66,7 @@ pub enum End {
 pub struct Topology {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    tap: Arc<Tap>,
     listening: Vec<Listening>,
     endpoints: Vec<RunningEndpoint>,
     readers: Readers,
@@ -156,7 +158,8 @@ impl Topology {
             .map(|endpoint| endpoint.outlet.clone())
             .collect();
         let rejects = Rejects::new(rejects_to, configuration.rejects.max_per_second);
-        let outlets = Arc::new(Outlets { table, outlets, rejects });
+        let tap = Arc::new(Tap::default());
+        let outlets = Arc::new(Outlets { table, outlets, rejects, tap: tap.clone() });
 
         let checkpoints = Checkpoints::new(&configuration.data_dir);
         match start_inputs(&configuration, &clock, &outlets, &checkpoints, &mut ledger, inputs_ended) {
@@ -166,6 +169,7 @@ impl Topology {
                 Ok(Topology {
                     clock,
                     ledger,
+                    tap,
                     listening,
                     endpoints,
                     readers,
@@ -187,6 +191,11 @@ impl Topology {
     /// Every message's account.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Where to watch what passes.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The time that the ledger's ages are measured in.
@@ -314,7 +323,7 @@ fn start_endpoints(
             buffer: buffer.clone(),
         });
         let ack = component.ack.unwrap_or_else(|| settings.ack());
-        let outlet = Outlet { buffer, counters, ack };
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters, ack };
         running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
     }
     Ok(running)

@@ -210,6 +210,7 @@ impl World {
         let outlets = destinations
             .iter()
             .map(|endpoint| Outlet {
+                name: "endpoint".into(),
                 buffer: endpoint.buffer.clone(),
                 counters: endpoint.counters.clone(),
                 ack: Ack::Queued,
@@ -220,6 +221,7 @@ impl World {
             table: table.expect("routes"),
             outlets,
             rejects: Rejects::new(Vec::new(), 0),
+            tap: Arc::default(),
         });
         let pool = SlabPool::new(1 << 20);
         let inputs: Vec<Arc<InputCounters>> = (0..2).map(|_| Arc::default()).collect();
