@@ -41,4 +41,4 @@ pub use settings::{
 pub use types::Secret;
 
 pub(crate) use self::file::kind;
-pub use crate::{choices, parameters};
+pub use crate::{acknowledgement::Ack, choices, parameters};
