@@ -22,6 +22,7 @@ use self::{
 };
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
+    acknowledgement::Ack,
     batch::Message,
     clock::Clock,
     config::{Address, Section, parameters},
@@ -78,6 +79,10 @@ impl EndpointSettings for Parameters {
 
     fn when_full(&self) -> WhenFull {
         WhenFull::Block
+    }
+
+    fn ack(&self) -> Ack {
+        Ack::Durable
     }
 }
 
