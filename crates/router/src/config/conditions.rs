@@ -108,6 +108,11 @@ fn entry(
         }
     };
     let subject = Subject::of_key(path.key());
+    if let Some(meant) = suggest::nearest_key(&path) {
+        let problem =
+            diagnostics.warning(span.clone(), format!("no message that follows the envelope has `{text}`"));
+        problem.label(format!("did you mean `{meant}`?"));
+    }
     let inside = path.parts().len() > 1;
     let mut reader = Tests { text, key: path.key(), subject, diagnostics };
     if inside && !matches!(subject, Subject::Object | Subject::Anything) {
