@@ -8,6 +8,7 @@ pub mod control;
 pub mod decoders;
 pub mod endpoints;
 pub mod framing;
+pub mod http_client;
 pub mod inputs;
 pub mod ledger;
 pub mod line_format;
@@ -23,6 +24,7 @@ pub mod routes;
 pub mod runner;
 pub mod slab_pool;
 mod sys;
+pub mod tap;
 pub mod template;
 #[cfg(test)]
 mod testing;

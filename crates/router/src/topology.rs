@@ -18,7 +18,7 @@ use metlog_message::{Decoder, Limits as MessageLimits};
 use crate::{
     clock::Clock,
     config::{self, DecoderSettings},
-    control::Control,
+    control::{Control, ReopenError},
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
     inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
@@ -30,6 +30,7 @@ use crate::{
     routes::table::{RouteSpec, RouteTable, TableError},
     runner::{Runner, drive_blocking, drive_network},
     slab_pool::SlabPool,
+    tap::Tap,
     unfinished::UnfinishedLines,
     watch::watch,
 };
@@ -70,6 +71,7 @@ pub enum End {
 pub struct Topology {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    tap: Arc<Tap>,
     listening: Vec<Listening>,
     endpoints: Vec<RunningEndpoint>,
     readers: Readers,
@@ -87,6 +89,16 @@ pub struct Listening {
     pub kind: &'static str,
     /// An address or a path.
     pub address: String,
+}
+
+/// An endpoint whose files are not open anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("endpoint `{endpoint}`: {error}")]
+pub struct NotReopened {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// Why not.
+    pub error: ReopenError,
 }
 
 #[derive(Debug)]
@@ -150,7 +162,8 @@ impl Topology {
             .map(|endpoint| endpoint.outlet.clone())
             .collect();
         let rejects = Rejects::new(rejects_to, configuration.rejects.max_per_second);
-        let outlets = Arc::new(Outlets { table, outlets, rejects });
+        let tap = Arc::new(Tap::default());
+        let outlets = Arc::new(Outlets { table, outlets, rejects, tap: tap.clone() });
 
         match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
             Ok((readers, listening)) => {
@@ -159,6 +172,7 @@ impl Topology {
                 Ok(Topology {
                     clock,
                     ledger,
+                    tap,
                     listening,
                     endpoints,
                     readers,
@@ -180,6 +194,11 @@ impl Topology {
         &self.ledger
     }
 
+    /// Where to watch what passes.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
+    }
+
     /// The time that the ledger's ages are measured in.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -195,8 +214,9 @@ impl Topology {
         self.network.handle()
     }
 
-    /// Has every endpoint open its files anew, and returns the names of those that had not done so after `longest`.
-    pub fn reopen(&self, longest: Duration) -> Vec<String> {
+    /// Has every endpoint open its files anew, and returns those that had not done so after `longest`. What the others
+    /// had written before is out, and goes to the old files.
+    pub fn reopen(&self, longest: Duration) -> Vec<NotReopened> {
         thread::scope(|scope| {
             let asked: Vec<_> = self
                 .endpoints
@@ -205,7 +225,10 @@ impl Topology {
                 .collect();
             asked
                 .into_iter()
-                .filter_map(|(endpoint, done)| (!done.join().unwrap_or(false)).then(|| endpoint.name.clone()))
+                .filter_map(|(endpoint, done)| {
+                    let error = done.join().unwrap_or(Err(ReopenError::Late)).err()?;
+                    Some(NotReopened { endpoint: endpoint.name.clone(), error })
+                })
                 .collect()
         })
     }
@@ -299,7 +322,7 @@ fn start_endpoints(
             counters: counters.clone(),
             buffer: buffer.clone(),
         });
-        let outlet = Outlet { buffer, counters };
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters };
         running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
     }
     Ok(running)

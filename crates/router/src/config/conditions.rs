@@ -17,7 +17,7 @@
 //!
 //! A test that can never hold, such as `type = 5`, is an error and not a route that silently takes nothing.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use metlog_message::{Key, Path};
 use toml::de::{DeArray, DeTable, DeValue};
@@ -26,6 +26,7 @@ use self::subject::Subject;
 use super::{
     diagnostics::{Diagnostic, Diagnostics},
     reader::{Value, found},
+    sources::Source,
     suggest,
 };
 use crate::routes::{
@@ -65,6 +66,21 @@ pub fn read(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Conditio
         1 => conditions.pop(),
         _ => Some(Condition::All(conditions)),
     }
+}
+
+/// Reads the text of a `match` table that stands alone, as in a query. The error shows every problem in it.
+pub fn parse(text: &str) -> Result<Condition, String> {
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.add_source(Arc::new(Source::new("match", text)));
+    let condition = match DeValue::parse(text) {
+        Ok(value) => read(&value, &mut diagnostics),
+        Err(error) => {
+            let place = error.span().unwrap_or(0..text.len());
+            diagnostics.error(place, error.message()).help("write it as { type = \"counter\" }");
+            None
+        }
+    };
+    condition.ok_or_else(|| diagnostics.render(false))
 }
 
 /// The same for the eye: strings are as they stand in the file, not with the values of environment variables.

@@ -110,21 +110,43 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
     mask.add_keys(&Api::docs());
     inputs.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
     endpoints.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
+    let configuration = with_whole(source, variable, &mut diagnostics, |table, diagnostics| {
+        Root { inputs, endpoints }.read(table, diagnostics)
+    });
+    diagnostics.settle();
+    (configuration.filter(|_| !diagnostics.has_errors()), diagnostics)
+}
+
+/// Reads only the `[api]` section, for commands that talk to the router that runs with this file: they must find it even
+/// if the rest of the file is wrong at the moment. `None` where there is no such section, or it cannot be read.
+pub fn load_api(source: &Source) -> Option<Api> {
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.mask().add_keys(&Api::docs());
+    with_whole(source, &|name| std::env::var(name).ok(), &mut diagnostics, |table, diagnostics| {
+        Section::new("", 0..0, table, diagnostics).optional::<Api>("api")
+    })
+}
+
+/// Hands on what a file and those that it includes say together, with environment variables filled in.
+fn with_whole<T>(
+    source: &Source,
+    variable: &dyn Fn(&str) -> Option<String>,
+    diagnostics: &mut Diagnostics,
+    read: impl FnOnce(&DeTable<'_>, &mut Diagnostics) -> T,
+) -> T {
     let main = diagnostics.add_source(Arc::new(source.clone()));
-    let table = parse(&main, &mut diagnostics);
-    let mut table = environment::substitute(table, variable, &mut diagnostics);
-    let included: Vec<Placed> = include::read(source, &table, &mut diagnostics)
+    let table = parse(&main, diagnostics);
+    let mut table = environment::substitute(table, variable, diagnostics);
+    let included: Vec<Placed> = include::read(source, &table, diagnostics)
         .into_iter()
         .map(|source| diagnostics.add_source(source))
         .collect();
     for placed in &included {
-        let part = parse(placed, &mut diagnostics);
-        let part = environment::substitute(part, variable, &mut diagnostics);
-        include::merge(&mut table, part, &mut diagnostics);
+        let part = parse(placed, diagnostics);
+        let part = environment::substitute(part, variable, diagnostics);
+        include::merge(&mut table, part, diagnostics);
     }
-    let configuration = Root { inputs, endpoints }.read(&table, &mut diagnostics);
-    diagnostics.settle();
-    (configuration.filter(|_| !diagnostics.has_errors()), diagnostics)
+    read(&table, diagnostics)
 }
 
 /// Parses as far as possible. What cannot be parsed is reported, once per line, and the rest is still looked at.

@@ -31,7 +31,7 @@ pub mod types;
 
 pub use addresses::Address;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub use file::{Kind, load, load_file, load_with_environment};
+pub use file::{Kind, load, load_api, load_file, load_with_environment};
 pub use parameters::ParameterDoc;
 pub use quantities::ByteSize;
 pub use reader::{FromConfig, Schema, Section};
