@@ -43,4 +43,4 @@ pub use sources::{Source, SourceError};
 pub use types::Secret;
 
 pub(crate) use self::file::kind;
-pub use crate::{choices, parameters};
+pub use crate::{acknowledgement::Ack, choices, parameters};

@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::types::{ByteSize, Secret};
-use crate::{choices, parameters, routes::condition::Condition};
+use crate::{acknowledgement::Ack, choices, parameters, routes::condition::Condition};
 
 /// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
 #[derive(Debug)]
 pub struct Configuration<I: ?Sized, E: ?Sized> {
-    /// Reserved: where buffers on disk, the embedded store and checkpoints will live. Nothing uses it yet.
+    /// Where the positions of inputs are kept over a restart.
     pub data_dir: PathBuf,
     /// What bounds memory, messages and connections.
     pub limits: Limits,
@@ -52,6 +52,8 @@ pub struct EndpointComponent<E: ?Sized> {
     pub settings: Box<E>,
     /// The queue in front of it.
     pub buffer: BufferSettings,
+    /// When it acknowledges; `None`: as its kind does.
+    pub ack: Option<Ack>,
 }
 
 /// One `[[routes]]`.
@@ -115,7 +117,7 @@ parameters! {
         /// More files that belong to this configuration: paths and patterns such as `"conf.d/*.toml"`, relative to the folder
         /// of this file. Only the main file has this key.
         pub include: Vec<String> = Vec::new(),
-        /// Reserved: where buffers on disk, the embedded store and checkpoints will live. Nothing uses it yet.
+        /// The folder for what is kept over a restart: the positions of `file` inputs. Two routers cannot share one.
         pub data_dir: PathBuf = PathBuf::from("./metlog-data"),
         /// How many threads read from inputs. The default is one per core.
         pub threads: Option<usize>,
