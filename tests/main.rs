@@ -15,10 +15,12 @@ mod support;
 
 mod api;
 mod cases;
+mod chain;
 mod check;
 mod demo;
 mod full_disk;
 mod hostile_frames;
+mod http;
 mod limits;
 mod real_messages;
 mod reopen;
