@@ -10,7 +10,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -256,7 +256,7 @@ pub fn is_older(path: &Path, age: Duration) -> bool {
 #[derive(Debug)]
 pub struct Housekeeper {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: OnceLock<Option<JoinHandle<()>>>,
     /// How long a file may lie untouched, where such files are looked for.
     max_idle: Option<Duration>,
 }
@@ -279,21 +279,29 @@ struct Notes {
 }
 
 impl Housekeeper {
-    /// Starts with a look at everything.
-    pub fn start(rules: Rules) -> Housekeeper {
+    /// A housekeeper that has not started yet.
+    pub fn new(rules: Rules) -> Housekeeper {
         let max_idle = rules.max_age.filter(|_| matches!(rules.place, Place::Below { .. }));
         let notes = Mutex::new(Notes { everything: true, ..Notes::default() });
         let shared = Arc::new(Shared { rules, notes, noted: Condvar::new(), stop: AtomicBool::new(false) });
-        let own = shared.clone();
-        let name = format!("rotated-{}", shared.rules.endpoint);
-        let thread = thread::Builder::new().name(name).spawn(move || {
-            sys::lower_priority();
-            own.run();
+        Housekeeper { shared, thread: OnceLock::new(), max_idle }
+    }
+
+    /// Starts with a look at everything, if it has not started yet. Two must never look after the same files.
+    pub fn start(&self) {
+        self.thread.get_or_init(|| {
+            let shared = self.shared.clone();
+            let name = format!("rotated-{}", shared.rules.endpoint);
+            let thread = thread::Builder::new().name(name).spawn(move || {
+                sys::lower_priority();
+                shared.run();
+            });
+            let no_thread = |error: &io::Error| {
+                let endpoint = &self.shared.rules.endpoint;
+                tracing::warn!(endpoint, %error, "no thread to look after rotated files");
+            };
+            thread.inspect_err(no_thread).ok()
         });
-        let thread = thread.map_err(|error| {
-            tracing::warn!(endpoint = shared.rules.endpoint, %error, "no thread to look after rotated files");
-        });
-        Housekeeper { shared, thread: thread.ok(), max_idle }
     }
 
     /// A file has given way to a new one at `path`.
@@ -332,7 +340,7 @@ impl Drop for Housekeeper {
             self.shared.stop.store(true, Ordering::Relaxed);
             self.shared.noted.notify_all();
         }
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take().flatten() {
             // A panic in it has ended the process already.
             let _ = thread.join();
         }
@@ -489,7 +497,8 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
         }
         let rules = rules("max_age = '1h'", &format!("{}/{{date}}.log", folder.path().display()));
-        let housekeeper = Housekeeper::start(rules);
+        let housekeeper = Housekeeper::new(rules);
+        housekeeper.start();
         let deadline = SystemTime::now() + Duration::from_secs(20);
         while housekeeper.shared.notes().expired.len() < 2 {
             assert!(SystemTime::now() < deadline);
