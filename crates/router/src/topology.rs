@@ -15,20 +15,22 @@ use metlog_buffer::Buffer;
 use metlog_message::{Decoder, Limits as MessageLimits};
 
 use crate::{
+    checkpoints::Checkpoints,
     clock::Clock,
     config::{self, DecoderSettings},
     control::{Control, ReopenError},
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
     inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
-    ledger::{DropReason, EndpointAccount, EndpointCounters, InputCounters, Ledger},
+    ledger::{EndpointAccount, EndpointCounters, InputCounters, Ledger},
     network::NetworkRuntime,
     pipeline::{Outlet, Outlets, Pipeline},
     reader::Readers,
     rejects::Rejects,
     routes::table::{RouteSpec, RouteTable, TableError},
-    runner::{Runner, drive_blocking, drive_network},
+    runner::{Runner, abandon, drive_blocking, drive_network},
     slab_pool::SlabPool,
+    tap::Tap,
     unfinished::UnfinishedLines,
     watch::watch,
 };
@@ -64,11 +66,13 @@ pub enum End {
 pub struct Topology {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    tap: Arc<Tap>,
     listening: Vec<Listening>,
     endpoints: Vec<RunningEndpoint>,
     readers: Readers,
     network: NetworkRuntime,
     finished: mpsc::Receiver<usize>,
+    checkpoints: Checkpoints,
     shutdown_timeout: Duration,
 }
 
@@ -154,26 +158,31 @@ impl Topology {
             .map(|endpoint| endpoint.outlet.clone())
             .collect();
         let rejects = Rejects::new(rejects_to, configuration.rejects.max_per_second);
-        let outlets = Arc::new(Outlets { table, outlets, rejects });
+        let tap = Arc::new(Tap::default());
+        let outlets = Arc::new(Outlets { table, outlets, rejects, tap: tap.clone() });
 
-        match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
+        let checkpoints = Checkpoints::new(&configuration.data_dir);
+        match start_inputs(&configuration, &clock, &outlets, &checkpoints, &mut ledger, inputs_ended) {
             Ok((readers, listening)) => {
                 let ledger = Arc::new(ledger);
                 network.handle().spawn(watch(ledger.clone(), clock.clone()));
                 Ok(Topology {
                     clock,
                     ledger,
+                    tap,
                     listening,
                     endpoints,
                     readers,
                     network,
                     finished,
+                    checkpoints,
                     shutdown_timeout: configuration.shutdown_timeout,
                 })
             }
             Err(error) => {
                 endpoints.iter().for_each(|endpoint| endpoint.outlet.buffer.close());
                 network.stop();
+                checkpoints.finish();
                 Err(error)
             }
         }
@@ -182,6 +191,11 @@ impl Topology {
     /// Every message's account.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Where to watch what passes.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The time that the ledger's ages are measured in.
@@ -244,10 +258,11 @@ impl Topology {
                 tracing::error!(endpoint = endpoint.name, "does not answer and is left behind");
             }
             // Also for those that ended in time: a batch may have come in between their last look and the close.
-            let left = endpoint.outlet.buffer.abandon();
-            endpoint.outlet.counters.drop_messages(DropReason::Shutdown, left);
+            abandon(&endpoint.outlet.buffer, &endpoint.outlet.counters);
         }
         self.network.stop();
+        // Whatever was delivered or given up has been acknowledged or withheld by now.
+        self.checkpoints.finish();
         self.ledger
     }
 }
@@ -307,7 +322,8 @@ fn start_endpoints(
             counters: counters.clone(),
             buffer: buffer.clone(),
         });
-        let outlet = Outlet { buffer, counters };
+        let ack = component.ack.unwrap_or_else(|| settings.ack());
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters, ack };
         running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
     }
     Ok(running)
@@ -326,6 +342,7 @@ fn start_inputs(
     configuration: &Configuration,
     clock: &Arc<dyn Clock>,
     outlets: &Arc<Outlets>,
+    checkpoints: &Checkpoints,
     ledger: &mut Ledger,
     inputs_ended: Waker,
 ) -> Result<(Readers, Vec<Listening>), StartError> {
@@ -353,6 +370,8 @@ fn start_inputs(
             parked: parked.clone(),
             connections: connections.clone(),
             counters: counters.clone(),
+            clock: clock.clone(),
+            checkpoints: checkpoints.clone(),
         })?;
         listening.push(Listening {
             input: component.name.clone(),

@@ -35,6 +35,7 @@ use self::{
 };
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
+    acknowledgement::Ack,
     batch::Message,
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
@@ -124,6 +125,10 @@ impl EndpointSettings for Parameters {
 
     fn when_full(&self) -> WhenFull {
         WhenFull::Block
+    }
+
+    fn ack(&self) -> Ack {
+        Ack::Durable
     }
 
     fn linger(&self) -> Duration {
