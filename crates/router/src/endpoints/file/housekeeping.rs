@@ -416,7 +416,7 @@ mod tests {
         names
     }
 
-    const GO_ON: AtomicBool = AtomicBool::new(false);
+    static GO_ON: AtomicBool = AtomicBool::new(false);
 
     #[test]
     fn the_oldest_are_removed_and_the_others_compressed() {

@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn read<T: FromConfig>(value: &str) -> Result<T, String> {
-        let source = Source::new("test", &format!("x = {value}"));
+        let source = Source::new("test", format!("x = {value}"));
         let table = toml::de::DeTable::parse(&source.text).unwrap();
         let mut diagnostics = Diagnostics::new();
         let read = Section::new("test", 0..1, table.get_ref(), &mut diagnostics).optional::<T>("x");
