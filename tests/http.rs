@@ -1,13 +1,13 @@
-//! An HTTP server gets every message, whatever it answers in between, and a real nginx agrees.
+//! An HTTP server gets every message, whatever it answers in between.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
-    thread,
+use std::net::TcpListener;
+
+use crate::support::{
+    Router,
+    http_server::{Deed, Server},
+    ledger::number,
+    messages, receivers, senders,
 };
-
-use crate::support::{Router, ledger::number, messages, receivers, senders};
 
 fn configuration(endpoint: &str) -> String {
     format!(
@@ -29,87 +29,6 @@ path = "archive.jsonl"
 to = ["collector", "archive"]
 "#
     )
-}
-
-/// What the server does with the next request, after it has read it.
-#[derive(Clone, Copy)]
-enum Deed {
-    /// Answers with this status and header.
-    Answers(u16, &'static str),
-    /// Closes the connection without a word.
-    Closes,
-    /// Says nothing until the client gives up.
-    Hangs,
-}
-
-/// A server that takes bodies, and does its deeds before it takes one.
-#[derive(Clone)]
-struct Server {
-    address: SocketAddr,
-    taken: Arc<Mutex<Vec<String>>>,
-    deeds: Arc<Mutex<Vec<Deed>>>,
-}
-
-impl Server {
-    fn start(deeds: &[Deed]) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = listener.local_addr().expect("an address");
-        let deeds = deeds.iter().rev().copied().collect();
-        let server = Server { address, taken: Arc::default(), deeds: Arc::new(Mutex::new(deeds)) };
-        let serving = server.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let server = serving.clone();
-                thread::spawn(move || server.serve(stream));
-            }
-        });
-        server
-    }
-
-    /// Until the connection ends.
-    fn serve(&self, stream: TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream);
-        loop {
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head).ok()? == 0 {
-                    return None;
-                }
-            }
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(": ")?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
-            })?;
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).ok()?;
-            let deed = self.deeds.lock().expect("the deeds").pop().unwrap_or(Deed::Answers(200, ""));
-            match deed {
-                Deed::Answers(status, header) => {
-                    if (200..300).contains(&status) {
-                        let body = String::from_utf8(body).expect("text");
-                        self.taken.lock().expect("the bodies").push(body);
-                    }
-                    let answer = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\n{header}\r\n");
-                    reader.get_mut().write_all(answer.as_bytes()).ok()?;
-                }
-                Deed::Closes => return None,
-                Deed::Hangs => {
-                    // Ends when the client closes.
-                    let _ = reader.read(&mut [0]);
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.taken
-            .lock()
-            .expect("the bodies")
-            .iter()
-            .flat_map(|body| body.lines().map(str::to_owned))
-            .collect()
-    }
 }
 
 #[test]

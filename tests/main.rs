@@ -22,6 +22,7 @@ mod full_disk;
 mod hostile_frames;
 mod http;
 mod limits;
+mod nginx;
 mod real_messages;
 mod reopen;
 mod shutdown;
