@@ -9,6 +9,7 @@ pub mod decoders;
 pub mod endpoints;
 pub mod framing;
 pub mod inputs;
+pub mod latch;
 pub mod ledger;
 pub mod line_format;
 mod moderation;

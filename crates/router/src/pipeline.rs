@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc, task::Waker};
 
-use metlog_buffer::{Buffer, Charge, Pushed, WhenFull};
+use metlog_buffer::{Buffer, Charge, Pushed};
 use metlog_message::{Decoded, Reason, Timestamp};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     decoders::{FrameDecoder, split_named},
     framing::{Cause, GivenUp},
-    ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
+    ledger::{DropReason, EndpointCounters, InputCounters, InputTally, Waiting},
     recycled::{Recycled, VecPool},
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
@@ -48,9 +48,14 @@ pub struct Outlet {
 pub struct Parked {
     outlet: Outlet,
     handover: Handover,
+    _place: Waiting,
 }
 
 impl Parked {
+    fn new(outlet: &Outlet, handover: Handover) -> Self {
+        Parked { outlet: outlet.clone(), handover, _place: outlet.counters.wait() }
+    }
+
     /// The memory that it keeps alive.
     pub fn charged_bytes(&self) -> usize {
         self.handover.charged_bytes()
@@ -102,6 +107,12 @@ impl Pipeline {
             taken_bytes: 0,
             reject_messages: Vec::new(),
         }
+    }
+
+    /// Routes by these from the next batch on. What is parked keeps the endpoints that it was routed to.
+    pub fn route_by(&mut self, outlets: Arc<Outlets>) {
+        self.selections.resize_with(outlets.outlets.len(), Vec::new);
+        self.outlets = outlets;
     }
 
     /// The input's counters.
@@ -295,15 +306,15 @@ impl Pipeline {
     /// Tries again to hand over what is parked, and leaves what still does not fit.
     pub fn unpark(&self, waiter: &Waker, parked: &mut Vec<Parked>) {
         let now = self.clock.monotonic();
-        for Parked { outlet, handover } in std::mem::take(parked) {
+        for Parked { outlet, handover, .. } in std::mem::take(parked) {
             outlet.push_behind(parked, handover, now, Some(waiter));
         }
     }
 
-    /// Gives up what is parked: the router stops and there is no more time.
-    pub fn abandon(&self, parked: &mut Vec<Parked>) {
-        for Parked { outlet, handover } in parked.drain(..) {
-            outlet.count_dropped(DropReason::Shutdown, handover.len());
+    /// Gives up what is parked: the router stops, or the input is removed, and there is no more time.
+    pub fn abandon(&self, parked: &mut Vec<Parked>, reason: DropReason) {
+        for Parked { outlet, handover, .. } in parked.drain(..) {
+            outlet.count_dropped(reason, handover.len());
         }
     }
 }
@@ -319,7 +330,7 @@ impl Outlet {
         waiter: Option<&Waker>,
     ) {
         if parked.iter().any(|older| Arc::ptr_eq(&older.outlet.buffer, &self.buffer)) {
-            parked.push(Parked { outlet: self.clone(), handover });
+            parked.push(Parked::new(self, handover));
         } else {
             parked.extend(self.push(handover, now, waiter));
         }
@@ -333,11 +344,9 @@ impl Outlet {
                 self.counters.enqueued.add(messages as u64);
                 self.counters.drop_messages(DropReason::BufferFull, displaced);
             }
-            Pushed::Full(handover) if waiter.is_some() && self.buffer.when_full() == WhenFull::Block => {
-                return Some(Parked { outlet: self.clone(), handover });
-            }
+            Pushed::Waiting(handover) => return Some(Parked::new(self, handover)),
             Pushed::Full(_) => self.count_dropped(DropReason::BufferFull, messages),
-            Pushed::Closed(_) => self.count_dropped(DropReason::Shutdown, messages),
+            Pushed::Closed(_) => self.count_dropped(self.counters.end(), messages),
         }
         None
     }

@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     control::Control,
     endpoints::{Answer, Endpoint, NetworkEndpoint, Then, Work},
-    ledger::{DropReason, EndpointCounters, Failure},
+    ledger::{EndpointCounters, Failure},
     moderation,
     retry::Retry,
 };
@@ -47,6 +47,8 @@ pub enum Step {
     AwaitWork,
     /// All is delivered, or given up; the endpoint can be closed.
     Finished,
+    /// Another endpoint goes on from here, with a runner of its own over the same buffer.
+    MakeWay,
 }
 
 /// The state of one endpoint's deliveries.
@@ -57,7 +59,6 @@ pub struct Runner {
     counters: Arc<EndpointCounters>,
     control: Arc<Control>,
     linger: Duration,
-    work_bytes: usize,
     work: Work,
     retry: Retry,
     not_before: Option<Duration>,
@@ -81,7 +82,6 @@ impl Runner {
     ) -> Self {
         Runner {
             name: name.to_owned(),
-            work_bytes: WORK_BYTES.min(buffer.limit_bytes() / 2),
             buffer,
             counters,
             control,
@@ -100,8 +100,15 @@ impl Runner {
     pub fn next(&mut self, now: Duration, waker: &Waker) -> Step {
         self.control.listen(waker);
         if self.control.deadline().is_some_and(|deadline| now >= deadline) {
-            self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+            // Otherwise who stops the router closes it, once nobody hands anything over any more.
+            if self.control.is_leaving() {
+                self.buffer.close();
+            }
+            self.counters.drop_messages(self.counters.end(), self.buffer.abandon());
             return Step::Finished;
+        }
+        if self.control.makes_way() {
+            return Step::MakeWay;
         }
         let closing = self.buffer.is_closed();
         if self.control.deadline().is_some() && !self.is_stopping {
@@ -117,12 +124,24 @@ impl Runner {
             }
             self.not_before = None;
         }
-        let budget = if self.retry.is_open() { PROBE_BYTES } else { self.work_bytes };
+        let budget = if self.retry.is_open() { PROBE_BYTES } else { self.work_bytes() };
         let cursor = self.buffer.begin(budget, self.work.handovers_mut(), waker);
         self.work.set_cursor(cursor);
         if self.work.is_empty() {
             // Closed is read before the buffer is found empty: what was pushed before the close is never missed.
-            return if closing { Step::Finished } else { Step::AwaitWork };
+            if closing {
+                return Step::Finished;
+            }
+            if self.control.is_leaving() && !self.counters.is_waited_for() {
+                self.buffer.close();
+                return self.next(now, waker);
+            }
+            // What waits for room may be given up without a word.
+            return if self.control.is_leaving() {
+                Step::SleepUntil(self.clip(Duration::MAX))
+            } else {
+                Step::AwaitWork
+            };
         }
         if !closing && let Some(until) = self.lingers_until(now) {
             self.work.handovers_mut().clear();
@@ -135,7 +154,7 @@ impl Runner {
 
     /// Until when to wait for more to come together, if at all: the endpoint's own linger, or a moderating pause.
     fn lingers_until(&mut self, now: Duration) -> Option<Duration> {
-        if self.retry.failures() > 0 || self.buffer.status().bytes >= self.work_bytes / 2 {
+        if self.retry.failures() > 0 || self.buffer.status().bytes >= self.work_bytes() / 2 {
             // What is tried again has waited, and a full delivery gains nothing by it.
             return None;
         }
@@ -149,6 +168,11 @@ impl Runner {
         };
         self.lingers_until = Some(until);
         (now < until).then_some(until)
+    }
+
+    /// The bound of the buffer may change while it runs.
+    fn work_bytes(&self) -> usize {
+        WORK_BYTES.min(self.buffer.limit_bytes() / 2)
     }
 
     fn clip(&self, moment: Duration) -> Duration {
@@ -183,7 +207,7 @@ impl Runner {
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
-                self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+                self.counters.drop_messages(self.counters.end(), self.buffer.abandon());
                 tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
                 self.counters.set_failure(Some(Failure { error, attempts: 1 }));
             }
@@ -235,7 +259,8 @@ impl Wake for Unpark {
     }
 }
 
-/// Drives an endpoint on the calling thread until its buffer is closed and empty, or the deadline for stopping passes.
+/// Drives an endpoint on the calling thread until its buffer is closed and empty, the deadline for stopping passes, or it
+/// makes way for another.
 pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock: &dyn Clock) {
     let unpark = Arc::new(Unpark { thread: thread::current(), rung: AtomicBool::new(false) });
     let waker = Waker::from(unpark.clone());
@@ -257,7 +282,7 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
                 runner.answered(clock.monotonic(), answer);
                 continue;
             }
-            Step::Finished => break,
+            Step::Finished | Step::MakeWay => break,
             Step::SleepUntil(moment) => Some(tick.map_or(moment, |tick| moment.min(tick))),
             Step::AwaitWork => tick,
         };
@@ -292,7 +317,7 @@ pub async fn drive_network(
                 let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
             }
             Step::AwaitWork => woken().await,
-            Step::Finished => break,
+            Step::Finished | Step::MakeWay => break,
         }
     }
 }

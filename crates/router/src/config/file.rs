@@ -158,8 +158,16 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let decoder = decoder(section);
+    let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
-    Some(InputComponent { name: name.to_owned(), kind: kind.name, settings: settings?, decoder: decoder? })
+    Some(InputComponent {
+        name: name.to_owned(),
+        kind: kind.name,
+        settings: settings?,
+        decoder: decoder?,
+        own,
+        common,
+    })
 }
 
 /// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
@@ -199,6 +207,14 @@ fn endpoint<E: ?Sized>(
     section: &mut Section<'_>,
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
+    let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
-    Some(EndpointComponent { name: name.to_owned(), kind: kind.name, settings: settings?, buffer: buffer? })
+    Some(EndpointComponent {
+        name: name.to_owned(),
+        kind: kind.name,
+        settings: settings?,
+        buffer: buffer?,
+        own,
+        common,
+    })
 }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::types::{ByteSize, Secret};
+use super::{
+    Fingerprint,
+    types::{ByteSize, Secret},
+};
 use crate::{choices, parameters, routes::condition::Condition};
 
 /// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
@@ -39,6 +42,10 @@ pub struct InputComponent<I: ?Sized> {
     pub settings: Box<I>,
     /// How bytes become messages.
     pub decoder: DecoderSettings,
+    /// Of what only this kind takes: where the bytes come from.
+    pub own: Fingerprint,
+    /// Of what every input takes: what becomes of the bytes.
+    pub common: Fingerprint,
 }
 
 /// One `[endpoints.NAME]`.
@@ -52,6 +59,10 @@ pub struct EndpointComponent<E: ?Sized> {
     pub settings: Box<E>,
     /// The queue in front of it.
     pub buffer: BufferSettings,
+    /// Of what only this kind takes.
+    pub own: Fingerprint,
+    /// Of what every endpoint takes, the buffer included.
+    pub common: Fingerprint,
 }
 
 /// One `[[routes]]`.
