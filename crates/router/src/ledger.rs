@@ -93,6 +93,7 @@ pub struct InputCounters {
     /// Unfinished lines given up because their shared memory was used up (a part of `rejected`).
     pub lines_given_up: Counter,
     kernel_drops: Mutex<KernelDrops>,
+    noticed: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// How many datagrams the kernel dropped at an input's sockets.
@@ -153,6 +154,7 @@ impl Default for InputCounters {
             connections_refused: Counter::default(),
             lines_given_up: Counter::default(),
             kernel_drops: Mutex::default(),
+            noticed: Mutex::default(),
         }
     }
 }
@@ -179,6 +181,11 @@ impl InputCounters {
         drops.open.push(AsksKernel(Box::new(ask)));
     }
 
+    /// Counts something worth knowing that is not a message's fate, such as `file-truncated`.
+    pub fn notice(&self, what: &'static str, times: u64) {
+        *self.noticed.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += times;
+    }
+
     /// The numbers now.
     pub fn read(&self) -> InputLedger {
         let rejected = Reason::all()
@@ -200,6 +207,7 @@ impl InputCounters {
             connections_refused: self.connections_refused.get(),
             lines_given_up: self.lines_given_up.get(),
             kernel_drops,
+            noticed: self.noticed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -221,6 +229,7 @@ pub struct InputLedger {
     pub lines_given_up: u64,
     /// Datagrams that the kernel dropped before the router could read them: not part of `received`.
     pub kernel_drops: u64,
+    pub noticed: BTreeMap<&'static str, u64>,
 }
 
 impl InputLedger {

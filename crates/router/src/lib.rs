@@ -2,12 +2,14 @@
 
 pub mod acknowledgement;
 pub mod batch;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod decoders;
 pub mod endpoints;
 pub mod framing;
+pub mod http_client;
 pub mod inputs;
 pub mod latch;
 pub mod ledger;
@@ -24,6 +26,7 @@ pub mod routes;
 pub mod runner;
 pub mod slab_pool;
 mod sys;
+pub mod tap;
 pub mod template;
 #[cfg(test)]
 mod testing;

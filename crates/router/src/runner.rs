@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     control::Control,
     endpoints::{Answer, Endpoint, NetworkEndpoint, Then, Work},
-    ledger::{EndpointCounters, Failure},
+    ledger::{DropReason, EndpointCounters, Failure},
     moderation,
     retry::Retry,
 };
@@ -66,6 +66,8 @@ pub struct Runner {
     peer_asked: bool,
     is_stopping: bool,
     lingers_until: Option<Duration>,
+    /// The last request to open files anew that was done.
+    reopen_done: u64,
     /// Since when it has been without work.
     idle_since: Duration,
 }
@@ -92,6 +94,7 @@ impl Runner {
             peer_asked: false,
             is_stopping: false,
             lingers_until: None,
+            reopen_done: 0,
             idle_since: Duration::ZERO,
         }
     }
@@ -104,7 +107,7 @@ impl Runner {
             if self.control.is_leaving() {
                 self.buffer.close();
             }
-            self.counters.drop_messages(self.counters.end(), self.buffer.abandon());
+            abandon(&self.buffer, &self.counters);
             return Step::Finished;
         }
         if self.control.makes_way() {
@@ -175,6 +178,17 @@ impl Runner {
         WORK_BYTES.min(self.buffer.limit_bytes() / 2)
     }
 
+    /// A request to open files anew that is not done yet.
+    fn reopen_asked(&self) -> Option<u64> {
+        let request = self.control.reopen_asked();
+        (request > self.reopen_done).then_some(request)
+    }
+
+    fn reopened(&mut self, request: u64, outcome: Result<(), String>) {
+        self.reopen_done = request;
+        self.control.has_reopened(request, outcome);
+    }
+
     fn clip(&self, moment: Duration) -> Duration {
         self.control.deadline().map_or(moment, |deadline| moment.min(deadline))
     }
@@ -207,7 +221,7 @@ impl Runner {
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
-                self.counters.drop_messages(self.counters.end(), self.buffer.abandon());
+                abandon(&self.buffer, &self.counters);
                 tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
                 self.counters.set_failure(Some(Failure { error, attempts: 1 }));
             }
@@ -240,6 +254,17 @@ impl Runner {
     }
 }
 
+/// Gives up what a buffer still holds because the router ends, or the endpoint is not part of the configuration any more. In
+/// the first case an input that keeps a position brings it again.
+pub fn abandon(buffer: &Buffer<Handover>, counters: &EndpointCounters) {
+    let (messages, handovers) = buffer.abandon();
+    let reason = counters.end();
+    if reason == DropReason::Shutdown {
+        handovers.iter().for_each(Handover::withhold);
+    }
+    counters.drop_messages(reason, messages);
+}
+
 /// Unparks a thread; remembers having done so, because a park may end for no reason.
 #[derive(Debug)]
 struct Unpark {
@@ -267,9 +292,8 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
     loop {
         let now = clock.monotonic();
         unpark.rung.store(false, Ordering::Release);
-        if runner.control.take_reopen() {
-            endpoint.reopen();
-            runner.control.has_reopened();
+        if let Some(request) = runner.reopen_asked() {
+            runner.reopened(request, endpoint.reopen());
         }
         let tick = endpoint.next_tick();
         if tick.is_some_and(|tick| now >= tick) {
@@ -303,9 +327,9 @@ pub async fn drive_network(
 ) {
     loop {
         let now = clock.monotonic();
-        if runner.control.take_reopen() {
+        if let Some(request) = runner.reopen_asked() {
             // It has no files; whoever asks wants to know when all is done.
-            runner.control.has_reopened();
+            runner.reopened(request, Ok(()));
         }
         // Inside `poll_fn` because the buffer keeps this task's own waker.
         match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {

@@ -29,7 +29,7 @@ pub mod types;
 
 pub use addresses::Address;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source};
-pub use file::{Kind, load, load_with_environment};
+pub use file::{Kind, load, load_api, load_with_environment};
 pub use fingerprint::Fingerprint;
 pub use parameters::ParameterDoc;
 pub use quantities::ByteSize;
@@ -41,4 +41,4 @@ pub use settings::{
 pub use types::Secret;
 
 pub(crate) use self::file::kind;
-pub use crate::{choices, parameters};
+pub use crate::{acknowledgement::Ack, choices, parameters};

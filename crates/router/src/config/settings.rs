@@ -6,12 +6,12 @@ use super::{
     Fingerprint,
     types::{ByteSize, Secret},
 };
-use crate::{choices, parameters, routes::condition::Condition};
+use crate::{acknowledgement::Ack, choices, parameters, routes::condition::Condition};
 
 /// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
 #[derive(Debug)]
 pub struct Configuration<I: ?Sized, E: ?Sized> {
-    /// Reserved: where buffers on disk, the embedded store and checkpoints will live. Nothing uses it yet.
+    /// Where the positions of inputs are kept over a restart.
     pub data_dir: PathBuf,
     /// What bounds memory, messages and connections.
     pub limits: Limits,
@@ -59,9 +59,11 @@ pub struct EndpointComponent<E: ?Sized> {
     pub settings: Box<E>,
     /// The queue in front of it.
     pub buffer: BufferSettings,
+    /// When it acknowledges; `None`: as its kind does.
+    pub ack: Option<Ack>,
     /// Of what only this kind takes.
     pub own: Fingerprint,
-    /// Of what every endpoint takes, the buffer included.
+    /// Of what every endpoint takes, `buffer` and `ack` included.
     pub common: Fingerprint,
 }
 

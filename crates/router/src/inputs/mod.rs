@@ -32,6 +32,8 @@ use self::{
 };
 
 use crate::{
+    checkpoints::Checkpoints,
+    clock::Clock,
     config::Section,
     ledger::InputCounters,
     pipeline::{Parked, Pipeline},
@@ -112,6 +114,10 @@ pub struct InputContext {
     pub counters: Arc<InputCounters>,
     /// Sockets to go on with instead of binding new ones, where the addresses are the same.
     pub inherited: Inherited,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it keeps over a restart how far it has come, if its transport lets it go on there.
+    pub checkpoints: Checkpoints,
 }
 
 /// An input that is open.

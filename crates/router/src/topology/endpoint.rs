@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use super::GRACE;
 use crate::{
+    acknowledgement::Ack,
     clock::Clock,
     config::{self, Fingerprint},
     control::Control,
@@ -26,7 +27,7 @@ use crate::{
     latch::Latch,
     ledger::{EndpointAccount, EndpointCounters},
     pipeline::Outlet,
-    runner::{Runner, drive_blocking, drive_network},
+    runner::{Runner, abandon, drive_blocking, drive_network},
 };
 
 pub(super) type Component = config::EndpointComponent<dyn EndpointSettings>;
@@ -86,7 +87,7 @@ impl RunningEndpoint {
         ground: &Arc<Ground>,
     ) -> io::Result<RunningEndpoint> {
         let buffer = Arc::new(Buffer::new(component.buffer.memory.bytes() as usize, when_full(component)));
-        let outlet = Outlet { buffer, counters };
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters, ack: ack(component) };
         let control = Arc::new(Control::default());
         let succession = Arc::new(Succession {
             name: component.name.clone(),
@@ -118,6 +119,7 @@ impl RunningEndpoint {
         self.kind = component.kind;
         self.own = component.own;
         self.common = component.common;
+        self.outlet.ack = ack(component);
         let (limit_bytes, when_full) = (component.buffer.memory.bytes() as usize, when_full(component));
         let buffer = &self.outlet.buffer;
         if (buffer.limit_bytes(), buffer.when_full()) != (limit_bytes, when_full) {
@@ -168,6 +170,10 @@ impl RunningEndpoint {
 
 fn when_full(component: &Component) -> metlog_buffer::WhenFull {
     component.buffer.when_full.map_or_else(|| component.settings.when_full(), Into::into)
+}
+
+fn ack(component: &Component) -> Ack {
+    component.ack.unwrap_or_else(|| component.settings.ack())
 }
 
 /// One buffer, and the endpoints that empty it, one after the other.
@@ -237,7 +243,9 @@ impl Succession {
             match self.take_next() {
                 None => return self.end(),
                 Some(Candidate { opened: Opened::Blocking(mut next), linger: its_linger }) => {
-                    next.reopen();
+                    if let Err(problem) = next.reopen() {
+                        tracing::warn!(endpoint = self.name, "{problem}; trying again");
+                    }
                     (endpoint, linger) = (next, its_linger);
                 }
                 Some(other) => return self.go_on(other),
@@ -274,7 +282,6 @@ impl Succession {
         }
         self.outlet.buffer.close();
         // Also where it ended in time: a batch may have come in between its last look and the close.
-        let left = self.outlet.buffer.abandon();
-        self.outlet.counters.drop_messages(self.outlet.counters.end(), left);
+        abandon(&self.outlet.buffer, &self.outlet.counters);
     }
 }

@@ -6,6 +6,7 @@ use metlog_message::{Decoder, Limits as MessageLimits};
 
 use super::Configuration;
 use crate::{
+    checkpoints::Checkpoints,
     clock::Clock,
     config::{self, DecoderSettings, Fingerprint},
     decoders::{FrameDecoder, line::LineDecoder},
@@ -39,6 +40,7 @@ pub(super) struct Ground {
     unfinished: UnfinishedLines,
     parked: ParkedMemory,
     pool: SlabPool,
+    pub checkpoints: Checkpoints,
 }
 
 impl Ground {
@@ -59,6 +61,7 @@ impl Ground {
             unfinished: UnfinishedLines::new(input_bytes),
             parked: ParkedMemory::new(input_bytes),
             pool: SlabPool::new(SPARE_SLAB_BYTES),
+            checkpoints: Checkpoints::new(&configuration.data_dir),
         }
     }
 
@@ -76,6 +79,8 @@ impl Ground {
             parked: self.parked.clone(),
             connections: self.connections.clone(),
             counters,
+            clock: self.clock.clone(),
+            checkpoints: self.checkpoints.clone(),
             inherited: inherited.clone(),
         })
     }

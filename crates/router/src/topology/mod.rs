@@ -21,12 +21,14 @@ use self::{endpoint::RunningEndpoint, input::RunningInput};
 use crate::{
     clock::Clock,
     config,
+    control::ReopenError,
     endpoints::{self, EndpointSettings},
     inputs::{self, InputSettings},
     ledger::Ledger,
     network::NetworkRuntime,
     reader::{Readers, Retirement},
     routes::table::TableError,
+    tap::Tap,
     watch::watch,
 };
 
@@ -55,6 +57,7 @@ pub enum End {
 pub struct Topology {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    tap: Arc<Tap>,
     network: NetworkRuntime,
     readers: Readers,
     inputs: Vec<RunningInput>,
@@ -89,6 +92,16 @@ pub struct Listening {
     pub kind: &'static str,
     /// An address or a path.
     pub address: String,
+}
+
+/// An endpoint whose files are not open anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("endpoint `{endpoint}`: {error}")]
+pub struct NotReopened {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// Why not.
+    pub error: ReopenError,
 }
 
 /// Why a configuration could not be made into a running router.
@@ -133,6 +146,7 @@ impl Topology {
         let mut topology = Topology {
             settings: Settings::of(&configuration),
             ledger: Arc::default(),
+            tap: Arc::default(),
             network,
             readers,
             inputs: Vec::new(),
@@ -161,6 +175,11 @@ impl Topology {
         &self.ledger
     }
 
+    /// Where to watch what passes.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
+    }
+
     /// The time that the ledger's ages are measured in.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -176,8 +195,9 @@ impl Topology {
         self.network.handle()
     }
 
-    /// Has every endpoint open its files anew, and returns the names of those that had not done so after `longest`.
-    pub fn reopen(&self, longest: Duration) -> Vec<String> {
+    /// Has every endpoint open its files anew, and returns those that had not done so after `longest`. What the others
+    /// had written before is out, and goes to the old files.
+    pub fn reopen(&self, longest: Duration) -> Vec<NotReopened> {
         thread::scope(|scope| {
             let asked: Vec<_> = self
                 .endpoints
@@ -186,7 +206,10 @@ impl Topology {
                 .collect();
             asked
                 .into_iter()
-                .filter_map(|(endpoint, done)| (!done.join().unwrap_or(false)).then(|| endpoint.name.clone()))
+                .filter_map(|(endpoint, done)| {
+                    let error = done.join().unwrap_or(Err(ReopenError::Late)).err()?;
+                    Some(NotReopened { endpoint: endpoint.name.clone(), error })
+                })
                 .collect()
         })
     }
@@ -195,7 +218,18 @@ impl Topology {
     /// then is counted as dropped. Reading ends at half of that time at the latest, so that what was read last can still be
     /// delivered. Returns the ledger's last state.
     pub fn stop(self) -> Arc<Ledger> {
-        let Topology { clock, ledger, network, readers, inputs, endpoints, leaving, settings, .. } = self;
+        let Topology {
+            clock,
+            ledger,
+            network,
+            readers,
+            inputs,
+            input_ground,
+            endpoints,
+            leaving,
+            settings,
+            ..
+        } = self;
         let endpoints: Vec<RunningEndpoint> = endpoints.into_iter().chain(leaving).collect();
         let now = clock.monotonic();
         let deadline = now + settings.shutdown_timeout;
@@ -213,6 +247,8 @@ impl Topology {
         }
         endpoints.iter().for_each(RunningEndpoint::give_up);
         network.stop();
+        // Whatever was delivered or given up has been acknowledged or withheld by now.
+        input_ground.checkpoints.finish();
         ledger
     }
 }

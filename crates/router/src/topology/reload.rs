@@ -116,6 +116,7 @@ impl Topology {
             table,
             outlets: self.endpoints.iter().map(|endpoint| endpoint.outlet.clone()).collect(),
             rejects: Rejects::new(rejects_to, settings.rejects.max_per_second),
+            tap: self.tap.clone(),
         });
         let is_switched = self.readers.route_by(&outlets);
         self.input_ground.connections.set(settings.limits.connections);
