@@ -10,6 +10,7 @@ mod reload;
 use std::{
     hash::RandomState,
     io,
+    path::{Path, PathBuf},
     sync::Arc,
     task::{Wake, Waker},
     thread,
@@ -35,7 +36,12 @@ use crate::{
 /// A configuration of this router's kinds.
 pub type Configuration = config::Configuration<dyn InputSettings, dyn EndpointSettings>;
 
-/// Reads a configuration of this router's kinds.
+/// Reads a configuration of this router's kinds, and what it includes.
+pub fn load_file(path: &Path) -> (Option<Configuration>, config::Diagnostics) {
+    config::load_file(path, inputs::registry::KINDS, endpoints::registry::KINDS)
+}
+
+/// As [`load_file`], from a text in memory.
 pub fn load(source: &config::Source) -> (Option<Configuration>, config::Diagnostics) {
     config::load(source, inputs::registry::KINDS, endpoints::registry::KINDS)
 }
@@ -77,7 +83,7 @@ pub struct Topology {
 struct Settings {
     shutdown_timeout: Duration,
     limits: config::Limits,
-    data_dir: std::path::PathBuf,
+    data_dir: PathBuf,
     threads: Option<usize>,
     routes: Vec<config::Route>,
     rejects: config::Rejects,
