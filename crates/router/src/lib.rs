@@ -8,6 +8,7 @@ pub mod control;
 pub mod decoders;
 pub mod endpoints;
 pub mod framing;
+pub mod http_client;
 pub mod inputs;
 pub mod ledger;
 pub mod line_format;

@@ -65,6 +65,8 @@ pub struct Runner {
     peer_asked: bool,
     is_stopping: bool,
     lingers_until: Option<Duration>,
+    /// The last request to open files anew that was done.
+    reopen_done: u64,
     /// Since when it has been without work.
     idle_since: Duration,
 }
@@ -92,6 +94,7 @@ impl Runner {
             peer_asked: false,
             is_stopping: false,
             lingers_until: None,
+            reopen_done: 0,
             idle_since: Duration::ZERO,
         }
     }
@@ -149,6 +152,17 @@ impl Runner {
         };
         self.lingers_until = Some(until);
         (now < until).then_some(until)
+    }
+
+    /// A request to open files anew that is not done yet.
+    fn reopen_asked(&self) -> Option<u64> {
+        let request = self.control.reopen_asked();
+        (request > self.reopen_done).then_some(request)
+    }
+
+    fn reopened(&mut self, request: u64, outcome: Result<(), String>) {
+        self.reopen_done = request;
+        self.control.has_reopened(request, outcome);
     }
 
     fn clip(&self, moment: Duration) -> Duration {
@@ -242,9 +256,8 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
     loop {
         let now = clock.monotonic();
         unpark.rung.store(false, Ordering::Release);
-        if runner.control.take_reopen() {
-            endpoint.reopen();
-            runner.control.has_reopened();
+        if let Some(request) = runner.reopen_asked() {
+            runner.reopened(request, endpoint.reopen());
         }
         let tick = endpoint.next_tick();
         if tick.is_some_and(|tick| now >= tick) {
@@ -278,9 +291,9 @@ pub async fn drive_network(
 ) {
     loop {
         let now = clock.monotonic();
-        if runner.control.take_reopen() {
+        if let Some(request) = runner.reopen_asked() {
             // It has no files; whoever asks wants to know when all is done.
-            runner.control.has_reopened();
+            runner.reopened(request, Ok(()));
         }
         // Inside `poll_fn` because the buffer keeps this task's own waker.
         match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {

@@ -17,7 +17,7 @@ use metlog_message::{Decoder, Limits as MessageLimits};
 use crate::{
     clock::Clock,
     config::{self, DecoderSettings},
-    control::Control,
+    control::{Control, ReopenError},
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
     inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
@@ -81,6 +81,16 @@ pub struct Listening {
     pub kind: &'static str,
     /// An address or a path.
     pub address: String,
+}
+
+/// An endpoint whose files are not open anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("endpoint `{endpoint}`: {error}")]
+pub struct NotReopened {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// Why not.
+    pub error: ReopenError,
 }
 
 #[derive(Debug)]
@@ -189,8 +199,9 @@ impl Topology {
         self.network.handle()
     }
 
-    /// Has every endpoint open its files anew, and returns the names of those that had not done so after `longest`.
-    pub fn reopen(&self, longest: Duration) -> Vec<String> {
+    /// Has every endpoint open its files anew, and returns those that had not done so after `longest`. What the others
+    /// had written before is out, and goes to the old files.
+    pub fn reopen(&self, longest: Duration) -> Vec<NotReopened> {
         thread::scope(|scope| {
             let asked: Vec<_> = self
                 .endpoints
@@ -199,7 +210,10 @@ impl Topology {
                 .collect();
             asked
                 .into_iter()
-                .filter_map(|(endpoint, done)| (!done.join().unwrap_or(false)).then(|| endpoint.name.clone()))
+                .filter_map(|(endpoint, done)| {
+                    let error = done.join().unwrap_or(Err(ReopenError::Late)).err()?;
+                    Some(NotReopened { endpoint: endpoint.name.clone(), error })
+                })
                 .collect()
         })
     }

@@ -94,6 +94,16 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
     (configuration.filter(|_| !diagnostics.has_errors()), diagnostics)
 }
 
+/// Reads only the `[api]` section, for commands that talk to the router that runs with this file: they must find it even
+/// if the rest of the file is wrong at the moment. `None` where there is no such section, or it cannot be read.
+pub fn load_api(source: &Source) -> Option<Api> {
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.mask().add_keys(&Api::docs());
+    let table = parse(source, &mut diagnostics);
+    let table = environment::substitute(table, source, &|name| std::env::var(name).ok(), &mut diagnostics);
+    Section::new("", 0..0, &table, &mut diagnostics).optional::<Api>("api")
+}
+
 /// Parses as far as possible. What cannot be parsed is reported, once per line, and the rest is still looked at.
 fn parse<'s>(source: &'s Source, diagnostics: &mut Diagnostics) -> DeTable<'s> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);

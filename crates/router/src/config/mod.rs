@@ -28,7 +28,7 @@ pub mod types;
 
 pub use addresses::Address;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source};
-pub use file::{Kind, load, load_with_environment};
+pub use file::{Kind, load, load_api, load_with_environment};
 pub use parameters::ParameterDoc;
 pub use quantities::ByteSize;
 pub use reader::{FromConfig, Schema, Section};

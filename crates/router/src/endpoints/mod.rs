@@ -196,8 +196,10 @@ pub trait Endpoint: Send {
         let _ = now;
     }
 
-    /// Opens files anew, for log rotation.
-    fn reopen(&mut self) {}
+    /// Opens files anew, for log rotation. The error says, in words for an operator, what cannot be opened now.
+    fn reopen(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What a delivery of a [`NetworkEndpoint`] gives.

@@ -69,8 +69,10 @@ impl EndpointSettings for Parameters {
         };
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
         // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
-        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe) {
-            endpoint.reopen();
+        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
+            && let Err(problem) = endpoint.reopen()
+        {
+            tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
         }
         Ok(Opened::Blocking(Box::new(endpoint)))
     }
@@ -128,12 +130,14 @@ impl Endpoint for FileEndpoint {
         }
     }
 
-    fn reopen(&mut self) {
+    fn reopen(&mut self) -> Result<(), String> {
         self.files.close_all();
-        if let Some(path) = &self.fixed
-            && let Err(error) = self.files.get(path.as_os_str().as_encoded_bytes())
-        {
-            tracing::warn!(endpoint = self.name, "{}; trying again", cannot("open", path, &error));
+        match &self.fixed {
+            Some(path) => match self.files.get(path.as_os_str().as_encoded_bytes()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(cannot("open", path, &error)),
+            },
+            None => Ok(()),
         }
     }
 }
@@ -326,7 +330,7 @@ mod tests {
         let sent = lines(2);
         endpoint.deliver(&work_of(&sent[..1]));
         std::fs::rename(&path, folder.path().join("log.1")).unwrap();
-        endpoint.reopen();
+        endpoint.reopen().unwrap();
         assert_eq!(read(&path), "", "the new file is there before anything is written");
         endpoint.deliver(&work_of(&sent[1..]));
         assert_eq!((read(folder.path().join("log.1")), read(&path)), (sent[0].clone(), sent[1].clone()));
