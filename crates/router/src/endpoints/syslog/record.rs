@@ -12,6 +12,7 @@ use super::{
 use crate::{
     batch::Message,
     config::{choices, parameters},
+    sys,
     template::{Template, as_it_is},
 };
 
@@ -59,6 +60,8 @@ pub(super) struct Encoder {
     /// The most that a message has, header included.
     max_bytes: usize,
     time: LegacyTime,
+    /// The router's own host: RFC 3164 has no way to say that the host is not known.
+    own_host: String,
     meta_path: Option<Path>,
 }
 
@@ -73,6 +76,7 @@ impl Encoder {
             structured_data: parameters.structured_data.clone(),
             max_bytes: parameters.largest_message(),
             time: LegacyTime::new(parameters.timezone),
+            own_host: sys::host_name(),
             meta_path: Path::parse("fields.cef_meta").ok(),
         }
     }
@@ -129,7 +133,10 @@ impl Encoder {
         self.time.append(moment(message), out);
         out.push(b' ');
         if self.format == Format::Rfc3164 {
-            append_key(message, Key::Hostname, &text::LEGACY_HOST, out);
+            match message.index.plain(message.bytes, Key::Hostname) {
+                Some(b"") => text::LEGACY_HOST.append(self.own_host.as_bytes(), out),
+                _ => append_key(message, Key::Hostname, &text::LEGACY_HOST, out),
+            }
             out.push(b' ');
         }
         self.append_ident(message, meta, &text::TAG, out);
