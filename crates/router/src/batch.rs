@@ -89,6 +89,22 @@ impl Batch {
         self.entries.is_empty()
     }
 
+    /// When the router received them.
+    pub fn received(&self) -> Timestamp {
+        self.received
+    }
+
+    /// Its messages, in order.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.entries.iter().map(|entry| self.message(entry))
+    }
+
+    /// One message by its number.
+    pub fn get(&self, number: usize) -> Option<Message<'_>> {
+        self.entries.get(number).map(|entry| self.message(entry))
+    }
+
+    #[inline]
     fn message<'b>(&'b self, entry: &'b Entry) -> Message<'b> {
         let (start, end) = (entry.start as usize, entry.end as usize);
         Message {

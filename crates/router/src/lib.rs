@@ -25,6 +25,7 @@ pub mod routes;
 pub mod runner;
 pub mod slab_pool;
 mod sys;
+pub mod tap;
 pub mod template;
 #[cfg(test)]
 mod testing;

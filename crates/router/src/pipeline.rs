@@ -18,6 +18,7 @@ use crate::{
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
+    tap::{Allowance, Passing, Rejected, Tap},
 };
 
 /// Spare lists of messages that a pipeline keeps for its next batches.
@@ -32,11 +33,15 @@ pub struct Outlets {
     pub outlets: Vec<Outlet>,
     /// Where rejects go.
     pub rejects: Rejects,
+    /// Who watches.
+    pub tap: Arc<Tap>,
 }
 
 /// One endpoint as its producers see it.
 #[derive(Debug, Clone)]
 pub struct Outlet {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
     /// Its buffer.
     pub buffer: Arc<Buffer<Handover>>,
     /// Its counters.
@@ -60,7 +65,7 @@ impl Parked {
 /// Decodes, routes and hands over for one input on one thread.
 #[derive(Debug)]
 pub struct Pipeline {
-    input: String,
+    input: Arc<str>,
     decoder: FrameDecoder,
     outlets: Arc<Outlets>,
     counters: Arc<InputCounters>,
@@ -75,6 +80,8 @@ pub struct Pipeline {
     taken_bytes: usize,
     /// Messages that tell of rejects.
     reject_messages: Vec<Vec<u8>>,
+    /// What it may spend on those who watch.
+    tap_allowance: Allowance,
 }
 
 impl Pipeline {
@@ -89,7 +96,7 @@ impl Pipeline {
     ) -> Self {
         let selections = vec![Vec::new(); outlets.outlets.len()];
         Pipeline {
-            input: input.to_owned(),
+            input: input.into(),
             decoder,
             outlets,
             counters,
@@ -101,6 +108,7 @@ impl Pipeline {
             tally: InputTally::default(),
             taken_bytes: 0,
             reject_messages: Vec::new(),
+            tap_allowance: Allowance::default(),
         }
     }
 
@@ -243,8 +251,14 @@ impl Pipeline {
     #[cold]
     fn reject(&mut self, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) {
         self.tally.rejected[reason.index()] += 1;
-        if self.outlets.rejects.permits(received) {
-            self.reject_messages.push(rejects::message(&self.input, reason, frame, bytes, received));
+        let message = || rejects::message(&self.input, reason, frame, bytes, received);
+        let is_told = self.outlets.rejects.permits(received);
+        if self.outlets.tap.is_open() {
+            let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
+            self.outlets.tap.show_reject(Rejected { input: &self.input, reason, received, to }, message);
+        }
+        if is_told {
+            self.reject_messages.push(message());
         }
     }
 
@@ -267,6 +281,12 @@ impl Pipeline {
         self.hand_over_rejects(open.received, now, waiter, parked);
         let Some(batch) = open.close() else { return };
         let batch = Arc::new(batch);
+        if self.outlets.tap.is_open() {
+            let Outlets { outlets, tap, .. } = &*self.outlets;
+            let passing =
+                Passing { input: &self.input, batch: &batch, selections: &self.selections, outlets };
+            tap.show(passing, &mut self.tap_allowance, &*self.clock);
+        }
         for (outlet, selection) in self.outlets.outlets.iter().zip(&mut self.selections) {
             if !selection.is_empty() {
                 let handover = Handover::select(&batch, selection);

@@ -105,7 +105,11 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_are_made_in_a_second() {
-        let outlet = Outlet { buffer: crate::testing::buffer(1 << 20), counters: Default::default() };
+        let outlet = Outlet {
+            name: "rejects".into(),
+            buffer: crate::testing::buffer(1 << 20),
+            counters: Default::default(),
+        };
         let rejects = Rejects::new(vec![outlet], 2);
         let permitted = |seconds| rejects.permits(Timestamp { seconds, nanoseconds: 0 });
         assert_eq!([permitted(1), permitted(1), permitted(1), permitted(2)], [true, true, false, true]);

@@ -29,6 +29,7 @@ use crate::{
     routes::table::{RouteSpec, RouteTable, TableError},
     runner::{Runner, drive_blocking, drive_network},
     slab_pool::SlabPool,
+    tap::Tap,
     unfinished::UnfinishedLines,
     watch::watch,
 };
@@ -64,6 +65,7 @@ pub enum End {
 pub struct Topology {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    tap: Arc<Tap>,
     listening: Vec<Listening>,
     endpoints: Vec<RunningEndpoint>,
     readers: Readers,
@@ -154,7 +156,8 @@ impl Topology {
             .map(|endpoint| endpoint.outlet.clone())
             .collect();
         let rejects = Rejects::new(rejects_to, configuration.rejects.max_per_second);
-        let outlets = Arc::new(Outlets { table, outlets, rejects });
+        let tap = Arc::new(Tap::default());
+        let outlets = Arc::new(Outlets { table, outlets, rejects, tap: tap.clone() });
 
         match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
             Ok((readers, listening)) => {
@@ -163,6 +166,7 @@ impl Topology {
                 Ok(Topology {
                     clock,
                     ledger,
+                    tap,
                     listening,
                     endpoints,
                     readers,
@@ -182,6 +186,11 @@ impl Topology {
     /// Every message's account.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Where to watch what passes.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The time that the ledger's ages are measured in.
@@ -307,7 +316,7 @@ fn start_endpoints(
             counters: counters.clone(),
             buffer: buffer.clone(),
         });
-        let outlet = Outlet { buffer, counters };
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters };
         running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
     }
     Ok(running)

@@ -208,13 +208,18 @@ impl World {
             .collect();
         let outlets = destinations
             .iter()
-            .map(|endpoint| Outlet { buffer: endpoint.buffer.clone(), counters: endpoint.counters.clone() })
+            .map(|endpoint| Outlet {
+                name: "endpoint".into(),
+                buffer: endpoint.buffer.clone(),
+                counters: endpoint.counters.clone(),
+            })
             .collect();
         let table = RouteTable::compile(routes.iter().enumerate().map(route).collect(), endpoint_count);
         let outlets = Arc::new(Outlets {
             table: table.expect("routes"),
             outlets,
             rejects: Rejects::new(Vec::new(), 0),
+            tap: Arc::default(),
         });
         let pool = SlabPool::new(1 << 20);
         let inputs: Vec<Arc<InputCounters>> = (0..2).map(|_| Arc::default()).collect();

@@ -6,6 +6,7 @@
 //! | `GET /readyz` | 200 while the inputs take messages, 503 once the router stops |
 //! | `GET /metrics` | the ledger in the Prometheus text format |
 //! | `GET /api/v1/pipeline` | inputs, routes and endpoints, each with its side of the ledger, as JSON |
+//! | `GET /api/v1/tap` | live messages as server-sent events, see `tap.rs` |
 //! | `POST /api/v1/reopen` | opens files anew; answers when all are open, or says which are not |
 //!
 //! Requests run on the network endpoints' thread, so a handler reads counters and returns; it never blocks. What changes
@@ -22,6 +23,7 @@ mod observed;
 pub mod orders;
 pub mod pipeline;
 pub mod reopen;
+pub mod tap;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -47,7 +49,8 @@ pub use self::{
 };
 
 /// Every path that is answered.
-const PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline", "/api/v1/reopen"];
+const PATHS: [&str; 6] =
+    ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline", "/api/v1/tap", "/api/v1/reopen"];
 
 /// The API's socket: connections wait in it until [`Bound::serve`].
 #[derive(Debug)]
@@ -92,6 +95,7 @@ fn router(observed: Arc<Observed>, orders: Orders, guard: Guard) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/pipeline", get(pipeline))
+        .route("/api/v1/tap", get(tap::tap))
         .route("/api/v1/reopen", post(reopen::reopen))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

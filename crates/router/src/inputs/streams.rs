@@ -244,11 +244,12 @@ mod tests {
                 counters: counters.clone(),
             };
             let rejects = testing::buffer(1 << 20);
-            let outlet = Outlet { buffer: rejects.clone(), counters: Arc::default() };
+            let outlet = Outlet { name: "rejects".into(), buffer: rejects.clone(), counters: Arc::default() };
             let outlets = Arc::new(Outlets {
                 table: RouteTable::compile(Vec::new(), 0).unwrap(),
                 outlets: Vec::new(),
                 rejects: Rejects::new(vec![outlet], 10),
+                tap: Arc::default(),
             });
             let decoder = FrameDecoder::Json(Default::default());
             let clock = Arc::new(ManualClock::default());
