@@ -69,9 +69,9 @@ parameters! {
         pub structured_data: Option<StructuredData>,
         /// Which time `rfc3164` and `local` write, which say no zone. Servers expect their own.
         pub timezone: Timezone = Timezone::Local,
-        /// The most that a message has, header included; the rest is cut off. 8 KiB is what rsyslog takes unless it is told
-        /// otherwise; UDP carries up to 65507 bytes, and 1024 is safe for the oldest servers.
-        pub max_bytes: ByteSize = ByteSize::kib(8),
+        /// The most that a message has, header included; the rest is cut off. The default is less than the 8 KiB that rsyslog
+        /// takes unless it is told otherwise. UDP carries up to 65507 bytes, and 1024 is safe for the oldest servers.
+        pub max_bytes: ByteSize = ByteSize(8000),
         /// How often the host's name is looked up anew. It is also looked up after a failure.
         pub resolve: Duration = Duration::from_secs(60),
         /// How long looking up, connecting and each step of sending may take.
