@@ -90,7 +90,7 @@ fn real_and_hostile() -> Vec<Value> {
     ] {
         message(json!({ "logger": logger }));
     }
-    for host in ["sync17.web.phx1.example.com", "192.0.2.7", "my host", "web1:x"] {
+    for host in ["sync17.web.phx1.example.com", "192.0.2.7", "my host", "web1:x", "[::1]", "2001:db8::7"] {
         message(json!({ "metlog_hostname": host }));
     }
     message(json!({ "type": "a type\nof many characters, far more than fit" }));
@@ -136,7 +136,10 @@ fn expected(message: &Value, way: Way) -> Record {
             Some("emerg") => 0,
             Some(other) => panic!("{other}"),
         },
-        host: only(&text("metlog_hostname"), 255, &for_host),
+        host: match text("metlog_hostname").as_str() {
+            address @ "2001:db8::7" if is_standard => address.to_owned(),
+            name => only(name, 255, &for_host),
+        },
         program: only(&ident, if is_standard { 48 } else { 32 }, &for_tag),
         process: text("metlog_pid"),
         id: if is_standard { only(&text("type"), 32, &visible) } else { String::new() },

@@ -111,7 +111,10 @@ impl Encoder {
         let own_time = message.index.plain(message.bytes, Key::Timestamp).filter(|_| is_date);
         text::timestamp(own_time, || moment(message), out);
         out.push(b' ');
-        append_key(message, Key::Hostname, &text::HOST, out);
+        match message.index.plain(message.bytes, Key::Hostname) {
+            Some(plain) => text::host(plain, out),
+            None => text::host(message.index.text(message.bytes, Key::Hostname).as_bytes(), out),
+        }
         out.push(b' ');
         self.append_ident(message, meta, &text::APP_NAME, out);
         out.push(b' ');

@@ -1,6 +1,8 @@
 //! Text that is safe in a syslog message: header fields of allowed characters and bounded length, and content in which no
 //! character controls anything.
 
+use std::net::Ipv6Addr;
+
 use metlog_message::Timestamp;
 
 /// What a header field may contain, and how long it may be.
@@ -10,8 +12,8 @@ pub(super) struct Field {
     limit: usize,
 }
 
-/// The host in RFC 5424.
-pub(super) static HOST: Field = Field::printable(255, b"");
+/// The host in RFC 5424, unless it is an address: syslog-ng throws away a message with brackets or a port there.
+pub(super) static HOST: Field = Field::printable(255, b":[]");
 /// The program in RFC 5424.
 pub(super) static APP_NAME: Field = Field::printable(48, b"");
 /// The process in RFC 5424.
@@ -54,13 +56,14 @@ impl Field {
 
     /// Makes what was appended to `out` from `start` on a field of this kind: every character that is not allowed becomes
     /// `_`, what is too long is cut off, and nothing becomes `-`.
+    #[inline]
     pub(super) fn finish(&self, out: &mut Vec<u8>, start: usize) {
         let appended = out.get_mut(start..).unwrap_or_default();
         if appended.is_empty() {
             out.push(b'-');
             return;
         }
-        if appended.len() > self.limit || !appended.iter().all(|&byte| self.allowed[usize::from(byte)]) {
+        if !self.takes(appended) {
             let length = self.replace(appended);
             out.truncate(start + length);
         }
@@ -71,6 +74,12 @@ impl Field {
         let start = out.len();
         out.extend_from_slice(content);
         self.finish(out, start);
+    }
+
+    /// Whether content becomes a field as it is.
+    #[inline]
+    pub(super) fn takes(&self, content: &[u8]) -> bool {
+        content.len() <= self.limit && content.iter().all(|&byte| self.allowed[usize::from(byte)])
     }
 
     /// Returns the length of what is left.
@@ -91,6 +100,12 @@ impl Field {
         }
         length
     }
+}
+
+/// Appends the host as RFC 5424 has it.
+pub(super) fn host(name: &[u8], out: &mut Vec<u8>) {
+    let is_address = || str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv6Addr>().is_ok());
+    if !HOST.takes(name) && is_address() { out.extend_from_slice(name) } else { HOST.append(name, out) }
 }
 
 /// Appends a value that may not fill `out` much beyond `end`. Line breaks are written as `\n` and `\r`, other control
@@ -203,6 +218,17 @@ mod tests {
         assert_eq!(field(&APP_NAME, &"a".repeat(49)), "a".repeat(48));
         assert_eq!(field(&MESSAGE_ID, &"ダ".repeat(1000)), "_".repeat(32));
         assert_eq!(field(&HOST, &"h".repeat(300)).len(), 255);
+    }
+
+    #[test]
+    fn a_host_has_colons_only_in_an_address() {
+        for (name, expected) in
+            [("web1", "web1"), ("2001:db8::1", "2001:db8::1"), ("web1:80", "web1_80"), ("[::1]", "___1_"), ("", "-")]
+        {
+            let mut out = Vec::new();
+            host(name.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]
