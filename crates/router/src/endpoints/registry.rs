@@ -1,10 +1,6 @@
 //! Every kind of endpoint, by name.
 
-<<<<<<< HEAD
-use super::{EndpointSettings, counter, file, null, statsd, stdout, syslog};
-=======
-use super::{EndpointSettings, counter, file, http, metlog, null, statsd, stdout};
->>>>>>> main
+use super::{EndpointSettings, counter, file, http, metlog, null, statsd, stdout, syslog};
 use crate::config::{Kind, kind};
 
 /// The kinds, sorted by name.

@@ -222,9 +222,13 @@ mod tests {
 
     #[test]
     fn a_host_has_colons_only_in_an_address() {
-        for (name, expected) in
-            [("web1", "web1"), ("2001:db8::1", "2001:db8::1"), ("web1:80", "web1_80"), ("[::1]", "___1_"), ("", "-")]
-        {
+        for (name, expected) in [
+            ("web1", "web1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("web1:80", "web1_80"),
+            ("[::1]", "___1_"),
+            ("", "-"),
+        ] {
             let mut out = Vec::new();
             host(name.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
