@@ -115,7 +115,7 @@ fn expected(message: &Value, way: Way) -> Record {
     let for_tag = |character: char| visible(character) && (is_standard || !":[]".contains(character));
     let for_host = |character: char| {
         if is_standard {
-            visible(character)
+            visible(character) && !":[]".contains(character)
         } else {
             character.is_ascii_alphanumeric() || ".-_".contains(character)
         }
@@ -138,6 +138,7 @@ fn expected(message: &Value, way: Way) -> Record {
         },
         host: match text("metlog_hostname").as_str() {
             address @ "2001:db8::7" if is_standard => address.to_owned(),
+            "[::1]" if !is_standard => "___1".to_owned(),
             name => only(name, 255, &for_host),
         },
         program: only(&ident, if is_standard { 48 } else { 32 }, &for_tag),
@@ -177,6 +178,8 @@ fn compare(found: &Record, message: &Value, way: Way) {
         for time in [&mut found.time, &mut expected.time] {
             *time = time.get("2012-".len().."2012-07-08T21:13:25".len()).expect("a time").to_owned();
         }
+    }
+    if way.transport.starts_with("unix") {
         // syslog-ng numbers local messages there.
         found.data.clear();
     }

@@ -292,7 +292,11 @@ impl Listening {
 
     fn syslog_ng_source(&self) -> String {
         let Listening { way, port, socket } = self;
-        let standard = if way.format == "rfc5424" { "flags(syslog-protocol)" } else { "" };
+        let standard = match (way.format, way.transport) {
+            ("rfc5424", _) => "flags(syslog-protocol)",
+            ("rfc3164", "unix" | "unix_stream") => "flags(expect-hostname)",
+            _ => "",
+        };
         let address = format!("ip(\"127.0.0.1\") port({port})");
         match (way.transport, way.framing) {
             ("udp", _) => format!("network(transport(\"udp\") {address} {standard})"),

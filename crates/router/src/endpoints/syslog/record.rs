@@ -137,8 +137,10 @@ impl Encoder {
         out.push(b' ');
         if self.format == Format::Rfc3164 {
             match message.index.plain(message.bytes, Key::Hostname) {
-                Some(b"") => text::LEGACY_HOST.append(self.own_host.as_bytes(), out),
-                _ => append_key(message, Key::Hostname, &text::LEGACY_HOST, out),
+                Some(plain) => self.append_legacy_host(plain, out),
+                None => {
+                    self.append_legacy_host(message.index.text(message.bytes, Key::Hostname).as_bytes(), out);
+                }
             }
             out.push(b' ');
         }
@@ -149,6 +151,19 @@ impl Encoder {
             out.push(b']');
         }
         out.push(b':');
+    }
+
+    /// rsyslog takes nothing for a host that does not end with a letter or digit.
+    fn append_legacy_host(&self, name: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        text::LEGACY_HOST.append(name, out);
+        let end = out.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
+        if end > start {
+            out.truncate(end);
+        } else {
+            out.truncate(start);
+            text::LEGACY_HOST.append(self.own_host.as_bytes(), out);
+        }
     }
 
     fn append_ident(&self, message: &Message<'_>, meta: &Meta<'_>, field: &Field, out: &mut Vec<u8>) {

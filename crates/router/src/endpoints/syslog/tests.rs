@@ -66,6 +66,14 @@ fn what_a_message_does_not_say_is_a_dash() {
 }
 
 #[test]
+fn a_host_of_rfc_3164_ends_with_a_letter_or_digit() {
+    let from = |host: &str| sent("format = \"rfc3164\"\ntimezone = \"utc\"", &LINE.replace("web1", host));
+    assert_eq!(from("[2001:db8::1]"), "<163>Jul  8 21:13:25 _2001_db8__1 shop[4711]: no stock");
+    let own = crate::sys::host_name();
+    assert_eq!(from("--"), format!("<163>Jul  8 21:13:25 {own} shop[4711]: no stock"));
+}
+
+#[test]
 fn the_settings_say_what_the_message_does_not() {
     let body = "facility = \"daemon\"\nseverity = \"debug\"\nident = \"metlog/{type}\"\ntemplate = \"{logger}: {payload}\"";
     assert_eq!(
