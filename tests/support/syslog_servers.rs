@@ -161,7 +161,7 @@ impl SyslogServer {
         let text = fs::read(self.path(&format!("{}.out", way.name()))).unwrap_or_default();
         // The last line may be under way.
         let lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-        lines.map(|line| Record::parse(line)).collect()
+        lines.map(Record::parse).collect()
     }
 
     /// Waits until it has received so many messages this way.
