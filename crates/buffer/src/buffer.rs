@@ -82,10 +82,12 @@ impl<T: Charge + Clone> Buffer<T> {
     /// See [`Queue::settle`]; wakes producers that wait, once there is room.
     pub fn settle(&self, messages: usize) {
         let mut state = self.lock();
-        state.queue.settle(messages);
+        let done = state.queue.settle(messages);
         let producers =
             if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
         drop(state);
+        // Not under the lock: the last owner of an item may have to tell somebody, who may look at this buffer.
+        drop(done);
         producers.into_iter().for_each(Waker::wake);
     }
 
@@ -98,8 +100,8 @@ impl<T: Charge + Clone> Buffer<T> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Empties the buffer and returns how many messages were in it.
-    pub fn abandon(&self) -> usize {
+    /// Empties the buffer; returns how many messages were in it, and the items.
+    pub fn abandon(&self) -> (usize, Vec<T>) {
         self.lock().queue.abandon()
     }
 
@@ -160,6 +162,38 @@ mod tests {
     fn bell() -> (Arc<Bell>, Waker) {
         let bell = Arc::new(Bell::default());
         (bell.clone(), bell.into())
+    }
+
+    #[test]
+    fn an_item_that_is_done_with_may_look_at_the_buffer_when_it_is_dropped() {
+        #[derive(Clone)]
+        struct Curious(std::sync::Weak<Buffer<Curious>>);
+
+        impl Charge for Curious {
+            fn charged_bytes(&self) -> usize {
+                1
+            }
+            fn messages(&self) -> usize {
+                1
+            }
+        }
+
+        impl Drop for Curious {
+            fn drop(&mut self) {
+                let buffer = self.0.upgrade();
+                assert!(
+                    buffer.is_none_or(|buffer| buffer.state.try_lock().is_ok()),
+                    "dropped under the lock"
+                );
+            }
+        }
+
+        let buffer = Arc::new(Buffer::new(100, WhenFull::Block));
+        for _ in 0..2 {
+            buffer.push(Curious(Arc::downgrade(&buffer)), Duration::ZERO, None);
+        }
+        buffer.settle(1);
+        assert_eq!(buffer.abandon().0, 1);
     }
 
     #[test]

@@ -180,8 +180,10 @@ impl<T: Charge + Clone> Queue<T> {
     }
 
     /// The endpoint answered for the next `messages` messages: they leave the queue. Whatever else was handed out
-    /// is no longer being delivered; it waits at the front for the next [`Queue::begin`].
-    pub fn settle(&mut self, messages: usize) {
+    /// is no longer being delivered; it waits at the front for the next [`Queue::begin`]. Items that are done with are
+    /// given back: what their owner does when they are dropped is none of the queue's business.
+    pub fn settle(&mut self, messages: usize) -> Vec<T> {
+        let mut done = Vec::new();
         self.in_delivery = 0;
         let settled = messages.min(self.messages);
         self.messages -= settled;
@@ -193,8 +195,9 @@ impl<T: Charge + Clone> Queue<T> {
             }
             self.cursor -= size;
             self.bytes -= front.item.charged_bytes();
-            self.held.pop_front();
+            done.extend(self.held.pop_front().map(|held| held.item));
         }
+        done
     }
 
     /// Takes nothing more; what is held can still be delivered.
@@ -202,11 +205,10 @@ impl<T: Charge + Clone> Queue<T> {
         self.closed = true;
     }
 
-    /// Empties the queue and returns how many messages were in it.
-    pub fn abandon(&mut self) -> usize {
+    /// Empties the queue; returns how many messages were in it, and the items.
+    pub fn abandon(&mut self) -> (usize, Vec<T>) {
         let messages = self.messages;
-        self.settle(messages);
-        messages
+        (messages, self.settle(messages))
     }
 
     /// Whether [`Queue::close`] was called.

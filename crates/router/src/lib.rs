@@ -2,6 +2,7 @@
 
 pub mod acknowledgement;
 pub mod batch;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod control;

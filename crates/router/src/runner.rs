@@ -103,7 +103,7 @@ impl Runner {
     pub fn next(&mut self, now: Duration, waker: &Waker) -> Step {
         self.control.listen(waker);
         if self.control.deadline().is_some_and(|deadline| now >= deadline) {
-            self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+            abandon(&self.buffer, &self.counters);
             return Step::Finished;
         }
         let closing = self.buffer.is_closed();
@@ -197,7 +197,7 @@ impl Runner {
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
-                self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+                abandon(&self.buffer, &self.counters);
                 tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
                 self.counters.set_failure(Some(Failure { error, attempts: 1 }));
             }
@@ -228,6 +228,13 @@ impl Runner {
         }
         self.not_before = Some(now + wait);
     }
+}
+
+/// Gives up what a buffer still holds because the router ends. An input that keeps a position brings it again.
+pub fn abandon(buffer: &Buffer<Handover>, counters: &EndpointCounters) {
+    let (messages, handovers) = buffer.abandon();
+    handovers.iter().for_each(Handover::withhold);
+    counters.drop_messages(DropReason::Shutdown, messages);
 }
 
 /// Unparks a thread; remembers having done so, because a park may end for no reason.

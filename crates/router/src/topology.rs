@@ -15,19 +15,20 @@ use metlog_buffer::Buffer;
 use metlog_message::{Decoder, Limits as MessageLimits};
 
 use crate::{
+    checkpoints::Checkpoints,
     clock::Clock,
     config::{self, DecoderSettings},
     control::{Control, ReopenError},
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
     inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
-    ledger::{DropReason, EndpointAccount, EndpointCounters, InputCounters, Ledger},
+    ledger::{EndpointAccount, EndpointCounters, InputCounters, Ledger},
     network::NetworkRuntime,
     pipeline::{Outlet, Outlets, Pipeline},
     reader::Readers,
     rejects::Rejects,
     routes::table::{RouteSpec, RouteTable, TableError},
-    runner::{Runner, drive_blocking, drive_network},
+    runner::{Runner, abandon, drive_blocking, drive_network},
     slab_pool::SlabPool,
     tap::Tap,
     unfinished::UnfinishedLines,
@@ -71,6 +72,7 @@ pub struct Topology {
     readers: Readers,
     network: NetworkRuntime,
     finished: mpsc::Receiver<usize>,
+    checkpoints: Checkpoints,
     shutdown_timeout: Duration,
 }
 
@@ -159,7 +161,8 @@ impl Topology {
         let tap = Arc::new(Tap::default());
         let outlets = Arc::new(Outlets { table, outlets, rejects, tap: tap.clone() });
 
-        match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
+        let checkpoints = Checkpoints::new(&configuration.data_dir);
+        match start_inputs(&configuration, &clock, &outlets, &checkpoints, &mut ledger, inputs_ended) {
             Ok((readers, listening)) => {
                 let ledger = Arc::new(ledger);
                 network.handle().spawn(watch(ledger.clone(), clock.clone()));
@@ -172,12 +175,14 @@ impl Topology {
                     readers,
                     network,
                     finished,
+                    checkpoints,
                     shutdown_timeout: configuration.shutdown_timeout,
                 })
             }
             Err(error) => {
                 endpoints.iter().for_each(|endpoint| endpoint.outlet.buffer.close());
                 network.stop();
+                checkpoints.finish();
                 Err(error)
             }
         }
@@ -253,10 +258,11 @@ impl Topology {
                 tracing::error!(endpoint = endpoint.name, "does not answer and is left behind");
             }
             // Also for those that ended in time: a batch may have come in between their last look and the close.
-            let left = endpoint.outlet.buffer.abandon();
-            endpoint.outlet.counters.drop_messages(DropReason::Shutdown, left);
+            abandon(&endpoint.outlet.buffer, &endpoint.outlet.counters);
         }
         self.network.stop();
+        // Whatever was delivered or given up has been acknowledged or withheld by now.
+        self.checkpoints.finish();
         self.ledger
     }
 }
@@ -316,7 +322,8 @@ fn start_endpoints(
             counters: counters.clone(),
             buffer: buffer.clone(),
         });
-        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters };
+        let ack = component.ack.unwrap_or_else(|| settings.ack());
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters, ack };
         running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
     }
     Ok(running)
@@ -335,6 +342,7 @@ fn start_inputs(
     configuration: &Configuration,
     clock: &Arc<dyn Clock>,
     outlets: &Arc<Outlets>,
+    checkpoints: &Checkpoints,
     ledger: &mut Ledger,
     inputs_ended: Waker,
 ) -> Result<(Readers, Vec<Listening>), StartError> {
@@ -362,6 +370,8 @@ fn start_inputs(
             parked: parked.clone(),
             connections: connections.clone(),
             counters: counters.clone(),
+            clock: clock.clone(),
+            checkpoints: checkpoints.clone(),
         })?;
         listening.push(Listening {
             input: component.name.clone(),

@@ -35,6 +35,7 @@ use std::{
 use metlog_buffer::{Buffer, WhenFull};
 use metlog_message::{Decoder, Path, Timestamp};
 use metlog_router::{
+    acknowledgement::Ack,
     batch::{Entry, Handover},
     clock::Clock,
     control::Control,
@@ -212,6 +213,7 @@ impl World {
                 name: "endpoint".into(),
                 buffer: endpoint.buffer.clone(),
                 counters: endpoint.counters.clone(),
+                ack: Ack::Queued,
             })
             .collect();
         let table = RouteTable::compile(routes.iter().enumerate().map(route).collect(), endpoint_count);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use toml::de::DeTable;
 
 use super::{
-    Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
+    Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, routes,
     settings::DecoderName,
 };
@@ -209,6 +209,8 @@ fn endpoint<E: ?Sized>(
     section: &mut Section<'_>,
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
+    let ack = section.required::<Option<Ack>>("ack");
     let settings = (kind.read)(section);
-    Some(EndpointComponent { name: name.to_owned(), kind: kind.name, settings: settings?, buffer: buffer? })
+    let (name, kind) = (name.to_owned(), kind.name);
+    Some(EndpointComponent { name, kind, settings: settings?, buffer: buffer?, ack: ack? })
 }

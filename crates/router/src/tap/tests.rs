@@ -2,6 +2,7 @@ use std::task::Waker;
 
 use super::*;
 use crate::{
+    acknowledgement::Ack,
     config::conditions,
     testing::{ManualClock, RECEIVED, batch_of, buffer, lines},
 };
@@ -17,7 +18,7 @@ fn filter(condition: &str) -> Filter {
 }
 
 fn outlet(name: &str) -> Outlet {
-    Outlet { name: name.into(), buffer: buffer(1 << 20), counters: Arc::default() }
+    Outlet { name: name.into(), buffer: buffer(1 << 20), counters: Arc::default(), ack: Ack::Queued }
 }
 
 /// Shows messages that came in by `tcp`; the first goes to `log` and `rest`, the others to `rest`.

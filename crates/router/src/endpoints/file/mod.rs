@@ -19,6 +19,7 @@ use metlog_buffer::WhenFull;
 use self::{open_files::OpenFiles, output::Output};
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
+    acknowledgement::Ack,
     batch::Message,
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
@@ -90,6 +91,10 @@ impl EndpointSettings for Parameters {
 
     fn when_full(&self) -> WhenFull {
         WhenFull::Block
+    }
+
+    fn ack(&self) -> Ack {
+        Ack::Durable
     }
 
     fn linger(&self) -> Duration {
