@@ -199,7 +199,8 @@ async fn watch(
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         let problem: serde_json::Value = Answer { status, body }.json()?;
-        bail!("{}", problem["error"].as_str().unwrap_or("the router refuses").trim_end());
+        let problem = problem["error"].as_str().unwrap_or("the router refuses").trim_end();
+        bail!("{}", problem.strip_prefix("error: ").unwrap_or(problem));
     }
     let (mut body, mut events) = (response.into_body(), Events::default());
     loop {

@@ -303,18 +303,26 @@ impl Screen<'_> {
     fn section(&self, section: &Section, rows: usize, y: u16, area: Rect, buffer: &mut Buffer) -> u16 {
         let area = below(area, y);
         let kept = if rows < section.rows.len() { rows.saturating_sub(1) } else { rows };
+        // On a narrow terminal what matters least gives way to the names.
+        let columns: &[usize] = match area.width {
+            ..50 => &[0, 2, 3],
+            50..74 => &[0, 2, 3, 4, 5],
+            _ => &[0, 1, 2, 3, 4, 5, 6],
+        };
         let cells = |cells: &[String; 7]| {
-            let cell = |(place, text): (usize, &String)| {
-                let line = Line::raw(text.clone());
-                Cell::from(if place < 2 { line.left_aligned() } else { line.right_aligned() })
+            let cell = |&column: &usize| {
+                let line = Line::raw(cells[column].clone());
+                Cell::from(if column < 2 { line.left_aligned() } else { line.right_aligned() })
             };
-            Row::new(cells.iter().enumerate().map(cell))
+            Row::new(columns.iter().map(cell).collect::<Vec<_>>())
         };
         let header = cells(&section.header.map(str::to_owned)).style(self.bold());
         let shown_rows = section.rows.iter().take(kept).map(|(row, style)| cells(row).style(*style));
-        let [a, b, c, d, e] = section.widths;
-        let lengths = [a, b, c, d, e].map(Constraint::Length);
-        let widths = [Constraint::Fill(1), Constraint::Length(7)].into_iter().chain(lengths);
+        let widths = columns.iter().map(|&column| match column {
+            0 => Constraint::Fill(1),
+            1 => Constraint::Length(7),
+            _ => Constraint::Length(section.widths[column - 2]),
+        });
         let inside = Rect { x: area.x + area.width.min(1), width: area.width.saturating_sub(2), ..area };
         let height = (1 + kept as u16).min(area.height);
         Table::new(shown_rows, widths).header(header).render(Rect { height, ..inside }, buffer);
@@ -489,6 +497,11 @@ mod tests {
         for (columns, rows) in [(1, 1), (10, 3), (20, 8), (40, 12), (300, 100)] {
             drawn(&screen(&looks), columns, rows);
         }
+        let narrow = drawn(&screen(&looks), 60, 24);
+        assert!(
+            narrow.contains(" stats                       0          400       75 %  2 min 5 s"),
+            "{narrow}"
+        );
         drawn(&Screen { failure: Some("no"), ..screen(&Looks::default()) }, 30, 2);
     }
 
