@@ -26,4 +26,6 @@ mod shutdown;
 mod slow_endpoints;
 mod startup;
 mod statsd;
+mod status;
+mod tap;
 mod udp_losses;

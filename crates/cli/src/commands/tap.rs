@@ -202,6 +202,8 @@ async fn watch(
         let problem = problem["error"].as_str().unwrap_or("the router refuses").trim_end();
         bail!("{}", problem.strip_prefix("error: ").unwrap_or(problem));
     }
+    // Said when the router has answered, for from now on nothing is missed without being counted.
+    eprintln!("metlog tap: watching {}", client.address());
     let (mut body, mut events) = (response.into_body(), Events::default());
     loop {
         let frame = tokio::select! {
