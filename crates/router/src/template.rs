@@ -9,7 +9,7 @@ use metlog_message::{Key, Path, Timestamp, lookup, value::PathError};
 
 use crate::{
     batch::Message,
-    config::{Diagnostics, FromConfig, Schema, reader::Value, types},
+    config::{Diagnostics, FromConfig, Schema, reader::Value, suggest, types},
 };
 
 /// A parsed template.
@@ -106,6 +106,23 @@ impl Template {
         }
     }
 
+    /// A regular expression of what comes of the template behind the first `skipped` bytes of [`Template::fixed_start`],
+    /// where every placeholder becomes something that `value` describes.
+    pub fn pattern(&self, skipped: usize, value: &str) -> String {
+        let mut skipped = skipped;
+        let mut pattern = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => {
+                    pattern.push_str(&regex::escape(literal.get(skipped..).unwrap_or_default()));
+                }
+                _ => pattern.push_str(value),
+            }
+            skipped = 0;
+        }
+        pattern
+    }
+
     /// Whether there are line breaks between the placeholders.
     pub fn has_line_breaks(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Literal(literal) if literal.contains('\n')))
@@ -159,6 +176,23 @@ impl Piece {
     }
 }
 
+impl Template {
+    /// Warns of placeholders that are nearly one of the envelope's keys: any key may be in a message, but probably is not.
+    fn misspelt(&self, value: &Value<'_>, diagnostics: &mut Diagnostics) {
+        for piece in &self.pieces {
+            if let Piece::Path(path) = piece
+                && let Some(meant) = suggest::nearest_key(path)
+            {
+                let rest: String = path.parts().iter().skip(1).map(|part| format!(".{part}")).collect();
+                let first = path.parts().first().map_or("", String::as_str);
+                let message = format!("`{{{first}{rest}}}` is none of the envelope's keys");
+                let problem = diagnostics.warning(value.span(), message);
+                problem.label(format!("did you mean `{{{meant}{rest}}}`?"));
+            }
+        }
+    }
+}
+
 impl FromConfig for Template {
     fn expected() -> String {
         "a text with placeholders such as \"{timestamp} {payload}\"".to_owned()
@@ -175,7 +209,10 @@ impl FromConfig for Template {
     fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let text = String::from_config(value, diagnostics)?;
         match Template::parse(&text) {
-            Ok(template) => Some(template),
+            Ok(template) => {
+                template.misspelt(value, diagnostics);
+                Some(template)
+            }
             Err(error) => {
                 diagnostics.invalid::<Self>(value, error.to_string());
                 None
