@@ -78,6 +78,10 @@ pub async fn healthz(
 
 /// Whether an endpoint fails, or has held a message for too long.
 pub fn is_in_trouble(endpoint: &Endpoint) -> bool {
+    if endpoint.removed {
+        // Nothing goes there any more, and what it still held is delivered or counted as dropped.
+        return false;
+    }
     let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
     endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64()
 }
@@ -122,6 +126,7 @@ mod tests {
         Endpoint {
             name: name.to_owned(),
             kind: "file".to_owned(),
+            removed: false,
             enqueued: 1,
             delivered: 0,
             refused: BTreeMap::new(),

@@ -11,7 +11,7 @@ use crate::{
         numbers::{bytes, count, counted, span},
         safe_text::shown,
         table::{Align, Table},
-        verdict::{Verdict, by_reason},
+        verdict::{Verdict, by_reason, name_of},
     },
 };
 
@@ -123,7 +123,7 @@ fn inputs(inputs: &[Input]) -> Table {
         };
         table.row(
             vec![
-                shown(&input.name, SHOWN),
+                name_of(&input.name, input.removed),
                 shown(&input.kind, SHOWN),
                 shown(&input.address, SHOWN),
                 count(input.received),
@@ -161,7 +161,7 @@ fn endpoints(endpoints: &[Endpoint]) -> Table {
         let below = below.into_iter().filter_map(|(what, text)| Some(format!("{what}: {}", text?)));
         table.row(
             vec![
-                shown(&endpoint.name, SHOWN),
+                name_of(&endpoint.name, endpoint.removed),
                 shown(&endpoint.kind, SHOWN),
                 count(endpoint.delivered),
                 count(endpoint.queued),

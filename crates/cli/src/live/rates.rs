@@ -33,18 +33,17 @@ impl Looks {
     }
 
     /// How much an input's number grew a second. What is new has not grown.
-    pub fn of_input(&self, name: &str, number: impl Fn(&Input) -> u64) -> f64 {
-        let find = |look: &Option<Pipeline>| {
-            look.as_ref()?.inputs.iter().find(|input| input.name == name).map(&number)
-        };
+    pub fn of_input(&self, input: &Input, number: impl Fn(&Input) -> u64) -> f64 {
+        // One that was removed may have the name of one that was added.
+        let is_it = |other: &&Input| other.name == input.name && other.removed == input.removed;
+        let find = |look: &Option<Pipeline>| look.as_ref()?.inputs.iter().find(is_it).map(&number);
         self.growth(find(&self.before), find(&self.latest))
     }
 
     /// How much an endpoint's number grew a second.
-    pub fn of_endpoint(&self, name: &str, number: impl Fn(&Endpoint) -> u64) -> f64 {
-        let find = |look: &Option<Pipeline>| {
-            look.as_ref()?.endpoints.iter().find(|endpoint| endpoint.name == name).map(&number)
-        };
+    pub fn of_endpoint(&self, endpoint: &Endpoint, number: impl Fn(&Endpoint) -> u64) -> f64 {
+        let is_it = |other: &&Endpoint| other.name == endpoint.name && other.removed == endpoint.removed;
+        let find = |look: &Option<Pipeline>| look.as_ref()?.endpoints.iter().find(is_it).map(&number);
         self.growth(find(&self.before), find(&self.latest))
     }
 
@@ -83,23 +82,28 @@ pub(crate) mod tests {
 
     #[test]
     fn rates_are_over_the_time_between_two_looks() {
+        let (tcp, log) = (pipeline(0.0, 0).inputs.remove(0), pipeline(0.0, 0).endpoints.remove(0));
         let mut looks = Looks::default();
         looks.add(pipeline(100.0, 1000));
-        assert_eq!(looks.of_input("tcp", |input| input.received), 0.0, "one look says nothing of speed");
+        assert_eq!(looks.of_input(&tcp, |input| input.received), 0.0, "one look says nothing of speed");
         looks.add(pipeline(102.0, 1500));
-        assert_eq!(looks.of_input("tcp", |input| input.received), 250.0);
-        assert_eq!(looks.of_endpoint("log", |endpoint| endpoint.delivered), 250.0);
-        assert_eq!(looks.of_input("new", |input| input.received), 0.0);
+        assert_eq!(looks.of_input(&tcp, |input| input.received), 250.0);
+        assert_eq!(looks.of_endpoint(&log, |endpoint| endpoint.delivered), 250.0);
+        let new = Input { name: "new".to_owned(), ..tcp.clone() };
+        assert_eq!(looks.of_input(&new, |input| input.received), 0.0);
+        let removed = Input { removed: true, ..tcp };
+        assert_eq!(looks.of_input(&removed, |input| input.received), 0.0, "another one of this name");
     }
 
     #[test]
     fn a_router_that_was_started_anew_counts_from_zero() {
+        let tcp = pipeline(0.0, 0).inputs.remove(0);
         let mut looks = Looks::default();
         looks.add(pipeline(100.0, 1000));
         let mut anew = pipeline(1.0, 10);
         anew.started_at = "2026-11-22T10:00:00Z".to_owned();
         looks.add(anew);
-        assert_eq!(looks.of_input("tcp", |input| input.received), 0.0);
+        assert_eq!(looks.of_input(&tcp, |input| input.received), 0.0);
         assert_eq!(looks.seconds(), None);
     }
 }

@@ -15,7 +15,7 @@ use super::{
     numbers::{bytes, count, rate, span},
     rates::Looks,
     safe_text::shown,
-    verdict::Verdict,
+    verdict::{Verdict, name_of},
 };
 use crate::api::{
     is_in_trouble,
@@ -181,10 +181,10 @@ impl Screen<'_> {
 
     fn totals(&self, pipeline: &Pipeline) -> Line<'static> {
         let inputs = |number: fn(&Input) -> u64| -> f64 {
-            pipeline.inputs.iter().map(|input| self.looks.of_input(&input.name, number)).sum()
+            pipeline.inputs.iter().map(|input| self.looks.of_input(input, number)).sum()
         };
         let endpoints = |number: fn(&Endpoint) -> u64| -> f64 {
-            pipeline.endpoints.iter().map(|endpoint| self.looks.of_endpoint(&endpoint.name, number)).sum()
+            pipeline.endpoints.iter().map(|endpoint| self.looks.of_endpoint(endpoint, number)).sum()
         };
         let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
         Line::raw(format!(
@@ -200,17 +200,17 @@ impl Screen<'_> {
 
     fn inputs(&self, pipeline: &Pipeline) -> Section {
         let mut inputs: Vec<&Input> = pipeline.inputs.iter().collect();
-        let speed = |input: &Input| self.looks.of_input(&input.name, |input| input.received);
+        let speed = |input: &Input| self.looks.of_input(input, |input| input.received);
         match self.order {
             Order::Name => inputs.sort_by(|a, b| a.name.cmp(&b.name)),
             _ => inputs.sort_by(|a, b| speed(b).total_cmp(&speed(a))),
         }
         let row = |input: &Input| {
-            let per_second = |number: fn(&Input) -> u64| rate(self.looks.of_input(&input.name, number));
-            let bytes_per_second = self.looks.of_input(&input.name, |input| input.bytes);
+            let per_second = |number: fn(&Input) -> u64| rate(self.looks.of_input(input, number));
+            let bytes_per_second = self.looks.of_input(input, |input| input.bytes);
             let open = input.connections.opened.saturating_sub(input.connections.closed);
             let cells = [
-                shown(&input.name, SHOWN),
+                name_of(&input.name, input.removed),
                 shown(&input.kind, SHOWN),
                 per_second(|input| input.received),
                 format!("{}/s", bytes(bytes_per_second as u64)),
@@ -218,7 +218,7 @@ impl Screen<'_> {
                 per_second(|input| input.unrouted),
                 count(open),
             ];
-            let loses = self.looks.of_input(&input.name, rejected) > 0.0;
+            let loses = self.looks.of_input(input, rejected) > 0.0;
             (cells, if loses { self.bad() } else { Style::new() })
         };
         Section {
@@ -230,8 +230,7 @@ impl Screen<'_> {
 
     fn endpoints(&self, pipeline: &Pipeline) -> Section {
         let mut endpoints: Vec<&Endpoint> = pipeline.endpoints.iter().collect();
-        let speed =
-            |endpoint: &Endpoint| self.looks.of_endpoint(&endpoint.name, |endpoint| endpoint.delivered);
+        let speed = |endpoint: &Endpoint| self.looks.of_endpoint(endpoint, |endpoint| endpoint.delivered);
         match self.order {
             Order::Trouble => endpoints
                 .sort_by(|a, b| is_in_trouble(b).cmp(&is_in_trouble(a)).then(speed(b).total_cmp(&speed(a)))),
@@ -241,13 +240,13 @@ impl Screen<'_> {
         }
         let row = |endpoint: &Endpoint| {
             let cells = [
-                shown(&endpoint.name, SHOWN),
+                name_of(&endpoint.name, endpoint.removed),
                 shown(&endpoint.kind, SHOWN),
                 rate(speed(endpoint)),
                 count(endpoint.queued),
                 fill(endpoint),
                 endpoint.oldest_undelivered_seconds.map_or("-".to_owned(), span),
-                rate(self.looks.of_endpoint(&endpoint.name, dropped)),
+                rate(self.looks.of_endpoint(endpoint, dropped)),
             ];
             (cells, if is_in_trouble(endpoint) { self.bad() } else { Style::new() })
         };
@@ -270,24 +269,26 @@ impl Screen<'_> {
         for endpoint in &pipeline.endpoints {
             let name = &endpoint.name;
             add(name, "dropped", &endpoint.dropped, &|reason| {
-                self.looks.of_endpoint(name, |endpoint| endpoint.dropped.get(reason).copied().unwrap_or(0))
+                self.looks
+                    .of_endpoint(endpoint, |endpoint| endpoint.dropped.get(reason).copied().unwrap_or(0))
             });
             add(name, "refused", &endpoint.refused, &|reason| {
-                self.looks.of_endpoint(name, |endpoint| endpoint.refused.get(reason).copied().unwrap_or(0))
+                self.looks
+                    .of_endpoint(endpoint, |endpoint| endpoint.refused.get(reason).copied().unwrap_or(0))
             });
         }
         for input in &pipeline.inputs {
             let name = &input.name;
             add(name, "rejected", &input.rejected, &|reason| {
-                self.looks.of_input(name, |input| input.rejected.get(reason).copied().unwrap_or(0))
+                self.looks.of_input(input, |input| input.rejected.get(reason).copied().unwrap_or(0))
             });
             let others =
                 [("no route took it", input.unrouted), ("dropped by the kernel", input.kernel_drops)];
             let others: BTreeMap<String, u64> =
                 others.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| (what.to_owned(), n)).collect();
             add(name, "received", &others, &|reason| match reason {
-                "no route took it" => self.looks.of_input(name, |input| input.unrouted),
-                _ => self.looks.of_input(name, |input| input.kernel_drops),
+                "no route took it" => self.looks.of_input(input, |input| input.unrouted),
+                _ => self.looks.of_input(input, |input| input.kernel_drops),
             });
         }
         losses.sort_by_key(|(number, ..)| Reverse(*number));

@@ -88,6 +88,11 @@ fn endpoint_notes(endpoint: &Endpoint) -> Vec<String> {
         .collect()
 }
 
+/// A component's name in a table, which says so if a reload has removed the component.
+pub fn name_of(name: &str, is_removed: bool) -> String {
+    shown(name, SHOWN) + if is_removed { " (removed)" } else { "" }
+}
+
 /// `buffer-full 93, shutdown 1`; `None` where nothing was counted.
 pub fn by_reason(counts: &BTreeMap<String, u64>) -> Option<String> {
     let mut counts: Vec<(&String, &u64)> = counts.iter().filter(|(_, count)| **count > 0).collect();
