@@ -500,7 +500,7 @@ mod tests {
         }
         let narrow = drawn(&screen(&looks), 60, 24);
         assert!(
-            narrow.contains(" stats                       0          400       75 %  2 min 5 s"),
+            narrow.contains(" stats                 0          400       75 %  2 min 5 s"),
             "{narrow}"
         );
         drawn(&Screen { failure: Some("no"), ..screen(&Looks::default()) }, 30, 2);
