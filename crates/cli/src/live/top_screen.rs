@@ -499,10 +499,7 @@ mod tests {
             drawn(&screen(&looks), columns, rows);
         }
         let narrow = drawn(&screen(&looks), 60, 24);
-        assert!(
-            narrow.contains(" stats                 0          400       75 %  2 min 5 s"),
-            "{narrow}"
-        );
+        assert!(narrow.contains(" stats                 0          400       75 %  2 min 5 s"), "{narrow}");
         drawn(&Screen { failure: Some("no"), ..screen(&Looks::default()) }, 30, 2);
     }
 
