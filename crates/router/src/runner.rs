@@ -67,6 +67,8 @@ pub struct Runner {
     lingers_until: Option<Duration>,
     /// The last request to open files anew that was done.
     reopen_done: u64,
+    /// The endpoint's last answer was to wait.
+    is_waiting: bool,
     /// Since when it has been without work.
     idle_since: Duration,
 }
@@ -95,6 +97,7 @@ impl Runner {
             is_stopping: false,
             lingers_until: None,
             reopen_done: 0,
+            is_waiting: false,
             idle_since: Duration::ZERO,
         }
     }
@@ -194,6 +197,14 @@ impl Runner {
                 }
                 self.failed(now, error, after);
             }
+            Then::Wait { until, longest } => {
+                // No failure: neither the back-off nor the breaker is to know.
+                if self.counters.set_failure(Some(Failure { error: until.clone(), attempts: 0 })) {
+                    tracing::info!(endpoint = self.name, "waiting: {until}");
+                }
+                self.is_waiting = true;
+                self.not_before = Some(now + longest);
+            }
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
@@ -205,7 +216,7 @@ impl Runner {
     }
 
     fn succeeded(&mut self) {
-        if self.retry.failures() > 0 {
+        if std::mem::take(&mut self.is_waiting) || self.retry.failures() > 0 {
             self.retry.succeeded();
             self.counters.set_failure(None);
             tracing::info!(endpoint = self.name, "delivering again");

@@ -364,7 +364,7 @@ fn start_inputs(
     let connections = ConnectionLimit::new(limits.connections);
 
     let mut opened: Vec<OpenedInput> = Vec::new();
-    let mut accounts: Vec<(FrameDecoder, Arc<InputCounters>)> = Vec::new();
+    let mut accounts: Vec<(FrameDecoder, bool, Arc<InputCounters>)> = Vec::new();
     let mut listening = Vec::new();
     for component in &configuration.inputs {
         let counters = ledger.add_input(&component.name, component.kind);
@@ -384,7 +384,7 @@ fn start_inputs(
             kind: component.kind,
             address: input.address.clone(),
         });
-        accounts.push((decoder(&component.decoder, message_limits), counters));
+        accounts.push((decoder(&component.decoder, message_limits), component.allow_meta, counters));
         opened.push(input);
     }
 
@@ -393,9 +393,10 @@ fn start_inputs(
         accounts
             .iter()
             .zip(&listening)
-            .map(|((decoder, counters), Listening { input, .. })| {
+            .map(|((decoder, allow_meta, counters), Listening { input, .. })| {
                 let (decoder, counters) = (decoder.clone(), counters.clone());
                 Pipeline::new(input, decoder, outlets.clone(), counters, clock.clone(), pool.clone())
+                    .allowing_meta(*allow_meta)
             })
             .collect()
     })?;

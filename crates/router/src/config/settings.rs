@@ -39,6 +39,8 @@ pub struct InputComponent<I: ?Sized> {
     pub settings: Box<I>,
     /// How bytes become messages.
     pub decoder: DecoderSettings,
+    /// Whether its messages may tell an endpoint what to do.
+    pub allow_meta: bool,
 }
 
 /// One `[endpoints.NAME]`.
