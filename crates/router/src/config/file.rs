@@ -213,6 +213,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let decoder = decoder(section);
     let allow_meta = section.or_default("allow_meta", false);
+    let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
     Some(InputComponent {
         name: name.to_owned(),
@@ -220,6 +221,8 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
         settings: settings?,
         decoder: decoder?,
         allow_meta: allow_meta?,
+        own,
+        common,
     })
 }
 
@@ -257,7 +260,15 @@ fn endpoint<E: ?Sized>(
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
     let ack = section.required::<Option<Ack>>("ack");
+    let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
-    let (name, kind) = (name.to_owned(), kind.name);
-    Some(EndpointComponent { name, kind, settings: settings?, buffer: buffer?, ack: ack? })
+    Some(EndpointComponent {
+        name: name.to_owned(),
+        kind: kind.name,
+        settings: settings?,
+        buffer: buffer?,
+        ack: ack?,
+        own,
+        common,
+    })
 }

@@ -94,23 +94,7 @@ const CLOSED_PAUSE: Duration = Duration::from_millis(20);
 
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
-        let format = LineFormat::new(self.format, &self.template, self.multiline);
-        let one_line_each = format.is_one_line();
-        let fixed = self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start()));
-        let opening = Arc::new(self.opening(&context)?);
-        let mut endpoint = FileEndpoint {
-            name: context.name,
-            format,
-            path: self.path.clone(),
-            fixed,
-            next_tick: opening.rotation.is_some().then_some(Duration::ZERO),
-            files: OpenFiles::new(context.open_files, one_line_each, opening.clone()),
-            opening,
-            clock: context.clock,
-            meta: Meta::new(),
-            closed: None,
-            rendered: Vec::new(),
-        };
+        let mut endpoint = self.closed(context)?;
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
         // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
         if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
@@ -119,6 +103,10 @@ impl EndpointSettings for Parameters {
             tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
         }
         Ok(Opened::Blocking(Box::new(endpoint)))
+    }
+
+    fn open_behind(&self, context: EndpointContext) -> Result<Opened, OpenError> {
+        Ok(Opened::Blocking(Box::new(self.closed(context)?)))
     }
 
     fn preview(&self, message: &Message<'_>) -> Preview {
@@ -149,6 +137,26 @@ impl EndpointSettings for Parameters {
 }
 
 impl Parameters {
+    /// An endpoint with no file open.
+    fn closed(&self, context: EndpointContext) -> Result<FileEndpoint, OpenError> {
+        let format = LineFormat::new(self.format, &self.template, self.multiline);
+        let one_line_each = format.is_one_line();
+        let opening = Arc::new(self.opening(&context)?);
+        Ok(FileEndpoint {
+            name: context.name,
+            format,
+            path: self.path.clone(),
+            fixed: self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start())),
+            next_tick: opening.rotation.is_some().then_some(Duration::ZERO),
+            files: OpenFiles::new(context.open_files, one_line_each, opening.clone()),
+            opening,
+            clock: context.clock,
+            meta: Meta::new(),
+            closed: None,
+            rendered: Vec::new(),
+        })
+    }
+
     fn opening(&self, context: &EndpointContext) -> Result<Opening, OpenError> {
         let permissions = Permissions {
             mode: self.mode,
@@ -283,7 +291,7 @@ fn deliver_to_one(format: &LineFormat, output: &mut Output, work: &Work) -> Answ
 }
 
 /// The answer while files are closed on order of a message, behind what was settled before.
-fn closed(settled: Answer) -> Answer {
+fn wait_behind(settled: Answer) -> Answer {
     let until = "a message has closed the files; until one opens them".to_owned();
     Answer { then: Then::Wait { until, longest: CLOSED_PAUSE }, ..settled }
 }
@@ -312,7 +320,7 @@ impl FileEndpoint {
                     "no message has opened the files again for {waited} s: opening them"
                 );
             } else if !self.meta.opens_behind(work, 0) {
-                return closed(Answer::delivered(0));
+                return wait_behind(Answer::delivered(0));
             }
             self.closed = None;
         }
@@ -340,7 +348,7 @@ impl FileEndpoint {
                 tracing::info!(endpoint = self.name, "a message tells it to {}", order.word());
                 if order == Order::Close && !self.meta.opens_behind(work, settled.settled) {
                     self.closed = Some(self.clock.monotonic());
-                    return closed(settled);
+                    return wait_behind(settled);
                 }
                 continue;
             }
