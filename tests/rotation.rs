@@ -96,7 +96,9 @@ fn noisy(number: usize) -> String {
     let mut random = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let noise: String = (0..8)
         .map(|_| {
-            (random ^= random << 13, random ^= random >> 7, random ^= random << 17);
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
             format!("{random:016x}")
         })
         .collect();
@@ -113,7 +115,7 @@ fn a_disk_that_fills_up_while_files_are_rotated_and_compressed_loses_and_tears_n
     disk.fill_all_but(60 * 1024);
     let router = setup.start();
     // Half of each line cannot be compressed, so that in the end the disk is full whatever is done.
-    let sent: Vec<String> = (0..SENT).map(|number| noisy(number)).collect();
+    let sent: Vec<String> = (0..SENT).map(noisy).collect();
     senders::tcp(router.address("tcp"), messages::text_of(&sent).as_bytes());
     router.wait("the other endpoint delivers", |ledger| ledger.delivered("by-logger") == SENT as u64);
     router.wait("the disk is full", |ledger| !ledger.endpoint("fixed")["failure"].is_null());

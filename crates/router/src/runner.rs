@@ -418,6 +418,26 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_that_was_told_to_wait_is_asked_again_soon_with_all_that_has_come() {
+        let (mut runner, buffer, _) = runner(Duration::ZERO);
+        let waker = Waker::noop();
+        let mut now = SECOND;
+        for round in 1..=20 {
+            push(&buffer, 10);
+            assert_eq!(runner.next(now, waker), Step::Deliver);
+            assert_eq!(runner.work().len(), round * 10, "no breaker makes it less");
+            let then = Then::Wait { until: "told to go on".to_owned(), longest: SECOND };
+            runner.answered(now, Answer { then, ..Answer::delivered(0) });
+            assert_eq!(runner.next(now, waker), Step::SleepUntil(now + SECOND), "no back-off makes it more");
+            now += SECOND;
+        }
+        assert!(runner.counters.read(&buffer, now).failure.is_some(), "the operator sees why nothing moves");
+        assert_eq!(runner.next(now, waker), Step::Deliver);
+        runner.answered(now, Answer::delivered(200));
+        assert_eq!(runner.counters.read(&buffer, now).failure, None);
+    }
+
+    #[test]
     fn a_full_delivery_does_not_linger() {
         let (mut runner, buffer, _) = runner(SECOND);
         push(&buffer, 1);
