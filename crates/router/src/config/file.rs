@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::{
     Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, include, routes,
-    settings::{DecoderName, General, LineDecoder},
+    settings::{DecoderName, General, InputKeys, LineDecoder},
     sources::Placed,
     syntax::Stumbles,
 };
@@ -218,7 +218,7 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
 
 /// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
 fn decoder(section: &mut Section<'_>) -> Option<DecoderSettings> {
-    match section.or_default("decoder", DecoderName::Json)? {
+    match InputKeys::read(section)?.decoder {
         DecoderName::Line => {
             let LineDecoder { logger, severity } = LineDecoder::read(section)?;
             if severity > 7 {

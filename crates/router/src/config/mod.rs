@@ -17,6 +17,7 @@ mod environment;
 pub mod file;
 mod http;
 mod include;
+pub mod json_schema;
 mod masking;
 pub mod parameters;
 mod planned;
