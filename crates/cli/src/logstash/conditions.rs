@@ -53,8 +53,10 @@ impl Condition {
             match condition {
                 Condition::Always => {}
                 never if never.is_never() => return never,
-                other if !flat.contains(&other) => flat.push(other),
-                _ => {}
+                Condition::All(inner) => {
+                    inner.into_iter().for_each(|condition| add_new(&mut flat, condition))
+                }
+                other => add_new(&mut flat, other),
             }
         }
         match flat.is_empty() {
@@ -86,14 +88,25 @@ impl Condition {
             |conditions: &[Condition]| conditions.iter().map(Condition::table).collect::<Vec<_>>().join(", ");
         match self {
             Condition::Always => "{}".to_owned(),
-            Condition::Is(path, values) => match values.as_slice() {
-                [value] => format!("{{ {path} = {value} }}"),
-                values => format!("{{ {path} = [{}] }}", values.join(", ")),
+            Condition::All(conditions) => match entries(conditions) {
+                Some(entries) => format!("{{ {} }}", entries.join(", ")),
+                None => format!("{{ all = [{}] }}", list(conditions)),
             },
-            Condition::Exists(path) => format!("{{ {path} = {{ exists = true }} }}"),
             Condition::Any(conditions) => format!("{{ any = [{}] }}", list(conditions)),
-            Condition::All(conditions) => format!("{{ all = [{}] }}", list(conditions)),
-            Condition::Not(inner) => format!("{{ not = {} }}", inner.table()),
+            other => format!("{{ {} }}", other.entry()),
+        }
+    }
+
+    /// One entry of a table.
+    fn entry(&self) -> String {
+        match self {
+            Condition::Is(path, values) => match values.as_slice() {
+                [value] => format!("{path} = {value}"),
+                values => format!("{path} = [{}]", values.join(", ")),
+            },
+            Condition::Exists(path) => format!("{path} = {{ exists = true }}"),
+            Condition::Not(inner) => format!("not = {}", inner.table()),
+            group => format!("all = [{}]", group.table()),
         }
     }
 }
@@ -114,9 +127,25 @@ fn add(flat: &mut Vec<Condition>, condition: Condition) {
             }
         }
     }
+    add_new(flat, condition);
+}
+
+fn add_new(flat: &mut Vec<Condition>, condition: Condition) {
     if !flat.contains(&condition) {
         flat.push(condition);
     }
+}
+
+/// The entries of one table that say all of these; `None` where two ask for one path, or one is no test of a path.
+fn entries(conditions: &[Condition]) -> Option<Vec<String>> {
+    let mut paths = Vec::new();
+    for condition in conditions {
+        match condition {
+            Condition::Is(path, _) | Condition::Exists(path) if !paths.contains(&path) => paths.push(path),
+            _ => return None,
+        }
+    }
+    Some(conditions.iter().map(Condition::entry).collect())
 }
 
 fn only(mut conditions: Vec<Condition>) -> Result<Condition, Vec<Condition>> {
@@ -182,7 +211,17 @@ mod tests {
         assert_eq!(either.clone().not().not(), either);
         assert_eq!(Condition::all([Condition::Always, counter.clone()]), counter);
         assert!(Condition::all([counter.clone(), Condition::never()]).is_never());
-        assert_eq!(Condition::any([counter, Condition::Always]).to_toml(), None);
+        assert_eq!(Condition::any([counter.clone(), Condition::Always]).to_toml(), None);
+        let both = Condition::all([
+            counter.clone(),
+            is("severity", "3"),
+            Condition::all([counter.clone(), either.clone()]),
+        ]);
+        let expected =
+            r#"{ all = [{ type = "counter" }, { severity = 3 }, { type = ["counter", "timer"] }] }"#;
+        assert_eq!(both.to_toml().unwrap(), expected);
+        let both = Condition::all([counter, is("severity", "3")]);
+        assert_eq!(both.to_toml().unwrap(), r#"{ type = "counter", severity = 3 }"#);
     }
 
     #[test]
