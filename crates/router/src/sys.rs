@@ -1,11 +1,17 @@
 //! The few system calls that no library offers: many datagrams per call, the socket's own numbers, polling one descriptor,
-//! the process's limit on open files.
+//! the process's limit on open files, accounts by name, a thread's priority.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
 #![allow(unsafe_code)]
 
-use std::{io, mem::MaybeUninit, os::fd::AsRawFd};
+use std::{
+    ffi::{CStr, CString},
+    io,
+    mem::MaybeUninit,
+    os::fd::AsRawFd,
+    ptr,
+};
 
 use socket2::Socket;
 
@@ -175,6 +181,87 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
+}
+
+/// The number of a user, by name; `None` where this machine has none of this name.
+pub fn user_id(name: &str) -> io::Result<Option<u32>> {
+    look_up(name, |name, buffer, found: &mut *mut libc::passwd| {
+        // SAFETY: `passwd` is a C structure of integers and pointers for which all zeros is a valid value.
+        let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+        // SAFETY: all pointers are valid for the call, and the buffer's length is its own. `found` is compared with null
+        // only; what is read afterwards is the integer in `entry`.
+        let error = unsafe {
+            libc::getpwnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+        };
+        (error, entry.pw_uid)
+    })
+}
+
+/// The number of a group, by name; `None` where this machine has none of this name.
+pub fn group_id(name: &str) -> io::Result<Option<u32>> {
+    look_up(name, |name, buffer, found: &mut *mut libc::group| {
+        // SAFETY: as in `user_id`.
+        let mut entry: libc::group = unsafe { std::mem::zeroed() };
+        // SAFETY: as in `user_id`.
+        let error = unsafe {
+            libc::getgrnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+        };
+        (error, entry.gr_gid)
+    })
+}
+
+/// Looks an account up, with as much memory as its entry needs.
+fn look_up<T>(
+    name: &str,
+    ask: impl Fn(&CStr, &mut [u8], &mut *mut T) -> (libc::c_int, u32),
+) -> io::Result<Option<u32>> {
+    const MOST_BYTES: usize = 1 << 20;
+    let name = CString::new(name)?;
+    let mut buffer = vec![0; 1024];
+    loop {
+        let mut found = ptr::null_mut();
+        match ask(&name, &mut buffer, &mut found) {
+            (0, id) => return Ok((!found.is_null()).then_some(id)),
+            (libc::ERANGE, _) if buffer.len() < MOST_BYTES => buffer.resize(buffer.len() * 2, 0),
+            // What there is no account of is one of these errors on some systems.
+            (libc::ENOENT | libc::ESRCH, _) => return Ok(None),
+            (error, _) => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// What this process may do with files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its effective user.
+    pub user: u32,
+    /// The groups that it is in.
+    pub groups: Vec<u32>,
+    /// Whether it may give files to other users.
+    pub may_change_owners: bool,
+}
+
+impl Credentials {
+    /// Those that it has now; `None` where the system does not tell.
+    pub fn of_this_process() -> Option<Credentials> {
+        const MAY_CHANGE_OWNERS: u64 = 1;
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let effective = |ids: &str| ids.split_whitespace().nth(1)?.parse().ok();
+        let mut groups: Vec<u32> =
+            line("Groups:")?.split_whitespace().filter_map(|group| group.parse().ok()).collect();
+        groups.extend(effective(line("Gid:")?));
+        let capabilities = u64::from_str_radix(line("CapEff:")?, 16).ok()?;
+        let may_change_owners = capabilities & MAY_CHANGE_OWNERS != 0;
+        Some(Credentials { user: effective(line("Uid:")?)?, groups, may_change_owners })
+    }
+}
+
+/// Lets the calling thread run only when nothing else wants to.
+pub fn lower_priority() {
+    const NICEST: libc::c_int = 19;
+    // SAFETY: no memory is involved. On Linux, 0 is the calling thread. An error leaves the priority as it is.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) };
 }
 
 #[cfg(test)]

@@ -106,6 +106,23 @@ impl Template {
         }
     }
 
+    /// A regular expression of what comes of the template behind the first `skipped` bytes of [`Template::fixed_start`],
+    /// where every placeholder becomes something that `value` describes.
+    pub fn pattern(&self, skipped: usize, value: &str) -> String {
+        let mut skipped = skipped;
+        let mut pattern = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => {
+                    pattern.push_str(&regex::escape(literal.get(skipped..).unwrap_or_default()));
+                }
+                _ => pattern.push_str(value),
+            }
+            skipped = 0;
+        }
+        pattern
+    }
+
     /// Whether there are line breaks between the placeholders.
     pub fn has_line_breaks(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Literal(literal) if literal.contains('\n')))
