@@ -85,20 +85,7 @@ const FLUSH_BYTES: usize = 256 * 1024;
 
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
-        let format = LineFormat::new(self.format, &self.template, self.multiline);
-        let one_line_each = format.is_one_line();
-        let fixed = self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start()));
-        let opening = Arc::new(self.opening(&context)?);
-        let mut endpoint = FileEndpoint {
-            name: context.name,
-            format,
-            path: self.path.clone(),
-            fixed,
-            next_tick: opening.rotation.is_some().then_some(Duration::ZERO),
-            files: OpenFiles::new(context.open_files, one_line_each, opening.clone()),
-            opening,
-            rendered: Vec::new(),
-        };
+        let mut endpoint = self.closed(context)?;
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
         // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
         if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
@@ -107,6 +94,10 @@ impl EndpointSettings for Parameters {
             tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
         }
         Ok(Opened::Blocking(Box::new(endpoint)))
+    }
+
+    fn open_behind(&self, context: EndpointContext) -> Result<Opened, OpenError> {
+        Ok(Opened::Blocking(Box::new(self.closed(context)?)))
     }
 
     fn preview(&self, message: &Message<'_>) -> Preview {
@@ -137,6 +128,23 @@ impl EndpointSettings for Parameters {
 }
 
 impl Parameters {
+    /// An endpoint with no file open.
+    fn closed(&self, context: EndpointContext) -> Result<FileEndpoint, OpenError> {
+        let format = LineFormat::new(self.format, &self.template, self.multiline);
+        let one_line_each = format.is_one_line();
+        let opening = Arc::new(self.opening(&context)?);
+        Ok(FileEndpoint {
+            name: context.name,
+            format,
+            path: self.path.clone(),
+            fixed: self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start())),
+            next_tick: opening.rotation.is_some().then_some(Duration::ZERO),
+            files: OpenFiles::new(context.open_files, one_line_each, opening.clone()),
+            opening,
+            rendered: Vec::new(),
+        })
+    }
+
     fn opening(&self, context: &EndpointContext) -> Result<Opening, OpenError> {
         let permissions = Permissions {
             mode: self.mode,
