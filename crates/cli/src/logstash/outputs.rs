@@ -191,9 +191,9 @@ fn sentry(settings: &mut Settings<'_>, choices: &Choices, notes: &mut Notes<'_>)
         notes.differs(span, message, "move it into the environment: dsn = \"${SENTRY_DSN}\"");
         body.push_str(&format!("dsn = {}\n", text(&dsn)));
     } else if choices.allow_hosts.is_empty() {
-        let message = "a message could name any host; now it may only name those in `allow_hosts`";
-        let help = "name the hosts of your Sentry servers: --allow-host sentry.example.org";
-        notes.differs(settings.plugin.span.clone(), message, help);
+        let help =
+            "a message could name any; name the hosts of your servers: --allow-host sentry.example.org";
+        notes.not_turned(settings.plugin.span.clone(), "which Sentry hosts a message may name", help);
         body.push_str(
             "allow_hosts = []               # the hosts that a message's own DSN may name: add yours\n",
         );
