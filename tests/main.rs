@@ -28,4 +28,5 @@ mod shutdown;
 mod slow_endpoints;
 mod startup;
 mod statsd;
+mod syslog;
 mod udp_losses;

@@ -12,6 +12,7 @@ pub mod null;
 pub mod registry;
 pub mod statsd;
 pub mod stdout;
+pub mod syslog;
 
 use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
