@@ -9,6 +9,9 @@ pub mod man;
 pub mod reopen;
 pub mod run;
 pub mod send;
+pub mod status;
+pub mod tap;
+pub mod top;
 mod transport;
 
 use std::io::{self, ErrorKind, Write};
