@@ -4,6 +4,7 @@ mod api;
 mod api_client;
 mod commands;
 mod demo;
+mod explain;
 mod live;
 mod logging;
 mod logstash;
@@ -33,6 +34,8 @@ enum Command {
     Check(commands::check::Arguments),
     /// Print the JSON Schema of the configuration, or turn another system's configuration into ours
     Config(commands::config::Arguments),
+    /// Say what would become of a message, and why
+    Explain(commands::explain::Arguments),
     /// Show the health and the ledger of a running router, once
     Status(commands::status::Arguments),
     /// Show live messages of a running router
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Config(arguments) => commands::config::run(arguments),
+        Command::Explain(arguments) => commands::explain::run(arguments),
         Command::Status(arguments) => commands::status::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
