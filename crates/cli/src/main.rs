@@ -29,6 +29,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
+    /// Have a running router go on with its changed configuration file
+    Reload(commands::reload::Arguments),
     /// Have a running router open its log files anew, after they were renamed
     Reopen(commands::reopen::Arguments),
     /// Send a message, or many from standard input
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Reload(arguments) => commands::reload::run(arguments),
         Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),

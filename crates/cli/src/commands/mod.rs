@@ -3,7 +3,9 @@
 pub mod bench;
 pub mod check;
 pub mod demo;
+pub mod reload;
 pub mod reopen;
 pub mod run;
+mod running;
 pub mod send;
 mod transport;
