@@ -21,6 +21,7 @@ mod full_disk;
 mod hostile_frames;
 mod limits;
 mod real_messages;
+mod reload;
 mod reopen;
 mod shutdown;
 mod slow_endpoints;

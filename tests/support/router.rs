@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::Instant,
@@ -134,10 +134,10 @@ impl Router {
         self.folder.path().join(relative)
     }
 
-    /// Where an input listens, as the router says it in its log.
+    /// Where an input listens, as the router said it last in its log.
     #[track_caller]
     pub fn listening(&self, input: &str) -> String {
-        let line = self.log.find(|line| line["message"] == "listening" && line["input"] == input);
+        let line = self.log.find_last(|line| line["message"] == "listening" && line["input"] == input);
         let line = line.unwrap_or_else(|| panic!("`{input}` does not listen:\n{}", self.log.text()));
         line["address"].as_str().expect("an address").to_owned()
     }
@@ -165,6 +165,39 @@ impl Router {
     /// Where its API listens.
     pub fn api(&self) -> SocketAddr {
         self.api.expect("an API")
+    }
+
+    /// Writes its configuration anew, as [`Setup::new`] does. The router does not know of it yet.
+    pub fn reconfigure(&self, configuration: &str) {
+        let configuration = format!("{configuration}\n[api]\nlisten = \"127.0.0.1:0\"\n");
+        fs::write(self.path("metlog.toml"), configuration).expect("write the configuration");
+    }
+
+    /// Has it go on with this configuration: what `metlog reload` says, which must work.
+    #[track_caller]
+    pub fn reload(&self, configuration: &str) -> String {
+        self.reconfigure(configuration);
+        let output = self.run_reload();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    /// Runs `metlog reload`.
+    pub fn run_reload(&self) -> Output {
+        let api = self.api().to_string();
+        let mut command = Command::new(METLOG);
+        command.args(["reload", "--api", &api]).env_remove("METLOG_API_TOKEN").env("NO_COLOR", "1");
+        command.output().expect("run metlog reload")
+    }
+
+    /// What it has open, and how many threads it has.
+    pub fn descriptors_and_threads(&self) -> (usize, usize) {
+        let count = |what: &str| {
+            let folder = format!("/proc/{}/{what}", self.child.id());
+            fs::read_dir(folder).expect("look at the process").count()
+        };
+        (count("fd"), count("task"))
     }
 
     /// The ledger now.
@@ -325,6 +358,10 @@ impl Log {
 
     fn find(&self, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         self.parsed().into_iter().find(|line| is_wanted(line))
+    }
+
+    fn find_last(&self, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.parsed().into_iter().rev().find(|line| is_wanted(line))
     }
 
     /// The accounts that a router logs when it ends, in the shape of the API's.
