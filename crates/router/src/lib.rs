@@ -17,6 +17,7 @@ pub mod line_format;
 mod moderation;
 pub mod network;
 pub mod open_files;
+mod peer;
 pub mod pipeline;
 pub mod reader;
 pub mod recycled;

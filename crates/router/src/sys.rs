@@ -1,5 +1,6 @@
 //! The few system calls that no library offers: many datagrams per call, the socket's own numbers, polling one descriptor,
-//! the process's limit on open files, accounts by name, a thread's priority.
+//! the process's limit on open files, accounts by name, a thread's priority, the
+//! host's name and its time zone.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
@@ -164,6 +165,29 @@ pub fn wait_until_writable(descriptor: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: one valid pollfd is given, and no timeout.
     let ready = unsafe { libc::poll(&raw mut asked, 1, -1) };
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The name of this host; `localhost` where the system does not say it.
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: the pointer is to a live array of the length that is given.
+    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) } != 0;
+    let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    match name.get(..length) {
+        Some(name) if !failed && !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+        _ => "localhost".to_owned(),
+    }
+}
+
+/// How many seconds the time of the place is ahead of UTC at this moment; 0 where the system does not know.
+pub fn offset_from_utc(seconds: i64) -> i64 {
+    let moment = seconds as libc::time_t;
+    // SAFETY: `tm` is a C structure of integers and a pointer for which all zeros is a valid value.
+    let mut broken_down: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live variables of the right type, and the function keeps neither. It reads the
+    // environment, which this process changes nowhere after its start.
+    let known = unsafe { libc::localtime_r(&raw const moment, &raw mut broken_down) };
+    if known.is_null() { 0 } else { broken_down.tm_gmtoff }
 }
 
 /// Raises the soft limit on open files to the hard one, and returns what it is then.

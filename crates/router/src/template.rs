@@ -93,6 +93,16 @@ impl Template {
         }
     }
 
+    /// `{logger}`.
+    pub fn of_logger() -> Template {
+        Template { pieces: vec![Piece::Key(Key::Logger)], text: "{logger}".to_owned() }
+    }
+
+    /// `{payload}`.
+    pub fn of_payload() -> Template {
+        Template { pieces: vec![Piece::Key(Key::Payload)], text: "{payload}".to_owned() }
+    }
+
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -293,9 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn the_default_line_is_what_its_text_says() {
-        let default = Template::timestamp_and_payload();
-        assert_eq!(Template::parse(default.as_str()), Ok(default));
+    fn default_templates_are_what_their_text_says() {
+        for default in [Template::timestamp_and_payload(), Template::of_logger(), Template::of_payload()] {
+            assert_eq!(Template::parse(default.as_str()), Ok(default));
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ use tokio::task::AbortHandle;
 
 use self::guard::Guard;
 pub use self::{
+    health::is_in_trouble,
     observed::{Observed, Plan},
     orders::{Order, Orders},
 };
