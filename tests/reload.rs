@@ -211,7 +211,10 @@ fn inputs_come_and_go_and_a_closed_one_reads_what_it_was_sent() {
     let said = router.reload(&both);
     assert!(said.contains("inputs     kept 1, added unix\n"), "{said}");
     let lines = messages::numbered("come", 200, 0);
-    senders::unix_stream(&router.socket_path("unix"), messages::text_of(&lines[..100]).as_bytes());
+    senders::unix_stream(
+        router.path("socket").to_str().unwrap(),
+        messages::text_of(&lines[..100]).as_bytes(),
+    );
     let mut stream = TcpStream::connect(first).unwrap();
     stream.write_all(messages::text_of(&lines[100..]).as_bytes()).unwrap();
     let only_unix = both.replace(TCP, "");
@@ -222,8 +225,7 @@ fn inputs_come_and_go_and_a_closed_one_reads_what_it_was_sent() {
     wait::until("the old port is closed", || TcpStream::connect(first).is_err().then_some(()));
     assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the connection has ended in good order");
     router.reload(&both);
-    assert_ne!(router.address("tcp").port(), 0);
-    senders::tcp(router.address("tcp"), format!("{}\n", lines[0]).as_bytes());
+    senders::tcp(router.address_now("tcp"), format!("{}\n", lines[0]).as_bytes());
     router.wait_until_delivered(201);
     let stopped = router.stop();
     let mut arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
@@ -256,7 +258,7 @@ fn an_input_with_other_settings_keeps_its_address_and_refuses_nobody() {
         }
         let said = router.reload(&with(if round % 2 == 0 { "5MiB" } else { "4MiB" }));
         assert!(said.contains("inputs     kept 1, changed udp\n"), "{said}");
-        assert_eq!(router.address("udp"), address);
+        assert_eq!(router.address_now("udp"), address);
     }
     router.wait_until_delivered(2000);
     let stopped = router.stop();

@@ -134,10 +134,10 @@ impl Router {
         self.folder.path().join(relative)
     }
 
-    /// Where an input listens, as the router said it last in its log.
+    /// Where an input listens, as the router says it in its log.
     #[track_caller]
     pub fn listening(&self, input: &str) -> String {
-        let line = self.log.find_last(|line| line["message"] == "listening" && line["input"] == input);
+        let line = self.log.find(|line| line["message"] == "listening" && line["input"] == input);
         let line = line.unwrap_or_else(|| panic!("`{input}` does not listen:\n{}", self.log.text()));
         line["address"].as_str().expect("an address").to_owned()
     }
@@ -146,6 +146,13 @@ impl Router {
     #[track_caller]
     pub fn address(&self, input: &str) -> SocketAddr {
         self.listening(input).parse().expect("a socket address")
+    }
+
+    /// The address that an input listens on at this moment, after a reload.
+    #[track_caller]
+    pub fn address_now(&self, input: &str) -> SocketAddr {
+        let ledger = self.ledger();
+        ledger.input(input)["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
     }
 
     /// The path of an input's Unix socket.
@@ -358,10 +365,6 @@ impl Log {
 
     fn find(&self, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         self.parsed().into_iter().find(|line| is_wanted(line))
-    }
-
-    fn find_last(&self, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
-        self.parsed().into_iter().rev().find(|line| is_wanted(line))
     }
 
     /// The accounts that a router logs when it ends, in the shape of the API's.
