@@ -4,11 +4,13 @@ mod api;
 mod api_client;
 mod commands;
 mod demo;
+mod live;
 mod logging;
+mod logstash;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// One call in an application, any destination behind it.
 ///
@@ -21,20 +23,21 @@ struct Arguments {
     command: Command,
 }
 
+// What a command is for is said by its arguments: a comment here would replace all of it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the whole system at work, with nothing else installed
     Demo(commands::demo::Arguments),
-    /// Run the router
     Run(commands::run::Arguments),
-    /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
-    /// Have a running router open its log files anew, after they were renamed
+    Config(commands::config::Arguments),
+    Status(commands::status::Arguments),
+    Tap(commands::tap::Arguments),
+    Top(commands::top::Arguments),
     Reopen(commands::reopen::Arguments),
-    /// Send a message, or many from standard input
     Send(commands::send::Arguments),
-    /// Put load on a router and report what became of it
     Bench(commands::bench::Arguments),
+    Completions(commands::completions::Arguments),
+    Man(commands::man::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,9 +45,15 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Config(arguments) => commands::config::run(arguments),
+        Command::Status(arguments) => commands::status::run(arguments),
+        Command::Tap(arguments) => commands::tap::run(arguments),
+        Command::Top(arguments) => commands::top::run(arguments),
         Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
+        Command::Completions(arguments) => commands::completions::run(arguments, Arguments::command()),
+        Command::Man(arguments) => commands::man::run(arguments, Arguments::command()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
