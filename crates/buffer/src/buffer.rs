@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Charge, Pushed, Queue, Status, WhenFull};
+use crate::{Charge, Pushed, Queue, Status, Ticket, WhenFull};
 
 /// A [`Queue`] shared by several producers and one consumer.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl<T: Charge + Clone> Buffer<T> {
     /// none either, or it would take every free byte before they are woken.
     pub fn push(&self, item: T, now: Duration, waiter: Option<&Waker>) -> Pushed<T> {
         let mut state = self.lock();
-        let was_empty = state.queue.is_empty();
+        let had_work = state.queue.has_untaken();
         let may_wait = state.queue.when_full() == WhenFull::Block;
         if may_wait && waiter.is_none() && !state.producers.is_empty() && !state.queue.is_closed() {
             return Pushed::Full(item);
@@ -60,7 +60,7 @@ impl<T: Charge + Clone> Buffer<T> {
         {
             state.producers.push(waiter.clone());
         }
-        let consumer = if was_empty && !state.queue.is_empty() { state.consumer.take() } else { None };
+        let consumer = if !had_work && state.queue.has_untaken() { state.consumer.take() } else { None };
         drop(state);
         if let Some(consumer) = consumer {
             consumer.wake();
@@ -81,8 +81,33 @@ impl<T: Charge + Clone> Buffer<T> {
 
     /// See [`Queue::settle`]; wakes producers that wait, once there is room.
     pub fn settle(&self, messages: usize) {
+        self.make_room(|queue| queue.settle(messages));
+    }
+
+    /// Moves an item out as [`Queue::take`] does. When there is none, `consumer` is kept and woken at the next push or at
+    /// [`Buffer::close`].
+    pub fn take(&self, consumer: &Waker) -> Option<(Ticket, T)> {
         let mut state = self.lock();
-        state.queue.settle(messages);
+        let taken = state.queue.take();
+        if taken.is_none() {
+            state.consumer = Some(consumer.clone());
+        }
+        taken
+    }
+
+    /// See [`Queue::recharge`]; wakes producers that wait, once there is room.
+    pub fn recharge(&self, ticket: Ticket, bytes: usize) {
+        self.make_room(|queue| queue.recharge(ticket, bytes));
+    }
+
+    /// See [`Queue::release`]; wakes producers that wait, once there is room.
+    pub fn release(&self, ticket: Ticket, messages: usize, bytes: usize) {
+        self.make_room(|queue| queue.release(ticket, messages, bytes));
+    }
+
+    fn make_room(&self, change: impl FnOnce(&mut Queue<T>)) {
+        let mut state = self.lock();
+        change(&mut state.queue);
         let producers =
             if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
         drop(state);
@@ -222,6 +247,21 @@ mod tests {
             assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(10)));
         }
         assert!(buffer.lock().producers.is_empty());
+    }
+
+    #[test]
+    fn a_consumer_that_moves_items_out_is_woken_for_new_ones_while_older_ones_are_unsettled() {
+        let buffer = Buffer::new(100, WhenFull::Block);
+        let (rung, consumer) = bell();
+        buffer.push(Parcel(25), Duration::ZERO, None);
+        let (ticket, _) = buffer.take(&consumer).unwrap();
+        assert!(buffer.take(&consumer).is_none());
+        buffer.push(Parcel(25), Duration::ZERO, None);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+        let (producer_rung, producer) = bell();
+        assert_eq!(buffer.push(Parcel(75), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(75)));
+        buffer.release(ticket, 1, 0);
+        assert_eq!(producer_rung.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]
