@@ -207,17 +207,24 @@ pub enum DropReason {
     BufferFull,
     /// The router stopped before they could be delivered.
     Shutdown,
+    /// One of the endpoint's lanes held its share of the buffer already.
+    LaneFull,
+    /// They were of a new lane, and none of the endpoint's lanes was idle.
+    TooManyLanes,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 2] = [DropReason::BufferFull, DropReason::Shutdown];
+    pub const ALL: [DropReason; 4] =
+        [DropReason::BufferFull, DropReason::Shutdown, DropReason::LaneFull, DropReason::TooManyLanes];
 
     /// The name that the ledger uses.
     pub fn name(self) -> &'static str {
         match self {
             DropReason::BufferFull => "buffer-full",
             DropReason::Shutdown => "shutdown",
+            DropReason::LaneFull => "lane-full",
+            DropReason::TooManyLanes => "too-many-lanes",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod framing;
 pub mod http_client;
 pub mod inputs;
+pub mod lanes;
 pub mod ledger;
 pub mod line_format;
 mod moderation;

@@ -21,6 +21,7 @@ use crate::{
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
     inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
+    lanes::{Lanes, drive_lanes},
     ledger::{DropReason, EndpointAccount, EndpointCounters, InputCounters, Ledger},
     network::NetworkRuntime,
     pipeline::{Outlet, Outlets, Pipeline},
@@ -282,6 +283,21 @@ fn start_endpoints(
             Opened::Network(endpoint) => {
                 network.handle().spawn(async move {
                     drive_network(runner, endpoint, clock).await;
+                    let _ = finish.send(number);
+                    ended.wake();
+                });
+            }
+            Opened::Lanes(endpoint, most_lanes) => {
+                let lanes = Lanes::new(
+                    &component.name,
+                    buffer.clone(),
+                    counters.clone(),
+                    control.clone(),
+                    most_lanes,
+                    random.hash_one(number),
+                );
+                network.handle().spawn(async move {
+                    drive_lanes(lanes, endpoint, clock).await;
                     let _ = finish.send(number);
                     ended.wake();
                 });
