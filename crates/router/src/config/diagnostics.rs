@@ -222,6 +222,11 @@ impl Diagnostics {
         self.incomplete = true;
     }
 
+    /// Shows `*` in place of the value at this place wherever the file is quoted.
+    pub fn conceal(&mut self, value: Range<usize>) {
+        self.mask().add_value(value);
+    }
+
     /// What is not shown of the file.
     pub(super) fn mask(&mut self) -> &mut Mask {
         &mut self.mask

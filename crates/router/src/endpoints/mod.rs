@@ -8,6 +8,7 @@ pub mod counter;
 pub mod file;
 pub mod null;
 pub mod registry;
+pub mod sentry;
 pub mod statsd;
 pub mod stdout;
 

@@ -1,6 +1,6 @@
 //! Every kind of endpoint, by name.
 
-use super::{EndpointSettings, counter, file, null, statsd, stdout};
+use super::{EndpointSettings, counter, file, null, sentry, statsd, stdout};
 use crate::config::{Kind, kind};
 
 /// The kinds, sorted by name.
@@ -8,6 +8,7 @@ pub static KINDS: &[Kind<dyn EndpointSettings>] = &[
     kind!(EndpointSettings, "counter", counter, "counts messages and prints a line a second"),
     kind!(EndpointSettings, "file", file, "messages to files, as JSON or text lines"),
     kind!(EndpointSettings, "null", null, "takes messages and forgets them"),
+    kind!(EndpointSettings, "sentry", sentry, "errors to Sentry, as events"),
     kind!(EndpointSettings, "statsd", statsd, "counters, timers, gauges and sets to a statsd server"),
     kind!(EndpointSettings, "stdout", stdout, "messages to standard output, as JSON or text lines"),
 ];
