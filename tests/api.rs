@@ -298,6 +298,14 @@ fn what_is_not_there_says_what_is() {
     let answer = router.request("POST", "/metrics", "Content-Length: 0\r\n");
     assert_eq!(answer.status, 405);
     assert!(answer.head.contains("allow: get,head"), "{}", answer.head);
+    assert_eq!(router.request("GET", "/api/v1/reopen", "").status, 405, "reading changes nothing");
+    for other_site in ["Origin: https://elsewhere.example", "Sec-Fetch-Site: cross-site"] {
+        let answer =
+            router.request("POST", "/api/v1/reopen", &format!("Content-Length: 0\r\n{other_site}\r\n"));
+        assert_eq!(answer.status, 403, "{other_site}");
+    }
+    let answer = router.request("POST", "/api/v1/reopen", "Content-Length: 0\r\n");
+    assert_eq!((answer.status, answer.json()), (200, json!({"reopened": true, "not_reopened": []})));
     assert_eq!(router.request("HEAD", "/healthz", "").body, "");
     assert_eq!(router.request("GET", "/healthz", "Host: rebound.example\r\n").status, 421);
     assert_eq!(router.request("GET", "/healthz", "Host: localhost:1\r\n").status, 200);

@@ -4,11 +4,12 @@ use std::{
     fs,
     io::Write,
     net::TcpStream,
+    process::{Command, Output},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
-use crate::support::{Router, messages, receivers, senders};
+use crate::support::{Router, Setup, messages, receivers, router::METLOG, senders, wait};
 
 const CONFIGURATION: &str = r#"
 [inputs.tcp]
@@ -90,4 +91,73 @@ fn when_the_router_says_that_files_are_open_anew_the_old_ones_are_complete() {
     assert_eq!(receivers::lines(&router.path("fixed.1")), lines);
     assert_eq!(fs::read(router.path("fixed.jsonl")).expect("the new file"), b"");
     router.stop();
+}
+
+fn reopen(router: &Router, arguments: &[&str]) -> Output {
+    let api = router.api().to_string();
+    Command::new(METLOG)
+        .args(["reopen", "--api", &api])
+        .args(arguments)
+        .env_remove("METLOG_API_TOKEN")
+        .output()
+        .expect("run metlog reopen")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_command_returns_when_the_old_files_are_complete_and_the_new_ones_are_there() {
+    let router = Router::start(CONFIGURATION);
+    let lines = messages::numbered("command", 100, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait_until_delivered(100);
+    fs::rename(router.path("fixed.jsonl"), router.path("fixed.1")).expect("rename");
+    let output = reopen(&router, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(receivers::lines(&router.path("fixed.1")), lines);
+    assert_eq!(fs::read(router.path("fixed.jsonl")).expect("the new file"), b"");
+    router.stop();
+}
+
+#[test]
+fn the_command_names_the_endpoints_whose_files_are_not_open_anew() {
+    let text =
+        CONFIGURATION.replace("by-logger/{logger}.jsonl", "pipe").replace("fixed.jsonl", "logs/fixed.jsonl");
+    let router = Router::start(&text);
+    let lines = messages::numbered("late", 1, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait_until_delivered(1);
+    // One file gives way to a pipe that nobody reads, the other one's folder to a file.
+    fs::remove_file(router.path("pipe")).expect("remove");
+    receivers::make_pipe(&router.path("pipe"));
+    fs::remove_dir_all(router.path("logs")).expect("remove");
+    fs::write(router.path("logs"), "").expect("write");
+    let output = reopen(&router, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(said.contains("endpoint `by-logger`: still delivering"), "{said}");
+    assert!(said.contains("endpoint `fixed`: cannot open logs/fixed.jsonl: Not a directory"), "{said}");
+    let reader = receivers::drain_pipe(&router.path("pipe"));
+    fs::remove_file(router.path("logs")).expect("remove");
+    wait::until("all is open anew", || reopen(&router, &[]).status.success().then_some(()));
+    router.stop();
+    assert_eq!(reader.join().expect("the pipe's reader"), [""; 0]);
+}
+
+#[test]
+fn who_does_not_know_the_token_opens_no_files_anew() {
+    let setup = Setup::new(CONFIGURATION).api("token = \"open sesame\"");
+    let router = setup.start();
+    let output = reopen(&router, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("wants its token"), "{}", said(&output));
+    let output = reopen(&router, &["--token", "guess"]);
+    assert!(said(&output).contains("has another token"), "{}", said(&output));
+    let config = router.path("metlog.toml");
+    let output = reopen(&router, &["--config", config.to_str().expect("a text")]);
+    assert!(output.status.success(), "{}", said(&output));
+    router.signal("TERM");
+    router.wait_until_stopped_by_itself();
 }

@@ -40,6 +40,14 @@ impl Setup {
         self.folder.path().join(relative)
     }
 
+    /// Adds keys to its `[api]` section.
+    pub fn api(self, keys: &str) -> Setup {
+        let file = self.path("metlog.toml");
+        let text = fs::read_to_string(&file).expect("read the configuration");
+        fs::write(&file, format!("{text}{keys}\n")).expect("write the configuration");
+        self
+    }
+
     /// What the router reads as its standard input.
     pub fn stdin(mut self, stdin: File) -> Setup {
         self.stdin = Some(stdin);
@@ -152,6 +160,11 @@ impl Router {
         wait::until(&format!("the router logs `{message}`"), || {
             self.log.find(|line| line["message"] == message)
         })
+    }
+
+    /// Where its API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.api.expect("an API")
     }
 
     /// The ledger now.

@@ -81,7 +81,8 @@ impl<T: Charge + Clone> Buffer<T> {
 
     /// See [`Queue::settle`]; wakes producers that wait, once there is room.
     pub fn settle(&self, messages: usize) {
-        self.make_room(|queue| queue.settle(messages));
+        // Not dropped under the lock: the last owner of an item may have to tell somebody, who may look at this buffer.
+        drop(self.make_room(|queue| queue.settle(messages)));
     }
 
     /// Moves an item out as [`Queue::take`] does. When there is none, `consumer` is kept and woken at the next push or at
@@ -105,13 +106,14 @@ impl<T: Charge + Clone> Buffer<T> {
         self.make_room(|queue| queue.release(ticket, messages, bytes));
     }
 
-    fn make_room(&self, change: impl FnOnce(&mut Queue<T>)) {
+    fn make_room<R>(&self, change: impl FnOnce(&mut Queue<T>) -> R) -> R {
         let mut state = self.lock();
-        change(&mut state.queue);
+        let changed = change(&mut state.queue);
         let producers =
             if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
         drop(state);
         producers.into_iter().for_each(Waker::wake);
+        changed
     }
 
     /// Takes nothing more, and wakes everybody so that they notice.
@@ -123,8 +125,8 @@ impl<T: Charge + Clone> Buffer<T> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Empties the buffer and returns how many messages were in it.
-    pub fn abandon(&self) -> usize {
+    /// Empties the buffer; returns how many messages were in it, and the items that were not moved out.
+    pub fn abandon(&self) -> (usize, Vec<T>) {
         self.lock().queue.abandon()
     }
 
@@ -185,6 +187,38 @@ mod tests {
     fn bell() -> (Arc<Bell>, Waker) {
         let bell = Arc::new(Bell::default());
         (bell.clone(), bell.into())
+    }
+
+    #[test]
+    fn an_item_that_is_done_with_may_look_at_the_buffer_when_it_is_dropped() {
+        #[derive(Clone)]
+        struct Curious(std::sync::Weak<Buffer<Curious>>);
+
+        impl Charge for Curious {
+            fn charged_bytes(&self) -> usize {
+                1
+            }
+            fn messages(&self) -> usize {
+                1
+            }
+        }
+
+        impl Drop for Curious {
+            fn drop(&mut self) {
+                let buffer = self.0.upgrade();
+                assert!(
+                    buffer.is_none_or(|buffer| buffer.state.try_lock().is_ok()),
+                    "dropped under the lock"
+                );
+            }
+        }
+
+        let buffer = Arc::new(Buffer::new(100, WhenFull::Block));
+        for _ in 0..2 {
+            buffer.push(Curious(Arc::downgrade(&buffer)), Duration::ZERO, None);
+        }
+        buffer.settle(1);
+        assert_eq!(buffer.abandon().0, 1);
     }
 
     #[test]

@@ -205,8 +205,10 @@ impl<T: Charge + Clone> Queue<T> {
     }
 
     /// The endpoint answered for the next `messages` messages: they leave the queue. Whatever else was handed out
-    /// is no longer being delivered; it waits at the front for the next [`Queue::begin`].
-    pub fn settle(&mut self, messages: usize) {
+    /// is no longer being delivered; it waits at the front for the next [`Queue::begin`]. Items that are done with are
+    /// given back: what their owner does when they are dropped is none of the queue's business.
+    pub fn settle(&mut self, messages: usize) -> Vec<T> {
+        let mut done = Vec::new();
         self.in_delivery = 0;
         let settled = messages.min(self.messages);
         self.messages -= settled;
@@ -218,8 +220,9 @@ impl<T: Charge + Clone> Queue<T> {
             }
             self.cursor -= size;
             self.bytes -= front.item.charged_bytes();
-            self.held.pop_front();
+            done.extend(self.held.pop_front().map(|held| held.item));
         }
+        done
     }
 
     /// Moves the oldest item out. It stays charged, and its messages stay queued, until they are released.
@@ -265,12 +268,12 @@ impl<T: Charge + Clone> Queue<T> {
         self.closed = true;
     }
 
-    /// Empties the queue and returns how many messages were in it, those moved out included.
-    pub fn abandon(&mut self) -> usize {
-        self.held.clear();
+    /// Empties the queue; returns how many messages were in it, and the items that were not moved out.
+    pub fn abandon(&mut self) -> (usize, Vec<T>) {
         self.taken.clear();
         (self.in_delivery, self.cursor, self.bytes) = (0, 0, 0);
-        std::mem::take(&mut self.messages)
+        let items = self.held.drain(..).map(|held| held.item).collect();
+        (std::mem::take(&mut self.messages), items)
     }
 
     /// Whether [`Queue::close`] was called.
@@ -418,7 +421,7 @@ mod tests {
         assert_eq!(queue.status(), Status { messages: 3, bytes: 30, oldest: Some(at(3)) });
         queue.release(first.0, 1, 10);
         assert_eq!(queue.status().messages, 3, "a ticket is good once");
-        assert_eq!(queue.abandon(), 3);
+        assert_eq!(queue.abandon().0, 3);
     }
 
     #[test]
@@ -430,7 +433,7 @@ mod tests {
         assert_eq!(queue.status().bytes, 44);
         queue.release(ticket, 4, 22);
         assert_eq!((queue.status().messages, queue.status().bytes), (6, 22));
-        assert_eq!(queue.abandon(), 6);
+        assert_eq!(queue.abandon(), (6, vec![]));
         queue.release(ticket, 6, 22);
         assert_eq!(queue.status(), Status::default(), "nothing is owed for what was abandoned");
     }

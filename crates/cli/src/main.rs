@@ -1,6 +1,7 @@
 //! The `metlog` binary: one command per file in `commands`, wired together here.
 
 mod api;
+mod api_client;
 mod commands;
 mod demo;
 mod logging;
@@ -28,6 +29,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
+    /// Have a running router open its log files anew, after they were renamed
+    Reopen(commands::reopen::Arguments),
     /// Send a message, or many from standard input
     Send(commands::send::Arguments),
     /// Put load on a router and report what became of it
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
     };

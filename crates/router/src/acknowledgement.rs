@@ -1,8 +1,9 @@
 //! The handle by which an input learns that every endpoint is done with a batch.
 //!
-//! The input keeps an [`Acknowledged`]; clones of the [`Acknowledgement`] travel with the batch and its copies. When the
-//! last clone is gone, every message was delivered, refused or dropped, and counted as such, and the input's waker rings.
-//! No endpoint has to do anything for it, so none can forget to.
+//! The input keeps an [`Acknowledged`]; clones of the [`Acknowledgement`] travel with the batch's hand-overs. When the last
+//! clone is gone, every message was delivered, refused or dropped under a policy that the operator chose, and counted as
+//! such, and the input's waker rings. No endpoint has to do anything for it, so none can forget to. Only what the router could
+//! not finish before it ended is different: it is [withheld](Acknowledgement::withhold), and the input brings it again.
 
 use std::{
     sync::{
@@ -12,10 +13,22 @@ use std::{
     task::Waker,
 };
 
+use crate::choices;
+
+choices! {
+    /// When an endpoint acknowledges a message to the input that brought it.
+    pub enum Ack {
+        /// Once it is delivered. An input that keeps a position (a file) brings everything else again after a crash.
+        Durable = "durable",
+        /// Once it waits in memory. What waits there is lost when the router is killed.
+        Queued = "queued",
+    }
+}
+
 /// Travels with a batch; see the module's text.
 #[derive(Debug, Clone)]
 pub struct Acknowledgement {
-    _last: Arc<RingsWhenDropped>,
+    last: Arc<RingsWhenDropped>,
 }
 
 /// The input's end.
@@ -27,13 +40,16 @@ pub struct Acknowledged {
 #[derive(Debug)]
 struct RingsWhenDropped {
     complete: Arc<AtomicBool>,
+    withheld: AtomicBool,
     waker: Waker,
 }
 
 impl Drop for RingsWhenDropped {
     fn drop(&mut self) {
-        self.complete.store(true, Ordering::Release);
-        self.waker.wake_by_ref();
+        if !*self.withheld.get_mut() {
+            self.complete.store(true, Ordering::Release);
+            self.waker.wake_by_ref();
+        }
     }
 }
 
@@ -41,8 +57,13 @@ impl Acknowledgement {
     /// A handle for one batch, and the input's end of it. `waker` rings when the batch is complete.
     pub fn new(waker: Waker) -> (Acknowledgement, Acknowledged) {
         let complete = Arc::new(AtomicBool::new(false));
-        let last = RingsWhenDropped { complete: complete.clone(), waker };
-        (Acknowledgement { _last: Arc::new(last) }, Acknowledged { complete })
+        let last = RingsWhenDropped { complete: complete.clone(), withheld: AtomicBool::new(false), waker };
+        (Acknowledgement { last: Arc::new(last) }, Acknowledged { complete })
+    }
+
+    /// Some of the batch was given up because the router ends: it is never complete.
+    pub fn withhold(&self) {
+        self.last.withheld.store(true, Ordering::Release);
     }
 }
 
@@ -65,5 +86,14 @@ mod tests {
         assert!(!acknowledged.is_complete());
         drop(copy);
         assert!(acknowledged.is_complete());
+    }
+
+    #[test]
+    fn what_one_endpoint_could_not_finish_is_not_acknowledged_when_the_others_are_done() {
+        let (handle, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+        let given_up = handle.clone();
+        given_up.withhold();
+        drop((given_up, handle));
+        assert!(!acknowledged.is_complete());
     }
 }

@@ -42,7 +42,6 @@ pub struct Batch {
     /// The messages lie one behind the other, with nothing between them.
     is_contiguous: bool,
     received: Timestamp,
-    acknowledgement: Option<Acknowledgement>,
 }
 
 /// One message, borrowed from its batch.
@@ -60,12 +59,7 @@ pub struct Message<'b> {
 
 impl Batch {
     /// Closes a batch. Every entry must lie inside the slab and be followed by a line break.
-    pub fn new(
-        slab: Slab,
-        entries: impl Into<Recycled<Entry>>,
-        received: Timestamp,
-        acknowledgement: Option<Acknowledgement>,
-    ) -> Self {
+    pub fn new(slab: Slab, entries: impl Into<Recycled<Entry>>, received: Timestamp) -> Self {
         let mut entries = entries.into();
         entries.shrink();
         debug_assert!(entries.iter().all(|entry| slab.get(entry.end as usize) == Some(&b'\n')));
@@ -76,7 +70,7 @@ impl Batch {
             }
             _ => false,
         };
-        Batch { slab, entries, is_contiguous, received, acknowledgement }
+        Batch { slab, entries, is_contiguous, received }
     }
 
     /// How many messages there are.
@@ -89,6 +83,22 @@ impl Batch {
         self.entries.is_empty()
     }
 
+    /// When the router received them.
+    pub fn received(&self) -> Timestamp {
+        self.received
+    }
+
+    /// Its messages, in order.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.entries.iter().map(|entry| self.message(entry))
+    }
+
+    /// One message by its number.
+    pub fn get(&self, number: usize) -> Option<Message<'_>> {
+        self.entries.get(number).map(|entry| self.message(entry))
+    }
+
+    #[inline]
     fn message<'b>(&'b self, entry: &'b Entry) -> Message<'b> {
         let (start, end) = (entry.start as usize, entry.end as usize);
         Message {
@@ -113,13 +123,7 @@ impl Batch {
             entries.push(Entry { start, end: slab.len() as u32 - 1, index: entry.index });
         }
         entries.shrink();
-        Batch {
-            slab,
-            entries,
-            is_contiguous: true,
-            received: self.received,
-            acknowledgement: self.acknowledgement.clone(),
-        }
+        Batch { slab, entries, is_contiguous: true, received: self.received }
     }
 }
 
@@ -128,6 +132,8 @@ impl Batch {
 pub struct Handover {
     batch: Arc<Batch>,
     selected: Selected,
+    /// Of the hand-over, not of the batch: an endpoint that has acknowledged may still hold the bytes.
+    acknowledgement: Option<Acknowledgement>,
 }
 
 #[derive(Debug, Clone)]
@@ -139,7 +145,25 @@ enum Selected {
 impl Handover {
     /// Hands over the whole batch.
     pub fn all(batch: &Arc<Batch>) -> Handover {
-        Handover { batch: batch.clone(), selected: Selected::All }
+        Handover { batch: batch.clone(), selected: Selected::All, acknowledgement: None }
+    }
+
+    /// The same, and whoever waits for `acknowledgement` waits for this too.
+    pub fn acknowledged_by(mut self, acknowledgement: Option<Acknowledgement>) -> Handover {
+        self.acknowledgement = acknowledgement;
+        self
+    }
+
+    /// What [`Handover::acknowledged_by`] set; afterwards nobody waits for this hand-over any more.
+    pub fn take_acknowledgement(&mut self) -> Option<Acknowledgement> {
+        self.acknowledgement.take()
+    }
+
+    /// The router ends before this was delivered: it must not count as acknowledged.
+    pub fn withhold(&self) {
+        if let Some(acknowledgement) = &self.acknowledgement {
+            acknowledgement.withhold();
+        }
     }
 
     /// Hands over the messages with these numbers, ascending. A selection of less than half of the slab's bytes is
@@ -154,13 +178,15 @@ impl Handover {
             .map(Entry::line_bytes)
             .sum();
         if bytes < batch.slab.len() / 2 {
-            Handover { batch: Arc::new(batch.copy(selected, bytes)), selected: Selected::All }
+            Handover::all(&Arc::new(batch.copy(selected, bytes)))
         } else {
-            Handover { batch: batch.clone(), selected: Selected::Some(selected.into()) }
+            let selected = Selected::Some(selected.into());
+            Handover { batch: batch.clone(), selected, acknowledgement: None }
         }
     }
 
-    /// The messages at these positions within this hand-over, ascending, in memory of their own unless they are all.
+    /// The messages at these positions within this hand-over, ascending, in memory of their own unless they are all. Who
+    /// waits for the whole waits for each part.
     pub fn part(&self, positions: &[u32]) -> Handover {
         if positions.len() == self.len() {
             return self.clone();
@@ -173,7 +199,8 @@ impl Handover {
         };
         let entries = selected.iter().filter_map(|&number| self.batch.entries.get(number as usize));
         let bytes = entries.map(Entry::line_bytes).sum();
-        Handover { batch: Arc::new(self.batch.copy(&selected, bytes)), selected: Selected::All }
+        let part = Handover::all(&Arc::new(self.batch.copy(&selected, bytes)));
+        part.acknowledged_by(self.acknowledgement.clone())
     }
 
     /// How many messages are handed over.

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Condvar, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::Waker,
     time::Duration,
@@ -14,9 +14,30 @@ use std::{
 pub struct Control {
     waker: Mutex<Option<Waker>>,
     deadline: OnceLock<Duration>,
-    reopen_asked: AtomicBool,
-    reopened: Mutex<u64>,
+    /// How often files were asked to be opened anew.
+    asked: AtomicU64,
+    reopened: Mutex<Reopened>,
     reopened_changed: Condvar,
+}
+
+/// How far the runner got with what it was asked.
+#[derive(Debug, Default)]
+struct Reopened {
+    /// Everything up to this request is done.
+    request: u64,
+    /// What went wrong the last time.
+    problem: Option<String>,
+}
+
+/// Why an endpoint's files are not open anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReopenError {
+    /// It has not come to it yet: it is still delivering, or waits for a reader.
+    #[error("still delivering; it opens its files anew as soon as it is done")]
+    Late,
+    /// A file cannot be opened; it is tried again with every delivery.
+    #[error("{0}; trying again")]
+    Failed(String),
 }
 
 impl Control {
@@ -31,17 +52,20 @@ impl Control {
         self.deadline.get().copied()
     }
 
-    /// Asks for files to be opened anew and waits at most `longest`; returns whether it was done by then.
-    pub fn reopen(&self, longest: Duration) -> bool {
-        let reopened = self.reopened.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *reopened;
-        self.reopen_asked.store(true, Ordering::Release);
+    /// Asks for files to be opened anew and waits at most `longest` until that is done.
+    pub fn reopen(&self, longest: Duration) -> Result<(), ReopenError> {
+        // A number for each request: the end of one that was under way before says nothing about this one.
+        let request = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         self.ring();
+        let reopened = self.reopened.lock().unwrap_or_else(PoisonError::into_inner);
         let (reopened, _) = self
             .reopened_changed
-            .wait_timeout_while(reopened, longest, |reopened| *reopened == before)
+            .wait_timeout_while(reopened, longest, |reopened| reopened.request < request)
             .unwrap_or_else(PoisonError::into_inner);
-        *reopened > before
+        if reopened.request < request {
+            return Err(ReopenError::Late);
+        }
+        reopened.problem.clone().map_or(Ok(()), |problem| Err(ReopenError::Failed(problem)))
     }
 
     /// The runner's waker, for the next ring.
@@ -58,12 +82,46 @@ impl Control {
         }
     }
 
-    pub(crate) fn take_reopen(&self) -> bool {
-        self.reopen_asked.swap(false, Ordering::AcqRel)
+    /// The newest request to open files anew.
+    pub(crate) fn reopen_asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
     }
 
-    pub(crate) fn has_reopened(&self) {
-        *self.reopened.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    /// Everything up to `request` is done, with this outcome.
+    pub(crate) fn has_reopened(&self, request: u64, outcome: Result<(), String>) {
+        let mut reopened = self.reopened.lock().unwrap_or_else(PoisonError::into_inner);
+        *reopened = Reopened { request, problem: outcome.err() };
         self.reopened_changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, thread};
+
+    #[test]
+    fn the_end_of_an_earlier_request_is_not_taken_for_the_end_of_a_later_one() {
+        let control = Control::default();
+        assert_eq!(control.reopen(Duration::ZERO), Err(ReopenError::Late));
+        let under_way = control.reopen_asked();
+        assert_eq!(control.reopen(Duration::ZERO), Err(ReopenError::Late));
+        control.has_reopened(under_way, Ok(()));
+        assert!(control.reopen_asked() > under_way, "the second request is still to be done");
+    }
+
+    #[test]
+    fn who_asks_is_told_what_went_wrong() {
+        let control = Arc::new(Control::default());
+        let asked = control.clone();
+        let asking = thread::spawn(move || asked.reopen(Duration::from_secs(20)));
+        let request = loop {
+            match control.reopen_asked() {
+                0 => thread::yield_now(),
+                request => break request,
+            }
+        };
+        control.has_reopened(request, Err("no".to_owned()));
+        assert_eq!(asking.join().unwrap(), Err(ReopenError::Failed("no".to_owned())));
     }
 }

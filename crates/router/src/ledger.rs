@@ -89,6 +89,7 @@ pub struct InputCounters {
     /// Unfinished lines given up because their shared memory was used up (a part of `rejected`).
     pub lines_given_up: Counter,
     kernel_drops: Mutex<Vec<KernelDrops>>,
+    noticed: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// Asks the operating system how many datagrams it dropped at one socket.
@@ -115,6 +116,7 @@ impl Default for InputCounters {
             connections_refused: Counter::default(),
             lines_given_up: Counter::default(),
             kernel_drops: Mutex::default(),
+            noticed: Mutex::default(),
         }
     }
 }
@@ -136,6 +138,11 @@ impl InputCounters {
     /// Registers a socket's own drop counter; it is asked each time the ledger is read.
     pub fn watch_kernel_drops(&self, ask: impl Fn() -> u64 + Send + Sync + 'static) {
         self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).push(KernelDrops(Box::new(ask)));
+    }
+
+    /// Counts something worth knowing that is not a message's fate, such as `file-truncated`.
+    pub fn notice(&self, what: &'static str, times: u64) {
+        *self.noticed.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += times;
     }
 
     /// The numbers now.
@@ -165,6 +172,7 @@ impl InputCounters {
             connections_refused: self.connections_refused.get(),
             lines_given_up: self.lines_given_up.get(),
             kernel_drops,
+            noticed: self.noticed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -186,6 +194,7 @@ pub struct InputLedger {
     pub lines_given_up: u64,
     /// Datagrams that the kernel dropped before the router could read them: not part of `received`.
     pub kernel_drops: u64,
+    pub noticed: BTreeMap<&'static str, u64>,
 }
 
 impl InputLedger {

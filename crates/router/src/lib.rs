@@ -2,6 +2,7 @@
 
 pub mod acknowledgement;
 pub mod batch;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -25,6 +26,7 @@ pub mod routes;
 pub mod runner;
 pub mod slab_pool;
 mod sys;
+pub mod tap;
 pub mod template;
 #[cfg(test)]
 mod testing;

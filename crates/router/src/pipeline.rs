@@ -3,12 +3,13 @@
 //! One pipeline serves one input on one thread. It gathers a batch while its source has more to read, and closes it when the
 //! source is drained or the batch is full; nothing waits for a timer.
 
-use std::{ops::Range, sync::Arc, task::Waker};
+use std::{ops::Range, sync::Arc, task::Waker, time::Duration};
 
 use metlog_buffer::{Buffer, Charge, Pushed, WhenFull};
 use metlog_message::{Decoded, Reason, Timestamp};
 
 use crate::{
+    acknowledgement::{Ack, Acknowledged, Acknowledgement},
     batch::{BATCH_BYTES, BATCH_MESSAGES, Batch, Entry, Handover},
     clock::Clock,
     decoders::{FrameDecoder, split_named},
@@ -18,6 +19,7 @@ use crate::{
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
+    tap::{Allowance, Passing, Rejected, Tap},
 };
 
 /// Spare lists of messages that a pipeline keeps for its next batches.
@@ -32,15 +34,21 @@ pub struct Outlets {
     pub outlets: Vec<Outlet>,
     /// Where rejects go.
     pub rejects: Rejects,
+    /// Who watches.
+    pub tap: Arc<Tap>,
 }
 
 /// One endpoint as its producers see it.
 #[derive(Debug, Clone)]
 pub struct Outlet {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
     /// Its buffer.
     pub buffer: Arc<Buffer<Handover>>,
     /// Its counters.
     pub counters: Arc<EndpointCounters>,
+    /// When it acknowledges.
+    pub ack: Ack,
 }
 
 /// A hand-over that waits for room in an endpoint's buffer. Its source reads no further until it has gone.
@@ -60,7 +68,7 @@ impl Parked {
 /// Decodes, routes and hands over for one input on one thread.
 #[derive(Debug)]
 pub struct Pipeline {
-    input: String,
+    input: Arc<str>,
     decoder: FrameDecoder,
     outlets: Arc<Outlets>,
     counters: Arc<InputCounters>,
@@ -75,6 +83,10 @@ pub struct Pipeline {
     taken_bytes: usize,
     /// Messages that tell of rejects.
     reject_messages: Vec<Vec<u8>>,
+    /// Travels with every hand-over, for a source that waits for it.
+    acknowledgement: Option<Acknowledgement>,
+    /// What it may spend on those who watch.
+    tap_allowance: Allowance,
 }
 
 impl Pipeline {
@@ -89,7 +101,7 @@ impl Pipeline {
     ) -> Self {
         let selections = vec![Vec::new(); outlets.outlets.len()];
         Pipeline {
-            input: input.to_owned(),
+            input: input.into(),
             decoder,
             outlets,
             counters,
@@ -101,7 +113,18 @@ impl Pipeline {
             tally: InputTally::default(),
             taken_bytes: 0,
             reject_messages: Vec::new(),
+            acknowledgement: None,
+            tap_allowance: Allowance::default(),
         }
+    }
+
+    /// What `hand_over` gives to this pipeline is acknowledged through the handle that comes back.
+    pub fn acknowledged(&mut self, hand_over: impl FnOnce(&mut Pipeline)) -> Acknowledged {
+        let (acknowledgement, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+        self.acknowledgement = Some(acknowledgement);
+        hand_over(self);
+        self.acknowledgement = None;
+        acknowledged
     }
 
     /// The input's counters.
@@ -130,6 +153,28 @@ impl Pipeline {
                 None => break,
             }
         }
+    }
+
+    /// Takes frames that may hold line breaks: each place in `slab` is one, and is followed by a line break. They are few
+    /// enough for one batch.
+    pub fn frames(
+        &mut self,
+        slab: Slab,
+        frames: impl IntoIterator<Item = Range<usize>>,
+        waiter: Option<&Waker>,
+        parked: &mut Vec<Parked>,
+    ) {
+        let mut open = OpenBatch::new(slab, &self.entries, self.clock.wall());
+        for frame in frames {
+            self.tally.received += 1;
+            let decoded =
+                self.decoder.decode(open.slab.get(frame.clone()).unwrap_or_default(), open.received);
+            self.take(&mut open, frame, decoded);
+        }
+        self.tally.bytes += open.slab.len() as u64;
+        self.taken_bytes += open.slab.len();
+        self.close(open, waiter, parked);
+        self.post_tally();
     }
 
     /// Takes a datagram that names its decoder; `false` if it does not name one and belongs to the lines.
@@ -243,8 +288,14 @@ impl Pipeline {
     #[cold]
     fn reject(&mut self, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) {
         self.tally.rejected[reason.index()] += 1;
-        if self.outlets.rejects.permits(received) {
-            self.reject_messages.push(rejects::message(&self.input, reason, frame, bytes, received));
+        let message = || rejects::message(&self.input, reason, frame, bytes, received);
+        let is_told = self.outlets.rejects.permits(received);
+        if self.outlets.tap.is_open() {
+            let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
+            self.outlets.tap.show_reject(Rejected { input: &self.input, reason, received, to }, message);
+        }
+        if is_told {
+            self.reject_messages.push(message());
         }
     }
 
@@ -267,9 +318,16 @@ impl Pipeline {
         self.hand_over_rejects(open.received, now, waiter, parked);
         let Some(batch) = open.close() else { return };
         let batch = Arc::new(batch);
+        if self.outlets.tap.is_open() {
+            let Outlets { outlets, tap, .. } = &*self.outlets;
+            let passing =
+                Passing { input: &self.input, batch: &batch, selections: &self.selections, outlets };
+            tap.show(passing, &mut self.tap_allowance, &*self.clock);
+        }
         for (outlet, selection) in self.outlets.outlets.iter().zip(&mut self.selections) {
             if !selection.is_empty() {
-                let handover = Handover::select(&batch, selection);
+                let handover =
+                    Handover::select(&batch, selection).acknowledged_by(self.acknowledgement.clone());
                 selection.clear();
                 outlet.push_behind(parked, handover, now, waiter);
             }
@@ -279,13 +337,13 @@ impl Pipeline {
     fn hand_over_rejects(
         &mut self,
         received: Timestamp,
-        now: std::time::Duration,
+        now: Duration,
         waiter: Option<&Waker>,
         parked: &mut Vec<Parked>,
     ) {
         let messages = std::mem::take(&mut self.reject_messages);
         if let Some(batch) = rejects::batch(&messages, received, &self.pool) {
-            let handover = Handover::all(&Arc::new(batch));
+            let handover = Handover::all(&Arc::new(batch)).acknowledged_by(self.acknowledgement.clone());
             for outlet in self.outlets.rejects.outlets() {
                 outlet.push_behind(parked, handover.clone(), now, waiter);
             }
@@ -303,6 +361,7 @@ impl Pipeline {
     /// Gives up what is parked: the router stops and there is no more time.
     pub fn abandon(&self, parked: &mut Vec<Parked>) {
         for Parked { outlet, handover } in parked.drain(..) {
+            handover.withhold();
             outlet.count_dropped(DropReason::Shutdown, handover.len());
         }
     }
@@ -315,7 +374,7 @@ impl Outlet {
         &self,
         parked: &mut Vec<Parked>,
         handover: Handover,
-        now: std::time::Duration,
+        now: Duration,
         waiter: Option<&Waker>,
     ) {
         if parked.iter().any(|older| Arc::ptr_eq(&older.outlet.buffer, &self.buffer)) {
@@ -325,8 +384,13 @@ impl Outlet {
         }
     }
 
-    fn push(&self, handover: Handover, now: std::time::Duration, waiter: Option<&Waker>) -> Option<Parked> {
+    fn push(&self, mut handover: Handover, now: Duration, waiter: Option<&Waker>) -> Option<Parked> {
         let messages = handover.len();
+        // Given back if it is parked; otherwise it is complete when this returns.
+        let early = match self.ack {
+            Ack::Queued => handover.take_acknowledgement(),
+            Ack::Durable => None,
+        };
         match self.buffer.push(handover, now, waiter) {
             Pushed::Accepted => self.counters.enqueued.add(messages as u64),
             Pushed::Displaced { messages: displaced, .. } => {
@@ -334,10 +398,17 @@ impl Outlet {
                 self.counters.drop_messages(DropReason::BufferFull, displaced);
             }
             Pushed::Full(handover) if waiter.is_some() && self.buffer.when_full() == WhenFull::Block => {
+                let handover = if early.is_some() { handover.acknowledged_by(early) } else { handover };
                 return Some(Parked { outlet: self.clone(), handover });
             }
             Pushed::Full(_) => self.count_dropped(DropReason::BufferFull, messages),
-            Pushed::Closed(_) => self.count_dropped(DropReason::Shutdown, messages),
+            Pushed::Closed(handover) => {
+                handover.withhold();
+                if let Some(early) = early {
+                    early.withhold();
+                }
+                self.count_dropped(DropReason::Shutdown, messages);
+            }
         }
         None
     }
@@ -379,7 +450,7 @@ impl OpenBatch {
         }
         self.slab.extend(&self.rewritten);
         self.slab.shrink();
-        Some(Batch::new(self.slab, self.entries, self.received, None))
+        Some(Batch::new(self.slab, self.entries, self.received))
     }
 }
 
@@ -420,5 +491,92 @@ impl DatagramGatherer {
         }
         let fresh = self.slab.pool().take(BATCH_BYTES);
         Some(std::mem::replace(&mut self.slab, fresh))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metlog_message::Decoder;
+
+    use super::*;
+    use crate::{
+        routes::{condition::Condition, table::RouteSpec},
+        testing::{self, ManualClock},
+    };
+
+    /// A pipeline that sends everything to one endpoint whose buffer holds one batch.
+    fn pipeline(ack: Ack) -> (Pipeline, Outlet) {
+        let outlet =
+            Outlet { name: "slow".into(), buffer: testing::buffer(1), counters: Arc::default(), ack };
+        let route = RouteSpec {
+            condition: Condition::All(Vec::new()),
+            to: vec![0],
+            is_final: false,
+            unrouted: false,
+        };
+        let outlets = Arc::new(Outlets {
+            table: RouteTable::compile(vec![route], 1).unwrap(),
+            outlets: vec![outlet.clone()],
+            rejects: Rejects::new(Vec::new(), 0),
+            tap: Arc::default(),
+        });
+        let decoder = FrameDecoder::Json(Decoder::default());
+        let clock = Arc::new(ManualClock::default());
+        let pipeline = Pipeline::new("file", decoder, outlets, Arc::default(), clock, SlabPool::new(0));
+        (pipeline, outlet)
+    }
+
+    fn hand_over(pipeline: &mut Pipeline, parked: &mut Vec<Parked>) -> Acknowledged {
+        let mut slab = pipeline.pool().take(0);
+        testing::lines(2).iter().for_each(|line| slab.extend(line.as_bytes()));
+        pipeline.acknowledged(|pipeline| pipeline.lines(slab, Some(Waker::noop()), parked))
+    }
+
+    #[test]
+    fn a_durable_endpoint_holds_the_acknowledgement_until_it_has_delivered() {
+        let (mut pipeline, outlet) = pipeline(Ack::Durable);
+        let acknowledged = hand_over(&mut pipeline, &mut Vec::new());
+        outlet.buffer.settle(1);
+        assert!(!acknowledged.is_complete());
+        outlet.buffer.settle(1);
+        assert!(acknowledged.is_complete());
+    }
+
+    #[test]
+    fn an_endpoint_that_acknowledges_what_is_queued_does_so_when_it_is_and_not_while_it_is_parked() {
+        let (mut pipeline, outlet) = pipeline(Ack::Queued);
+        let mut parked = Vec::new();
+        assert!(hand_over(&mut pipeline, &mut parked).is_complete());
+        let second = hand_over(&mut pipeline, &mut parked);
+        assert_eq!((parked.len(), second.is_complete()), (1, false));
+        outlet.buffer.settle(2);
+        pipeline.unpark(Waker::noop(), &mut parked);
+        assert!(second.is_complete());
+    }
+
+    #[test]
+    fn what_is_given_up_because_the_router_ends_is_never_acknowledged() {
+        let (mut pipeline, outlet) = pipeline(Ack::Durable);
+        let mut parked = Vec::new();
+        let queued = hand_over(&mut pipeline, &mut parked);
+        let waiting = hand_over(&mut pipeline, &mut parked);
+        pipeline.abandon(&mut parked);
+        crate::runner::abandon(&outlet.buffer, &outlet.counters);
+        outlet.buffer.close();
+        let late = hand_over(&mut pipeline, &mut parked);
+        assert_eq!([queued, waiting, late].map(|batch| batch.is_complete()), [false; 3]);
+    }
+
+    #[test]
+    fn a_frame_may_hold_line_breaks() {
+        let (mut pipeline, outlet) = pipeline(Ack::Durable);
+        let mut slab = pipeline.pool().take(0);
+        slab.extend(b"{\"type\":\n\"a\"}\n{\"type\":\"b\"}\n");
+        pipeline.frames(slab, [0..13, 14..26], None, &mut Vec::new());
+        let mut work = Vec::new();
+        outlet.buffer.begin(usize::MAX, &mut work, Waker::noop());
+        let types: Vec<&[u8]> =
+            (0..2).map(|position| &work[0].message(position).unwrap().bytes[..12]).collect();
+        assert_eq!(types, [b"{\"type\": \"a\"", b"{\"type\":\"b\","]);
     }
 }

@@ -387,8 +387,11 @@ impl Reader {
         } else if again {
             self.make_ready(number);
         } else if progress == Progress::Stalled {
+            if self.stalled.is_empty() {
+                // Whoever stalls later is tried again with the first; it must not put the first off.
+                self.try_stalled_at = self.clock.monotonic() + STALLED_WAIT;
+            }
             self.stalled.push(number);
-            self.try_stalled_at = self.clock.monotonic() + STALLED_WAIT;
         }
         for source in accepted {
             // When the router stops, the other threads may be gone already.

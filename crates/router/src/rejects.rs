@@ -81,13 +81,13 @@ pub fn batch(messages: &[Vec<u8>], received: Timestamp, pool: &SlabPool) -> Opti
         entries.push(Entry { start, end: slab.len() as u32, index });
         slab.extend(b"\n");
     }
-    (!entries.is_empty()).then(|| Batch::new(slab, entries, received, None))
+    (!entries.is_empty()).then(|| Batch::new(slab, entries, received))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::RECEIVED;
+    use crate::{acknowledgement::Ack, testing::RECEIVED};
 
     #[test]
     fn a_reject_is_a_message_that_says_why_and_how_the_frame_began() {
@@ -105,7 +105,12 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_are_made_in_a_second() {
-        let outlet = Outlet { buffer: crate::testing::buffer(1 << 20), counters: Default::default() };
+        let outlet = Outlet {
+            name: "rejects".into(),
+            buffer: crate::testing::buffer(1 << 20),
+            counters: Default::default(),
+            ack: Ack::Queued,
+        };
         let rejects = Rejects::new(vec![outlet], 2);
         let permitted = |seconds| rejects.permits(Timestamp { seconds, nanoseconds: 0 });
         assert_eq!([permitted(1), permitted(1), permitted(1), permitted(2)], [true, true, false, true]);

@@ -65,6 +65,8 @@ pub struct Runner {
     peer_asked: bool,
     is_stopping: bool,
     lingers_until: Option<Duration>,
+    /// The last request to open files anew that was done.
+    reopen_done: u64,
     /// Since when it has been without work.
     idle_since: Duration,
 }
@@ -92,6 +94,7 @@ impl Runner {
             peer_asked: false,
             is_stopping: false,
             lingers_until: None,
+            reopen_done: 0,
             idle_since: Duration::ZERO,
         }
     }
@@ -100,7 +103,7 @@ impl Runner {
     pub fn next(&mut self, now: Duration, waker: &Waker) -> Step {
         self.control.listen(waker);
         if self.control.deadline().is_some_and(|deadline| now >= deadline) {
-            self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+            abandon(&self.buffer, &self.counters);
             return Step::Finished;
         }
         let closing = self.buffer.is_closed();
@@ -151,6 +154,17 @@ impl Runner {
         (now < until).then_some(until)
     }
 
+    /// A request to open files anew that is not done yet.
+    fn reopen_asked(&self) -> Option<u64> {
+        let request = self.control.reopen_asked();
+        (request > self.reopen_done).then_some(request)
+    }
+
+    fn reopened(&mut self, request: u64, outcome: Result<(), String>) {
+        self.reopen_done = request;
+        self.control.has_reopened(request, outcome);
+    }
+
     fn clip(&self, moment: Duration) -> Duration {
         self.control.deadline().map_or(moment, |deadline| moment.min(deadline))
     }
@@ -183,7 +197,7 @@ impl Runner {
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
-                self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+                abandon(&self.buffer, &self.counters);
                 tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
                 self.counters.set_failure(Some(Failure { error, attempts: 1 }));
             }
@@ -216,6 +230,13 @@ impl Runner {
     }
 }
 
+/// Gives up what a buffer still holds because the router ends. An input that keeps a position brings it again.
+pub fn abandon(buffer: &Buffer<Handover>, counters: &EndpointCounters) {
+    let (messages, handovers) = buffer.abandon();
+    handovers.iter().for_each(Handover::withhold);
+    counters.drop_messages(DropReason::Shutdown, messages);
+}
+
 /// Unparks a thread; remembers having done so, because a park may end for no reason.
 #[derive(Debug)]
 struct Unpark {
@@ -242,9 +263,8 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
     loop {
         let now = clock.monotonic();
         unpark.rung.store(false, Ordering::Release);
-        if runner.control.take_reopen() {
-            endpoint.reopen();
-            runner.control.has_reopened();
+        if let Some(request) = runner.reopen_asked() {
+            runner.reopened(request, endpoint.reopen());
         }
         let tick = endpoint.next_tick();
         if tick.is_some_and(|tick| now >= tick) {
@@ -278,9 +298,9 @@ pub async fn drive_network(
 ) {
     loop {
         let now = clock.monotonic();
-        if runner.control.take_reopen() {
+        if let Some(request) = runner.reopen_asked() {
             // It has no files; whoever asks wants to know when all is done.
-            runner.control.has_reopened();
+            runner.reopened(request, Ok(()));
         }
         // Inside `poll_fn` because the buffer keeps this task's own waker.
         match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {

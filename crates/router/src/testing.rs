@@ -40,7 +40,7 @@ pub fn batch_of<S: AsRef<str>>(lines: &[S]) -> Batch {
         entries.push(Entry { start: start as u32, end: slab.len() as u32, index });
         slab.extend(b"\n");
     }
-    Batch::new(slab, entries, RECEIVED, None)
+    Batch::new(slab, entries, RECEIVED)
 }
 
 /// Work of one batch.

@@ -15,21 +15,23 @@ use metlog_buffer::Buffer;
 use metlog_message::{Decoder, Limits as MessageLimits};
 
 use crate::{
+    checkpoints::Checkpoints,
     clock::Clock,
     config::{self, DecoderSettings},
-    control::Control,
+    control::{Control, ReopenError},
     decoders::{FrameDecoder, line::LineDecoder},
     endpoints::{self, EndpointContext, EndpointSettings, Opened},
     inputs::{self, ConnectionLimit, InputContext, InputSettings, OpenedInput, parked::ParkedMemory},
     lanes::{Lanes, drive_lanes},
-    ledger::{DropReason, EndpointAccount, EndpointCounters, InputCounters, Ledger},
+    ledger::{EndpointAccount, EndpointCounters, InputCounters, Ledger},
     network::NetworkRuntime,
     pipeline::{Outlet, Outlets, Pipeline},
     reader::Readers,
     rejects::Rejects,
     routes::table::{RouteSpec, RouteTable, TableError},
-    runner::{Runner, drive_blocking, drive_network},
+    runner::{Runner, abandon, drive_blocking, drive_network},
     slab_pool::SlabPool,
+    tap::Tap,
     unfinished::UnfinishedLines,
     watch::watch,
 };
@@ -65,11 +67,13 @@ pub enum End {
 pub struct Topology {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
+    tap: Arc<Tap>,
     listening: Vec<Listening>,
     endpoints: Vec<RunningEndpoint>,
     readers: Readers,
     network: NetworkRuntime,
     finished: mpsc::Receiver<usize>,
+    checkpoints: Checkpoints,
     shutdown_timeout: Duration,
 }
 
@@ -82,6 +86,16 @@ pub struct Listening {
     pub kind: &'static str,
     /// An address or a path.
     pub address: String,
+}
+
+/// An endpoint whose files are not open anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("endpoint `{endpoint}`: {error}")]
+pub struct NotReopened {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// Why not.
+    pub error: ReopenError,
 }
 
 #[derive(Debug)]
@@ -145,26 +159,31 @@ impl Topology {
             .map(|endpoint| endpoint.outlet.clone())
             .collect();
         let rejects = Rejects::new(rejects_to, configuration.rejects.max_per_second);
-        let outlets = Arc::new(Outlets { table, outlets, rejects });
+        let tap = Arc::new(Tap::default());
+        let outlets = Arc::new(Outlets { table, outlets, rejects, tap: tap.clone() });
 
-        match start_inputs(&configuration, &clock, &outlets, &mut ledger, inputs_ended) {
+        let checkpoints = Checkpoints::new(&configuration.data_dir);
+        match start_inputs(&configuration, &clock, &outlets, &checkpoints, &mut ledger, inputs_ended) {
             Ok((readers, listening)) => {
                 let ledger = Arc::new(ledger);
                 network.handle().spawn(watch(ledger.clone(), clock.clone()));
                 Ok(Topology {
                     clock,
                     ledger,
+                    tap,
                     listening,
                     endpoints,
                     readers,
                     network,
                     finished,
+                    checkpoints,
                     shutdown_timeout: configuration.shutdown_timeout,
                 })
             }
             Err(error) => {
                 endpoints.iter().for_each(|endpoint| endpoint.outlet.buffer.close());
                 network.stop();
+                checkpoints.finish();
                 Err(error)
             }
         }
@@ -173,6 +192,11 @@ impl Topology {
     /// Every message's account.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Where to watch what passes.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The time that the ledger's ages are measured in.
@@ -190,8 +214,9 @@ impl Topology {
         self.network.handle()
     }
 
-    /// Has every endpoint open its files anew, and returns the names of those that had not done so after `longest`.
-    pub fn reopen(&self, longest: Duration) -> Vec<String> {
+    /// Has every endpoint open its files anew, and returns those that had not done so after `longest`. What the others
+    /// had written before is out, and goes to the old files.
+    pub fn reopen(&self, longest: Duration) -> Vec<NotReopened> {
         thread::scope(|scope| {
             let asked: Vec<_> = self
                 .endpoints
@@ -200,7 +225,10 @@ impl Topology {
                 .collect();
             asked
                 .into_iter()
-                .filter_map(|(endpoint, done)| (!done.join().unwrap_or(false)).then(|| endpoint.name.clone()))
+                .filter_map(|(endpoint, done)| {
+                    let error = done.join().unwrap_or(Err(ReopenError::Late)).err()?;
+                    Some(NotReopened { endpoint: endpoint.name.clone(), error })
+                })
                 .collect()
         })
     }
@@ -231,10 +259,11 @@ impl Topology {
                 tracing::error!(endpoint = endpoint.name, "does not answer and is left behind");
             }
             // Also for those that ended in time: a batch may have come in between their last look and the close.
-            let left = endpoint.outlet.buffer.abandon();
-            endpoint.outlet.counters.drop_messages(DropReason::Shutdown, left);
+            abandon(&endpoint.outlet.buffer, &endpoint.outlet.counters);
         }
         self.network.stop();
+        // Whatever was delivered or given up has been acknowledged or withheld by now.
+        self.checkpoints.finish();
         self.ledger
     }
 }
@@ -309,7 +338,8 @@ fn start_endpoints(
             counters: counters.clone(),
             buffer: buffer.clone(),
         });
-        let outlet = Outlet { buffer, counters };
+        let ack = component.ack.unwrap_or_else(|| settings.ack());
+        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters, ack };
         running.push(RunningEndpoint { name: component.name.clone(), outlet, control });
     }
     Ok(running)
@@ -328,6 +358,7 @@ fn start_inputs(
     configuration: &Configuration,
     clock: &Arc<dyn Clock>,
     outlets: &Arc<Outlets>,
+    checkpoints: &Checkpoints,
     ledger: &mut Ledger,
     inputs_ended: Waker,
 ) -> Result<(Readers, Vec<Listening>), StartError> {
@@ -355,6 +386,8 @@ fn start_inputs(
             parked: parked.clone(),
             connections: connections.clone(),
             counters: counters.clone(),
+            clock: clock.clone(),
+            checkpoints: checkpoints.clone(),
         })?;
         listening.push(Listening {
             input: component.name.clone(),

@@ -35,6 +35,7 @@ use std::{
 use metlog_buffer::{Buffer, WhenFull};
 use metlog_message::{Decoder, Path, Timestamp};
 use metlog_router::{
+    acknowledgement::Ack,
     batch::{Entry, Handover},
     clock::Clock,
     control::Control,
@@ -208,13 +209,19 @@ impl World {
             .collect();
         let outlets = destinations
             .iter()
-            .map(|endpoint| Outlet { buffer: endpoint.buffer.clone(), counters: endpoint.counters.clone() })
+            .map(|endpoint| Outlet {
+                name: "endpoint".into(),
+                buffer: endpoint.buffer.clone(),
+                counters: endpoint.counters.clone(),
+                ack: Ack::Queued,
+            })
             .collect();
         let table = RouteTable::compile(routes.iter().enumerate().map(route).collect(), endpoint_count);
         let outlets = Arc::new(Outlets {
             table: table.expect("routes"),
             outlets,
             rejects: Rejects::new(Vec::new(), 0),
+            tap: Arc::default(),
         });
         let pool = SlabPool::new(1 << 20);
         let inputs: Vec<Arc<InputCounters>> = (0..2).map(|_| Arc::default()).collect();

@@ -227,7 +227,7 @@ fn batch_of(messages: &[String]) -> Batch {
         entries.push(Entry { start, end: slab.len() as u32, index });
         slab.extend(b"\n");
     }
-    Batch::new(slab, entries, received, None)
+    Batch::new(slab, entries, received)
 }
 
 fn message(kind: &str, name: &str, payload: &str, rate: &str) -> String {

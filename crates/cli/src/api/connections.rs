@@ -4,11 +4,19 @@
 //! request a byte a minute, or never reads an answer must cost next to nothing, and must keep nobody else out. So a
 //! connection has a time to live, whatever it does, and none has a right to its place: when all places are taken, the
 //! oldest connection makes room. An answer takes less than a millisecond; what is oldest is there to wait.
+//!
+//! The exception is an answer that goes on: a [`Stream`] lives as long as its client reads it. How many of these there are
+//! is not decided here; each has a bound of its own (the tap's subscribers).
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -48,6 +56,24 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// How long to wait when the process has no file descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Whether a connection's answer goes on and on, and when its client last took something of it. Every request carries its
+/// connection's as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct Stream {
+    moved: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Stream {
+    /// Says that the answer goes on, and that there was room for more of it just now.
+    pub fn moves(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn last_moved(&self) -> Option<Instant> {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Serves connections, for ever.
 pub async fn accept(listener: TcpListener, router: Router) {
     accept_within(LIMITS, listener, router).await;
@@ -59,8 +85,9 @@ async fn accept_within(limits: Limits, listener: TcpListener, router: Router) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 places.make_room().await;
-                let serving = tokio::spawn(serve(limits, stream, router.clone()));
-                places.taken.push_back(Place { since: Instant::now(), serving });
+                let answer = Stream::default();
+                let serving = tokio::spawn(serve(limits, stream, answer.clone(), router.clone()));
+                places.taken.push_back(Place { since: Instant::now(), serving, answer });
             }
             Err(error) => {
                 tracing::warn!(%error, "the API cannot accept a connection");
@@ -79,12 +106,14 @@ struct Places {
 struct Place {
     since: Instant,
     serving: JoinHandle<()>,
+    answer: Stream,
 }
 
 impl Places {
     /// Returns when there is a place for one more.
     async fn make_room(&mut self) {
-        self.taken.retain(|place| !place.serving.is_finished());
+        // An answer that goes on takes no place: it would be the oldest soon, and is not there to wait.
+        self.taken.retain(|place| !place.serving.is_finished() && place.answer.last_moved().is_none());
         while self.taken.len() >= self.limits.connections {
             let Some(mut oldest) = self.taken.pop_front() else { return };
             if timeout_at(oldest.since + self.limits.spared, &mut oldest.serving).await.is_err() {
@@ -97,18 +126,27 @@ impl Places {
     }
 }
 
-async fn serve(limits: Limits, stream: TcpStream, router: Router) {
+async fn serve(limits: Limits, stream: TcpStream, answer: Stream, router: Router) {
+    let router = TowerToHyperService::new(router);
+    let extension = answer.clone();
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(extension.clone());
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let served = match timeout(limits.lifetime, connection.as_mut()).await {
-        Ok(served) => Ok(served),
-        Err(_) => {
-            connection.as_mut().graceful_shutdown();
-            timeout(limits.farewell, connection).await
+    let served = loop {
+        match timeout(limits.lifetime, connection.as_mut()).await {
+            Ok(served) => break Ok(served),
+            Err(_) if answer.last_moved().is_some_and(|moved| moved.elapsed() < limits.lifetime) => {}
+            Err(_) => {
+                connection.as_mut().graceful_shutdown();
+                break timeout(limits.farewell, connection).await;
+            }
         }
     };
     // A client's doing (gone, too slow, no HTTP): of interest only to who looks for it.
@@ -122,9 +160,23 @@ async fn serve(limits: Limits, stream: TcpStream, router: Router) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
-    use std::{io::ErrorKind, net::SocketAddr};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use axum::{
+        Extension,
+        body::{Body, Bytes},
+        routing::get,
+    };
+    use hyper::body::Frame;
+    use std::{
+        convert::Infallible,
+        io::ErrorKind,
+        net::SocketAddr,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::{Interval, interval},
+    };
 
     /// How long a test waits for what must come.
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -144,11 +196,55 @@ mod tests {
     async fn start(limits: Limits) -> SocketAddr {
         let router = Router::new()
             .route("/", get(|| async { "x".repeat(1 << 20) }))
+            .route(
+                "/drops",
+                get(|Extension(stream): Extension<Stream>| async { Body::new(Drops::new(stream, 1)) }),
+            )
+            .route(
+                "/flood",
+                get(|Extension(stream): Extension<Stream>| async { Body::new(Drops::new(stream, 1 << 20)) }),
+            )
             .route("/healthz", get(|| async { "well" }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(accept_within(limits, listener, router));
         address
+    }
+
+    /// An answer without an end, some bytes at a time.
+    struct Drops {
+        stream: Stream,
+        bytes: usize,
+        tick: Interval,
+    }
+
+    impl Drops {
+        fn new(stream: Stream, bytes: usize) -> Drops {
+            stream.moves();
+            Drops { stream, bytes, tick: interval(Duration::from_millis(5)) }
+        }
+    }
+
+    impl hyper::body::Body for Drops {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.stream.moves();
+            let bytes = self.bytes;
+            self.tick.poll_tick(context).map(|_| Some(Ok(Frame::data(vec![b'x'; bytes].into()))))
+        }
+    }
+
+    async fn ask_for_stream(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.read_exact(&mut [0; 100]).await.unwrap();
+        stream
     }
 
     /// Asks for more than any socket holds, and reads nothing of it.
@@ -230,5 +326,35 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         sleep(short * 10).await;
         assert!(read_to_end(client).await.len() > 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_goes_on_lives_as_long_as_its_client_reads() {
+        let short = Duration::from_millis(50);
+        let address = start(Limits { lifetime: short, farewell: short, ..PATIENT }).await;
+        let mut client = ask_for_stream(address, "/drops").await;
+        let begin = Instant::now();
+        while begin.elapsed() < short * 10 {
+            timeout(DEADLINE, client.read_exact(&mut [0; 1])).await.unwrap().expect("it goes on");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_goes_on_ends_when_its_client_does_not_read() {
+        let short = Duration::from_millis(50);
+        let address = start(Limits { lifetime: short, farewell: short, ..PATIENT }).await;
+        let client = ask_for_stream(address, "/flood").await;
+        sleep(short * 10).await;
+        read_to_end(client).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_goes_on_takes_nobodys_place_and_makes_no_room() {
+        let address = start(Limits { connections: 1, ..PATIENT }).await;
+        let mut client = ask_for_stream(address, "/drops").await;
+        for _ in 0..3 {
+            assert!(ask_health(address).await.ends_with("well"));
+        }
+        timeout(DEADLINE, client.read_exact(&mut [0; 100])).await.unwrap().expect("it goes on");
     }
 }

@@ -4,13 +4,16 @@
 //! to this machine's users; but a web page that one of them looks at must not get in. A page can point a name of its own
 //! at 127.0.0.1 and read the answers as its own (DNS rebinding), so without a token the `Host` of a request must be an
 //! address or `localhost`, which is never what a browser sends for such a page.
+//!
+//! A page can also send a request blindly, without reading the answer. What changes something (any method but GET and
+//! HEAD) is therefore turned away if it comes from another site, which browsers say in `Sec-Fetch-Site` or `Origin`.
 
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -62,6 +65,18 @@ impl Guard {
     }
 }
 
+/// Whether a browser sent the request for a page of another site. Other clients say nothing about it.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let address =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, address)| address);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    address.is_none() || address != host
+}
+
 /// `127.0.0.1:5580` and `[::1]:5580` without the port and the brackets.
 fn without_port(host: &str) -> &str {
     match host.strip_prefix('[') {
@@ -89,6 +104,11 @@ pub async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next
             json!({ "error": "this needs the header Authorization: Bearer TOKEN, with the token of [api]" });
         return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], Json(body))
             .into_response();
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && is_from_another_site(headers) {
+        let body =
+            json!({ "error": "this changes something, and is not taken from the pages of other sites" });
+        return (StatusCode::FORBIDDEN, Json(body)).into_response();
     }
     next.run(request).await
 }
@@ -139,6 +159,26 @@ mod tests {
             assert_eq!(guard.is_addressed(&headers(header::HOST, host)), addressed, "{host}");
         }
         assert!(guard.is_addressed(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_browser_says_that_a_request_comes_from_another_site() {
+        let of = |pairs: &[(&'static str, &str)]| {
+            let mut headers = headers(header::HOST, "127.0.0.1:5580");
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_str(value).unwrap());
+            }
+            is_from_another_site(&headers)
+        };
+        assert!(!of(&[]), "no browser");
+        assert!(!of(&[("origin", "http://127.0.0.1:5580")]));
+        assert!(!of(&[("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:5580")]));
+        assert!(!of(&[("sec-fetch-site", "none")]), "typed by the user");
+        assert!(of(&[("origin", "http://127.0.0.1:8000")]), "another service of this machine");
+        assert!(of(&[("origin", "https://evil.example")]));
+        assert!(of(&[("origin", "null")]), "a page that hides where it is from");
+        assert!(of(&[("sec-fetch-site", "cross-site")]));
+        assert!(of(&[("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:5580")]));
     }
 
     #[test]

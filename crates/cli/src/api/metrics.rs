@@ -106,13 +106,22 @@ const INPUT_METRICS: &[Single<Input>] = &[
     ),
 ];
 
-const INPUT_REASONS: &[ByReason<Input>] = &[(
-    "metlog_input_rejected_total",
-    "reason",
-    "Frames that could not be used.",
-    || Reason::all().map(|reason| reason.to_string()).collect(),
-    |input| &input.rejected,
-)];
+const INPUT_REASONS: &[ByReason<Input>] = &[
+    (
+        "metlog_input_rejected_total",
+        "reason",
+        "Frames that could not be used.",
+        || Reason::all().map(|reason| reason.to_string()).collect(),
+        |input| &input.rejected,
+    ),
+    (
+        "metlog_input_noticed_total",
+        "what",
+        "What is worth knowing but no message's fate.",
+        Vec::new,
+        |input| &input.noticed,
+    ),
+];
 
 const ENDPOINT_METRICS: &[Single<Endpoint>] = &[
     (

@@ -6,9 +6,12 @@
 //! | `GET /readyz` | 200 while the inputs take messages, 503 once the router stops |
 //! | `GET /metrics` | the ledger in the Prometheus text format |
 //! | `GET /api/v1/pipeline` | inputs, routes and endpoints, each with its side of the ledger, as JSON |
+//! | `GET /api/v1/tap` | live messages as server-sent events, see `tap.rs` |
+//! | `POST /api/v1/reopen` | opens files anew; answers when all are open, or says which are not |
 //!
-//! Requests run on the network endpoints' thread, so a handler reads counters and returns; it never waits. Who may ask
-//! is decided in `guard.rs`, how many and for how long in `connections.rs`.
+//! Requests run on the network endpoints' thread, so a handler reads counters and returns; it never blocks. What changes
+//! something is an order (`orders.rs`) to the thread that owns the router. Who may ask is decided in `guard.rs`, how many
+//! and for how long in `connections.rs`.
 
 mod condition_text;
 mod connections;
@@ -17,7 +20,10 @@ mod guard;
 mod health;
 mod metrics;
 mod observed;
+pub mod orders;
 pub mod pipeline;
+pub mod reopen;
+pub mod tap;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -31,16 +37,20 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use metlog_router::{config, topology::Topology};
 use serde_json::json;
 
 use self::guard::Guard;
-pub use self::observed::{Observed, Plan};
+pub use self::{
+    observed::{Observed, Plan},
+    orders::{Order, Orders},
+};
 
 /// Every path that is answered.
-const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline"];
+const PATHS: [&str; 6] =
+    ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline", "/api/v1/tap", "/api/v1/reopen"];
 
 /// The API's socket: connections wait in it until [`Bound::serve`].
 #[derive(Debug)]
@@ -68,27 +78,31 @@ impl Bound {
     }
 
     /// Answers requests until the router's network runtime stops, which is the last thing that a router does.
-    pub fn serve(self, topology: &Topology, observed: Arc<Observed>) -> anyhow::Result<()> {
+    /// What requests order goes to `orders`.
+    pub fn serve(self, topology: &Topology, observed: Arc<Observed>, orders: Orders) -> anyhow::Result<()> {
         // A tokio socket belongs to the runtime in which it is made.
         let _inside = topology.network().enter();
         let listener = tokio::net::TcpListener::from_std(self.listener).context("the API's socket")?;
-        topology.network().spawn(connections::accept(listener, router(observed, self.guard)));
+        topology.network().spawn(connections::accept(listener, router(observed, orders, self.guard)));
         Ok(())
     }
 }
 
-fn router(observed: Arc<Observed>, guard: Guard) -> Router {
+fn router(observed: Arc<Observed>, orders: Orders, guard: Guard) -> Router {
     let guard = Arc::new(guard);
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/pipeline", get(pipeline))
+        .route("/api/v1/tap", get(tap::tap))
+        .route("/api/v1/reopen", post(reopen::reopen))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(guard.clone(), guard::admit))
         .layer(middleware::map_response(headers))
         .layer(axum::Extension(guard))
+        .layer(axum::Extension(orders))
         .with_state(observed)
 }
 
@@ -109,7 +123,7 @@ async fn unknown_path() -> Response {
 }
 
 async fn wrong_method() -> Response {
-    let body = json!({ "error": "this path only answers GET", "paths": PATHS });
+    let body = json!({ "error": "this path answers other methods: see the header Allow", "paths": PATHS });
     (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
 }
 

@@ -11,6 +11,7 @@ use std::{
 use metlog_router::{
     clock::Clock,
     ledger::Ledger,
+    tap::Tap,
     topology::{Configuration, Listening, Topology},
 };
 
@@ -49,6 +50,7 @@ impl Plan {
 #[derive(Debug)]
 pub struct Observed {
     pub(super) ledger: Arc<Ledger>,
+    pub(super) tap: Arc<Tap>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) listening: Vec<Listening>,
     pub(super) routes: Vec<Route>,
@@ -63,6 +65,7 @@ impl Observed {
     pub fn new(topology: &Topology, plan: Plan) -> Observed {
         Observed {
             ledger: topology.ledger().clone(),
+            tap: topology.tap().clone(),
             clock: topology.clock().clone(),
             listening: topology.listening().to_vec(),
             routes: plan.routes,

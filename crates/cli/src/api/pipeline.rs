@@ -73,6 +73,9 @@ pub struct Input {
     pub lines_given_up: u64,
     /// Datagrams that the kernel dropped before the router could read them; they are not part of `received`.
     pub kernel_drops: u64,
+    /// What is worth knowing but no message's fate, such as a truncated file, with how often it was noticed.
+    #[serde(default)]
+    pub noticed: BTreeMap<String, u64>,
     /// Whether the equation held when this was read.
     pub balances: bool,
 }
@@ -197,6 +200,7 @@ impl Input {
             },
             lines_given_up: ledger.lines_given_up,
             kernel_drops: ledger.kernel_drops,
+            noticed: by_reason(ledger.noticed),
         }
     }
 }

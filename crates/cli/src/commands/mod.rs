@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod demo;
+pub mod reopen;
 pub mod run;
 pub mod send;
 mod transport;

@@ -15,7 +15,7 @@ use anyhow::Context;
 use metlog_router::{
     clock::SystemClock,
     open_files,
-    topology::{Configuration, End, Topology},
+    topology::{Configuration, End, NotReopened, Topology},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
@@ -25,7 +25,7 @@ use signal_hook::{
 
 use super::check;
 use crate::{
-    api::{self, pipeline::Pipeline},
+    api::{self, Order, Orders, pipeline::Pipeline},
     logging::{self, LogFormat},
 };
 
@@ -47,6 +47,7 @@ const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
 enum Event {
     Signal(i32),
     Ended(End),
+    Order(Order),
 }
 
 /// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start or was told twice to stop.
@@ -86,7 +87,9 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     let observed = Arc::new(api::Observed::new(&topology, plan));
     if let Some(bound) = bound {
         let address = bound.address();
-        bound.serve(&topology, observed.clone())?;
+        let orders = send.clone();
+        let orders = Orders::new(move |order| orders.send(Event::Order(order)).is_ok());
+        bound.serve(&topology, observed.clone(), orders)?;
         tracing::info!(%address, "listening api");
     }
     thread::spawn(move || {
@@ -105,7 +108,8 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     });
     loop {
         match events.recv() {
-            Ok(Event::Signal(SIGHUP)) => reopen(&topology),
+            Ok(Event::Signal(SIGHUP)) => drop(reopen(&topology)),
+            Ok(Event::Order(Order::Reopen(reply))) => reply.send(reopen(&topology)),
             Ok(Event::Signal(_)) => {
                 tracing::info!("stopping: delivering what is buffered");
                 break;
@@ -127,11 +131,16 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn reopen(topology: &Topology) {
-    match topology.reopen(REOPEN_TIMEOUT) {
-        late if late.is_empty() => tracing::info!("files opened anew"),
-        late => tracing::warn!(endpoints = late.join(", "), "files not opened anew yet: still delivering"),
+/// Opens files anew, logs what came of it, and returns what did not work.
+fn reopen(topology: &Topology) -> Vec<NotReopened> {
+    let problems = topology.reopen(REOPEN_TIMEOUT);
+    for NotReopened { endpoint, error } in &problems {
+        tracing::warn!(endpoint, "files not opened anew: {error}");
     }
+    if problems.is_empty() {
+        tracing::info!("files opened anew");
+    }
+    problems
 }
 
 /// What the operator wants to know last: did everything arrive? Every number of both equations is there.

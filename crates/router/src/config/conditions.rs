@@ -24,7 +24,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use self::subject::Subject;
 use super::{
-    diagnostics::{Diagnostic, Diagnostics},
+    diagnostics::{Diagnostic, Diagnostics, Source},
     reader::{Value, found},
     suggest,
 };
@@ -65,6 +65,20 @@ pub fn read(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Conditio
         1 => conditions.pop(),
         _ => Some(Condition::All(conditions)),
     }
+}
+
+/// Reads the text of a `match` table that stands alone, as in a query. The error shows every problem in it.
+pub fn parse(text: &str) -> Result<Condition, String> {
+    let mut diagnostics = Diagnostics::new();
+    let condition = match DeValue::parse(text) {
+        Ok(value) => read(&value, &mut diagnostics),
+        Err(error) => {
+            let place = error.span().unwrap_or(0..text.len());
+            diagnostics.error(place, error.message()).help("write it as { type = \"counter\" }");
+            None
+        }
+    };
+    condition.ok_or_else(|| diagnostics.render(&Source::new("match", text), false))
 }
 
 /// The same for the eye: strings are as they stand in the file, not with the values of environment variables.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use toml::de::DeTable;
 
 use super::{
-    Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
+    Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, routes,
     settings::DecoderName,
 };
@@ -92,6 +92,16 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
     let configuration = Root { inputs, endpoints }.read(&table, &mut diagnostics);
     diagnostics.settle();
     (configuration.filter(|_| !diagnostics.has_errors()), diagnostics)
+}
+
+/// Reads only the `[api]` section, for commands that talk to the router that runs with this file: they must find it even
+/// if the rest of the file is wrong at the moment. `None` where there is no such section, or it cannot be read.
+pub fn load_api(source: &Source) -> Option<Api> {
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.mask().add_keys(&Api::docs());
+    let table = parse(source, &mut diagnostics);
+    let table = environment::substitute(table, source, &|name| std::env::var(name).ok(), &mut diagnostics);
+    Section::new("", 0..0, &table, &mut diagnostics).optional::<Api>("api")
 }
 
 /// Parses as far as possible. What cannot be parsed is reported, once per line, and the rest is still looked at.
@@ -199,6 +209,8 @@ fn endpoint<E: ?Sized>(
     section: &mut Section<'_>,
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
+    let ack = section.required::<Option<Ack>>("ack");
     let settings = (kind.read)(section);
-    Some(EndpointComponent { name: name.to_owned(), kind: kind.name, settings: settings?, buffer: buffer? })
+    let (name, kind) = (name.to_owned(), kind.name);
+    Some(EndpointComponent { name, kind, settings: settings?, buffer: buffer?, ack: ack? })
 }

@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod diagnostics;
 mod environment;
 pub mod file;
+mod http;
 mod masking;
 pub mod parameters;
 mod planned;
@@ -28,7 +29,8 @@ pub mod types;
 
 pub use addresses::Address;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source};
-pub use file::{Kind, load, load_with_environment};
+pub use file::{Kind, load, load_api, load_with_environment};
+pub use http::{HttpHeaders, HttpUrl};
 pub use parameters::ParameterDoc;
 pub use quantities::ByteSize;
 pub use reader::{FromConfig, Schema, Section};
@@ -39,4 +41,4 @@ pub use settings::{
 pub use types::Secret;
 
 pub(crate) use self::file::kind;
-pub use crate::{choices, parameters};
+pub use crate::{acknowledgement::Ack, choices, parameters};

@@ -13,7 +13,6 @@ pub(super) fn instead(section: &str, key: &str) -> Option<&'static str> {
         ("endpoints", None, "tls" | "auth") => {
             Some("remove it; connect over a trusted network or a local proxy")
         }
-        ("endpoints", None, "ack") => Some("remove it"),
         ("endpoints", Some("buffer"), "disk" | "fsync") => Some("remove it; buffers are in memory only"),
         _ => None,
     }
@@ -27,7 +26,7 @@ mod tests {
     fn planned_keys_are_known_by_their_section() {
         for (section, key, planned) in [
             ("", "include", true),
-            ("endpoints.stats", "ack", true),
+            ("endpoints.stats", "tls", true),
             ("endpoints.stats.buffer", "disk", true),
             ("endpoints.stats", "disk", false),
             ("inputs.udp", "ack", false),

@@ -57,6 +57,8 @@ pub enum Schema {
     List(Box<Schema>),
     /// A table with these keys.
     Table(Vec<ParameterDoc>),
+    /// A table with keys of the operator's choice.
+    Map(Box<Schema>),
 }
 
 /// One table of the file while it is being read.
@@ -282,7 +284,7 @@ impl Schema {
             Schema::String | Schema::Secret | Schema::Choice(_) => value.is_str(),
             Schema::Size => value.is_str() || value.is_integer(),
             Schema::List(_) => value.is_array(),
-            Schema::Table(_) => value.is_table(),
+            Schema::Table(_) | Schema::Map(_) => value.is_table(),
         }
     }
 }
@@ -315,14 +317,17 @@ mod tests {
 
     #[test]
     fn reports_missing_unknown_and_planned_keys() {
-        let found = problems("adress = 1\nzzz = 2\nack = 3\n", |section| {
+        let found = problems("adress = 1\nzzz = 2\nauth = 3\n", |section| {
             section.required::<String>("address");
         });
         let expected = [
             ("endpoints.x needs the key `address`", Some("add `address`: it takes a string")),
             ("unknown key `adress` in endpoints.x", None),
             ("unknown key `zzz` in endpoints.x", Some("endpoints.x takes `address`")),
-            ("`ack` is not available in this version", Some("remove it")),
+            (
+                "`auth` is not available in this version",
+                Some("remove it; connect over a trusted network or a local proxy"),
+            ),
         ];
         let expected = expected.map(|(message, help)| (message.to_owned(), help.map(str::to_owned)));
         assert_eq!(found, expected);

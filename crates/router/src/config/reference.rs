@@ -17,8 +17,8 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
          Sizes are texts such as `\"8MiB\"`, times texts such as `\"50ms\"`. `${NAME}` and `${NAME:-default}` in a text are filled \
          from the environment; `$$` is a dollar sign.\n\n\
          At the top of the file: `threads` (reader threads, default one per core) and \
-         `shutdown_timeout` (how long buffers may drain, default `\"30s\"`). `data_dir` is \
-         reserved: it is accepted, and nothing uses it yet.\n\n",
+         `shutdown_timeout` (how long buffers may drain, default `\"30s\"`). `data_dir` is the folder for what is kept over a restart: \
+         the positions of `file` inputs (default `\"./metlog-data\"`). Two routers cannot share one.\n\n",
     );
     section(&mut page, "`[limits]`", "", &Limits::docs(), "");
     section(&mut page, "`[rejects]`", "", &Rejects::docs(), "");
@@ -30,7 +30,12 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
     for kind in inputs {
         kind_section(&mut page, "inputs", kind);
     }
-    page.push_str("## Endpoints\n\nEvery `[endpoints.NAME]` takes `kind` and `buffer`, a table:\n\n");
+    page.push_str("## Endpoints\n\nEvery `[endpoints.NAME]` takes `kind`, `ack` and `buffer`.\n\n");
+    page.push_str(
+        "`ack` says when a message is acknowledged to an input that keeps a position, as `file` does: `\"durable\"` (default of \
+         `file`), once it is delivered, so that everything else comes again after a crash; or `\"queued\"` (default of the rest), \
+         once it waits in memory, where a crash loses it.\n\n`buffer` is a table:\n\n",
+    );
     keys(&mut page, &BufferSettings::docs());
     for kind in endpoints {
         kind_section(&mut page, "endpoints", kind);

@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::types::{ByteSize, Secret};
-use crate::{choices, parameters, routes::condition::Condition};
+use crate::{acknowledgement::Ack, choices, parameters, routes::condition::Condition};
 
 /// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
 #[derive(Debug)]
 pub struct Configuration<I: ?Sized, E: ?Sized> {
-    /// Reserved: where buffers on disk, the embedded store and checkpoints will live. Nothing uses it yet.
+    /// Where the positions of inputs are kept over a restart.
     pub data_dir: PathBuf,
     /// What bounds memory, messages and connections.
     pub limits: Limits,
@@ -52,6 +52,8 @@ pub struct EndpointComponent<E: ?Sized> {
     pub settings: Box<E>,
     /// The queue in front of it.
     pub buffer: BufferSettings,
+    /// When it acknowledges; `None`: as its kind does.
+    pub ack: Option<Ack>,
 }
 
 /// One `[[routes]]`.

@@ -6,6 +6,8 @@
 
 pub mod counter;
 pub mod file;
+pub mod http;
+pub mod metlog;
 pub mod null;
 pub mod registry;
 pub mod sentry;
@@ -17,6 +19,7 @@ use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 use metlog_buffer::{Charge, WhenFull};
 
 use crate::{
+    acknowledgement::Ack,
     batch::{Handover, Message},
     clock::Clock,
     config::Section,
@@ -196,8 +199,10 @@ pub trait Endpoint: Send {
         let _ = now;
     }
 
-    /// Opens files anew, for log rotation.
-    fn reopen(&mut self) {}
+    /// Opens files anew, for log rotation. The error says, in words for an operator, what cannot be opened now.
+    fn reopen(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What a delivery of a [`NetworkEndpoint`] gives.
@@ -288,6 +293,11 @@ pub trait EndpointSettings: Debug + Send + Sync {
     /// What its buffer does when full, unless the configuration says otherwise.
     fn when_full(&self) -> WhenFull {
         WhenFull::DropNewest
+    }
+
+    /// When it acknowledges a message to the input that brought it, unless the configuration says otherwise.
+    fn ack(&self) -> Ack {
+        Ack::Queued
     }
 
     /// How long the runner waits for more before it delivers.

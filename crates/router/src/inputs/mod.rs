@@ -28,6 +28,8 @@ use mio::{Registry, Token};
 use self::parked::ParkedMemory;
 
 use crate::{
+    checkpoints::Checkpoints,
+    clock::Clock,
     config::Section,
     ledger::InputCounters,
     pipeline::{Parked, Pipeline},
@@ -95,6 +97,10 @@ pub struct InputContext {
     pub connections: ConnectionLimit,
     /// Where it counts connections and kernel drops; the pipeline does the rest.
     pub counters: Arc<InputCounters>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it keeps over a restart how far it has come, if its transport lets it go on there.
+    pub checkpoints: Checkpoints,
 }
 
 /// An input that is open.

@@ -209,7 +209,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        acknowledgement::Ack,
         batch::Handover,
+        checkpoints::Checkpoints,
         decoders::FrameDecoder,
         inputs::{ConnectionLimit, parked::ParkedMemory},
         ledger::InputCounters,
@@ -242,13 +244,21 @@ mod tests {
                 unfinished: unfinished.clone(),
                 connections: ConnectionLimit::new(1),
                 counters: counters.clone(),
+                clock: Arc::new(ManualClock::default()),
+                checkpoints: Checkpoints::new("nothing".as_ref()),
             };
             let rejects = testing::buffer(1 << 20);
-            let outlet = Outlet { buffer: rejects.clone(), counters: Arc::default() };
+            let outlet = Outlet {
+                name: "rejects".into(),
+                buffer: rejects.clone(),
+                counters: Arc::default(),
+                ack: Ack::Queued,
+            };
             let outlets = Arc::new(Outlets {
                 table: RouteTable::compile(Vec::new(), 0).unwrap(),
                 outlets: Vec::new(),
                 rejects: Rejects::new(vec![outlet], 10),
+                tap: Arc::default(),
             });
             let decoder = FrameDecoder::Json(Default::default());
             let clock = Arc::new(ManualClock::default());

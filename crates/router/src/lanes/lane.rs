@@ -64,6 +64,10 @@ impl Lane {
         self.pieces.is_empty()
     }
 
+    pub(super) fn handovers(&self) -> impl Iterator<Item = &Handover> {
+        self.pieces.iter().map(|piece| &piece.handover)
+    }
+
     /// Appends a piece, unless the lane then held more than `limit_bytes`; a lane that holds nothing takes any piece.
     pub(super) fn push(&mut self, piece: Piece, limit_bytes: usize) -> Result<(), Piece> {
         let bytes = piece.handover.charged_bytes();

@@ -33,6 +33,7 @@ use crate::{
     control::Control,
     endpoints::{Answer, LaneEndpoint, Then, Work},
     ledger::{DropReason, EndpointCounters, Failure},
+    runner::abandon,
 };
 
 /// A lane holds at most this part of the buffer.
@@ -76,6 +77,7 @@ pub struct Lanes {
     delivering: usize,
     failing: usize,
     is_stopping: bool,
+    reopen_done: u64,
 }
 
 impl Lanes {
@@ -104,6 +106,7 @@ impl Lanes {
             delivering: 0,
             failing: 0,
             is_stopping: false,
+            reopen_done: 0,
         }
     }
 
@@ -115,6 +118,12 @@ impl Lanes {
         sort: impl Fn(&Message<'_>, &mut Vec<u8>) -> Result<(), &'static str>,
     ) -> Step {
         self.control.listen(waker);
+        let request = self.control.reopen_asked();
+        if request > self.reopen_done {
+            // It has no files; whoever asks wants to know when all is done.
+            self.reopen_done = request;
+            self.control.has_reopened(request, Ok(()));
+        }
         let deadline = self.control.deadline();
         if deadline.is_some_and(|deadline| now >= deadline) {
             return self.give_up();
@@ -161,11 +170,17 @@ impl Lanes {
     }
 
     fn give_up(&mut self) -> Step {
-        self.counters.drop_messages(DropReason::Shutdown, self.buffer.abandon());
+        self.withhold();
+        abandon(&self.buffer, &self.counters);
         self.lanes.clear();
         self.ready.clear();
         self.waiting.clear();
         Step::Finished
+    }
+
+    /// What the lanes still hold must not count as acknowledged: the router ends.
+    fn withhold(&self) {
+        self.lanes.values().flat_map(Lane::handovers).for_each(Handover::withhold);
     }
 
     /// Peers may be back by now, and there is little time left to find out.
@@ -364,6 +379,13 @@ impl Lanes {
     }
 }
 
+/// However it ends, also when the runtime ends it.
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.withhold();
+    }
+}
+
 /// Drives an endpoint as a task, until its buffer is closed and empty, or the deadline for stopping passes.
 pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, clock: Arc<dyn Clock>) {
     let mut deliveries = JoinSet::new();
@@ -380,10 +402,6 @@ pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, cloc
                         }
                     }
                 }
-            }
-            if lanes.control.take_reopen() {
-                // It has no files; whoever asks wants to know when all is done.
-                lanes.control.has_reopened();
             }
             let now = clock.monotonic();
             match lanes.next(now, context.waker(), |message, key| endpoint.lane(message, key)) {

@@ -6,6 +6,7 @@ use metlog_message::Key;
 
 use super::*;
 use crate::{
+    acknowledgement::Acknowledgement,
     endpoints::Refusals,
     ledger::EndpointLedger,
     testing::{batch_of, lines_of},
@@ -252,6 +253,26 @@ fn what_is_answered_after_the_deadline_is_counted_once() {
     assert!(matches!(stage.next(SECOND * 2), Step::Finished));
     stage.lanes.answered(SECOND * 2, &a, Answer::delivered(2));
     assert_eq!(stage.ledger().dropped["shutdown"], 2);
+}
+
+#[test]
+fn a_part_of_a_batch_is_waited_for_and_never_acknowledged_when_the_router_ends() {
+    for is_delivered in [true, false] {
+        let mut stage = Stage::roomy();
+        let (handle, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+        let batch = Arc::new(batch_of(&lines_of(&["a", "b", "b"], 0)));
+        let handover = Handover::all(&batch).acknowledged_by(Some(handle));
+        stage.buffer.push(handover, Duration::ZERO, None);
+        let (a, b) = (stage.delivery(SECOND).0, stage.delivery(SECOND).0);
+        stage.lanes.answered(SECOND, &b, Answer::delivered(2));
+        assert!(!acknowledged.is_complete());
+        if is_delivered {
+            stage.lanes.answered(SECOND, &a, Answer::delivered(1));
+        }
+        // However it ends: nobody has told it to stop.
+        drop(stage);
+        assert_eq!(acknowledged.is_complete(), is_delivered);
+    }
 }
 
 #[test]

@@ -157,3 +157,16 @@ fn every_problem_of_a_table_is_reported() {
     let problems = condition("{ type = 5, logger = { glbo = 'x', regex = '(' }, any = [] }").unwrap_err();
     assert_eq!(problems, ["`type` is a string", "did you mean `glob`?", "unclosed group", "this is empty"]);
 }
+
+#[test]
+fn a_condition_that_stands_alone_is_read_or_shown_with_what_is_wrong() {
+    let read = super::parse("{ type = 'counter' }");
+    assert_eq!(read, Ok(test("type", Test::OneOf(vec![string("counter")]))));
+    let problem = super::parse("{ type = 5 }").unwrap_err();
+    assert!(problem.contains("never matches") && problem.contains("type = 5"), "{problem}");
+    assert!(super::parse("{ type = ").unwrap_err().contains("error"));
+    let literal = super::parse("{ logger = '${HOME}' }");
+    assert_eq!(literal, Ok(test("logger", Test::OneOf(vec![string("${HOME}")]))), "no variable is looked up");
+    let deep = "{not=".repeat(3000) + "{}" + &"}".repeat(3000);
+    assert!(super::parse(&deep).is_err(), "nesting is bounded");
+}

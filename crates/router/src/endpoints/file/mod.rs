@@ -19,6 +19,7 @@ use metlog_buffer::WhenFull;
 use self::{open_files::OpenFiles, output::Output};
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
+    acknowledgement::Ack,
     batch::Message,
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
@@ -69,8 +70,10 @@ impl EndpointSettings for Parameters {
         };
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
         // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
-        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe) {
-            endpoint.reopen();
+        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
+            && let Err(problem) = endpoint.reopen()
+        {
+            tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
         }
         Ok(Opened::Blocking(Box::new(endpoint)))
     }
@@ -88,6 +91,10 @@ impl EndpointSettings for Parameters {
 
     fn when_full(&self) -> WhenFull {
         WhenFull::Block
+    }
+
+    fn ack(&self) -> Ack {
+        Ack::Durable
     }
 
     fn linger(&self) -> Duration {
@@ -128,12 +135,14 @@ impl Endpoint for FileEndpoint {
         }
     }
 
-    fn reopen(&mut self) {
+    fn reopen(&mut self) -> Result<(), String> {
         self.files.close_all();
-        if let Some(path) = &self.fixed
-            && let Err(error) = self.files.get(path.as_os_str().as_encoded_bytes())
-        {
-            tracing::warn!(endpoint = self.name, "{}; trying again", cannot("open", path, &error));
+        match &self.fixed {
+            Some(path) => match self.files.get(path.as_os_str().as_encoded_bytes()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(cannot("open", path, &error)),
+            },
+            None => Ok(()),
         }
     }
 }
@@ -326,7 +335,7 @@ mod tests {
         let sent = lines(2);
         endpoint.deliver(&work_of(&sent[..1]));
         std::fs::rename(&path, folder.path().join("log.1")).unwrap();
-        endpoint.reopen();
+        endpoint.reopen().unwrap();
         assert_eq!(read(&path), "", "the new file is there before anything is written");
         endpoint.deliver(&work_of(&sent[1..]));
         assert_eq!((read(folder.path().join("log.1")), read(&path)), (sent[0].clone(), sent[1].clone()));
