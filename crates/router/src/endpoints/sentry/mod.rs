@@ -60,7 +60,7 @@ parameters! {
 
 /// A section of a configuration, for the reference page and the tests.
 pub const SAMPLE: &str = r#"
-dsn = "${SENTRY_DSN:-}"
+dsn = "https://PUBLIC_KEY@sentry.example.org/2"
 allow_hosts = ["sentry.example.org"]
 "#;
 
