@@ -22,6 +22,7 @@ mod hostile_frames;
 mod limits;
 mod real_messages;
 mod reopen;
+mod sentry;
 mod shutdown;
 mod slow_endpoints;
 mod startup;
