@@ -10,7 +10,6 @@ use crate::support::{
     ledger::{number, sum},
     messages, senders,
     sentry::{Sentry, events_of_real_clients},
-
 };
 
 fn configuration(endpoint: &str) -> String {
@@ -123,7 +122,9 @@ fn every_recorded_event_is_taken_or_refused_with_its_reason() {
     assert_eq!(refused, &json!({ "sentry-payload": 1 }), "the one that is not base64");
     assert_eq!(requests.len(), lines.len() - 1);
     assert_eq!(requests.iter().filter(|request| request["project"] == "42").count(), 1);
-    assert!(requests.iter().all(|request| request["normalized"]["exception"]["values"][0]["type"].is_string()));
+    assert!(
+        requests.iter().all(|request| request["normalized"]["exception"]["values"][0]["type"].is_string())
+    );
     assert_eq!(router.stop().ledger.delivered("errors"), requests.len() as u64);
 }
 
@@ -131,8 +132,10 @@ fn every_recorded_event_is_taken_or_refused_with_its_reason() {
 fn an_event_that_sentry_refuses_is_counted_and_the_next_goes_on() {
     let Some(sentry) = Sentry::start() else { return };
     let router = router(&sentry, "");
-    let answers: Vec<Value> =
-        [400, 200, 413, 403, 302, 418].iter().map(|status| json!({"status": status, "headers": {"Location": "/"}})).collect();
+    let answers: Vec<Value> = [400, 200, 413, 403, 302, 418]
+        .iter()
+        .map(|status| json!({"status": status, "headers": {"Location": "/"}}))
+        .collect();
     sentry.answer("2", &json!(answers));
     send(&router, &events(&sentry, "2", 0..8));
     let ledger = router.wait_until_delivered(8);
@@ -151,14 +154,21 @@ fn an_event_that_sentry_refuses_is_counted_and_the_next_goes_on() {
 fn what_fails_for_a_while_is_tried_again_in_order_and_with_the_same_identifier() {
     let Some(sentry) = Sentry::start() else { return };
     let router = router(&sentry, "timeout = \"300ms\"");
-    sentry.answer("2", &json!([{"status": 500}, {"reset": true}, {"status": 200}, {"hang": true}, {"status": 503}]));
+    sentry.answer(
+        "2",
+        &json!([{"status": 500}, {"reset": true}, {"status": 200}, {"hang": true}, {"status": 503}]),
+    );
     send(&router, &events(&sentry, "2", 0..20));
     router.wait_until_delivered(20);
     let requests = sentry.requests();
     no_problems(&requests);
     assert_eq!(answered(&requests, 200), numbered(0..20));
     assert_eq!(answered(&requests, 500), ["number 0"]);
-    assert_eq!(answered(&requests, Value::Null), ["number 0", "number 1"], "the reset, and the one that hung");
+    assert_eq!(
+        answered(&requests, Value::Null),
+        ["number 0", "number 1"],
+        "the reset, and the one that hung"
+    );
     assert_eq!(answered(&requests, 503), ["number 1"]);
     let identifiers: Vec<&Value> = requests[..3].iter().map(|request| &request["head"]["event_id"]).collect();
     assert!(identifiers.iter().all(|identifier| *identifier == identifiers[0]), "{identifiers:?}");
@@ -171,8 +181,14 @@ fn a_limit_is_kept_and_then_nothing_is_lost() {
     let router = router(&sentry, "");
     for (project, answer) in [
         ("11", json!({"status": 429, "headers": {"Retry-After": "1"}})),
-        ("12", json!({"status": 429, "headers": {"X-Sentry-Rate-Limits": "1:error:project", "Retry-After": "60"}})),
-        ("13", json!({"status": 200, "headers": {"X-Sentry-Rate-Limits": "60:transaction:key, 1::organization"}})),
+        (
+            "12",
+            json!({"status": 429, "headers": {"X-Sentry-Rate-Limits": "1:error:project", "Retry-After": "60"}}),
+        ),
+        (
+            "13",
+            json!({"status": 200, "headers": {"X-Sentry-Rate-Limits": "60:transaction:key, 1::organization"}}),
+        ),
         ("14", json!({"status": 200, "headers": {"X-Sentry-Rate-Limits": "60:transaction;session:key"}})),
     ] {
         let begin = Instant::now();
@@ -206,7 +222,8 @@ fn one_dsn_that_is_limited_hangs_or_is_dead_holds_up_no_other() {
             for project in ["20", "21", "2"] {
                 lines.extend(events(&sentry, project, number..number + 1));
             }
-            let line = lines.last().expect("a line").replace(&sentry.authority(), &format!("127.0.0.1:{dead}"));
+            let line =
+                lines.last().expect("a line").replace(&sentry.authority(), &format!("127.0.0.1:{dead}"));
             lines.push(line);
         }
         send(&router, &lines);
@@ -245,7 +262,11 @@ fn only_allowed_hosts_are_spoken_to() {
     assert!(other.requests().is_empty());
     let projects: Vec<Value> = sentry.requests().iter().map(|request| request["project"].clone()).collect();
     assert_eq!(projects.iter().filter(|project| **project == "3").count(), 2);
-    assert_eq!(projects.iter().filter(|project| **project == "2").count(), 2, "those over UDP, by the default");
+    assert_eq!(
+        projects.iter().filter(|project| **project == "2").count(),
+        2,
+        "those over UDP, by the default"
+    );
     router.stop();
 
     let router = Router::start(&configuration("allow_hosts = [\"localhost\"]"));
@@ -276,7 +297,9 @@ fn a_server_with_a_certificate_of_ones_own_authority_is_reached_over_tls() {
     let router = setup(&dsn).start();
     send(&router, &events(&sentry, "2", 0..1));
     let is_explained = |error: &Value| error.as_str().is_some_and(|error| error.contains("ca_file"));
-    router.wait("the failure is explained", |ledger| is_explained(&ledger.endpoint("errors")["failure"]["error"]));
+    router.wait("the failure is explained", |ledger| {
+        is_explained(&ledger.endpoint("errors")["failure"]["error"])
+    });
     let stopped = router.stop();
     assert_eq!(stopped.ledger.endpoint("errors")["dropped"], json!({ "shutdown": 1 }));
 }
