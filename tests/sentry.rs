@@ -210,7 +210,7 @@ fn one_dsn_that_is_limited_hangs_or_is_dead_holds_up_no_other() {
     let dead = 9;
     // A small buffer, to see that those that are held up do not take it all.
     let more = format!(
-        "allow_hosts = [\"127.0.0.1:{dead}\"]\ntimeout = \"20s\"\nbuffer = {{ memory = \"256KiB\", when_full = \"drop_newest\" }}"
+        "allow_hosts = [\"127.0.0.1:{dead}\"]\ntimeout = \"60s\"\nbuffer = {{ memory = \"256KiB\", when_full = \"drop_newest\" }}"
     );
     let router = router(&sentry, &more);
     sentry.answer("20", &json!([{"status": 429}]));
