@@ -104,12 +104,16 @@ fn payload(number: usize) -> anyhow::Result<String> {
                 frames,
                 "{{\"abs_path\":\"/opt/app/views_{}.py\",\"filename\":\"app/views.py\",\"function\":\"handle_{:04x}\",\
                  \"lineno\":{},\"context_line\":\"        return load(request.user, {:08x})\",\"pre_context\":[\"    def \
-                 index(request):\",\"\"],\"vars\":{{\"request\":\"<Request at 0x{:012x}>\",\"n\":\"{line}\"}}}},",
+                 index(request):\",\"\"],\"vars\":{{\"request\":\"<Request at 0x{:012x}>\",\"n\":\"{line}\",\
+                 \"token\":\"{:016x}{:016x}{:016x}\"}}}},",
                 random % 97,
                 random & 0xffff,
                 random % 1000,
                 random >> 32,
-                random & 0xffff_ffff_ffff
+                random & 0xffff_ffff_ffff,
+                random.wrapping_mul(0x2545_f491_4f6c_dd1d),
+                random.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                random.wrapping_mul(0xd134_2543_de82_ef95),
             )?;
         }
     }

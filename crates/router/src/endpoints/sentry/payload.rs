@@ -111,14 +111,12 @@ impl Unpacker {
 
     fn decode(&mut self, text: &[u8]) -> Result<(), &'static str> {
         self.packed.clear();
-        let decoded = if text.iter().any(u8::is_ascii_whitespace) {
+        if BASE64.decode_vec(text, &mut self.packed).is_err() {
             // Python's older functions break lines.
             let text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            BASE64.decode_vec(text, &mut self.packed)
-        } else {
-            BASE64.decode_vec(text, &mut self.packed)
-        };
-        decoded.map_err(|_| REFUSED_PAYLOAD)?;
+            self.packed.clear();
+            BASE64.decode_vec(text, &mut self.packed).map_err(|_| REFUSED_PAYLOAD)?;
+        }
         if self.packed.trim_ascii_start().starts_with(b"{") {
             self.framed.extend_from_slice(self.packed.trim_ascii());
             return Ok(());
@@ -175,10 +173,11 @@ impl Unpacker {
     }
 }
 
+/// Whether the event begins where its frame ends, and ends where the frame goes on.
 fn fills_its_frame(framed: &[u8], index: &Index) -> bool {
     let event = index.raw(framed, Key::Payload).unwrap_or_default();
     framed.len() == BEFORE.len() + event.len() + AFTER.len()
-        && framed.get(BEFORE.len()..).is_some_and(|rest| rest.starts_with(event))
+        && framed.get(BEFORE.len()..).is_some_and(|rest| rest.as_ptr() == event.as_ptr())
 }
 
 impl<'e> Event<'e> {
@@ -191,7 +190,11 @@ impl<'e> Event<'e> {
                     event.id = event_id(&member.value.text());
                 }
                 "timestamp" => event.has_timestamp = member.value.kind() != Kind::Null,
-                _ => {}
+                _ => continue,
+            }
+            if event.id.is_some() && event.has_timestamp {
+                // The rest, which is most of it, need not be looked at.
+                break;
             }
         }
         event
