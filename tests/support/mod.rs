@@ -6,6 +6,7 @@ pub mod receivers;
 pub mod router;
 pub mod senders;
 pub mod sentry;
+pub mod syslog_servers;
 pub mod wait;
 
 pub use ledger::Ledger;

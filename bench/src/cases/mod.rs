@@ -12,6 +12,7 @@ mod memory;
 pub mod peers;
 mod sentry;
 mod start;
+mod syslog;
 mod tcp_one_file;
 mod tcp_shuffled;
 mod tcp_three_files;
@@ -32,6 +33,7 @@ pub const CASES: [Case; 12] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
+    Case { name: "syslog", about: syslog::ABOUT, run: syslog::run },
     Case { name: "udp", about: udp::ABOUT, run: udp::run },
     Case { name: "routes-types", about: many_routes::ABOUT_TYPES, run: many_routes::run_types },
     Case { name: "routes-loggers", about: many_routes::ABOUT_LOGGERS, run: many_routes::run_loggers },

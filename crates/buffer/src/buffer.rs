@@ -44,9 +44,9 @@ impl<T: Charge + Clone> Buffer<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends `item` and wakes the consumer if it was idle. With [`Pushed::Full`] under [`WhenFull::Block`], `waiter` is
-    /// kept and woken once there is room again. A producer without one cannot wait; while others wait for room it gets
-    /// none either, or it would take every free byte before they are woken.
+    /// Appends `item` and wakes the consumer if it was idle. What does not fit under [`WhenFull::Block`] is
+    /// [`Pushed::Waiting`], and `waiter` is kept and woken once there is room again. A producer without one cannot wait;
+    /// while others wait for room it gets none either, or it would take every free byte before they are woken.
     pub fn push(&self, item: T, now: Duration, waiter: Option<&Waker>) -> Pushed<T> {
         let mut state = self.lock();
         let had_work = state.queue.has_untaken();
@@ -54,12 +54,15 @@ impl<T: Charge + Clone> Buffer<T> {
         if may_wait && waiter.is_none() && !state.producers.is_empty() && !state.queue.is_closed() {
             return Pushed::Full(item);
         }
-        let pushed = state.queue.push(item, now);
-        if let (true, Pushed::Full(_), Some(waiter)) = (may_wait, &pushed, waiter)
-            && !state.producers.iter().any(|known| known.will_wake(waiter))
-        {
-            state.producers.push(waiter.clone());
-        }
+        let pushed = match (state.queue.push(item, now), waiter) {
+            (Pushed::Full(item), Some(waiter)) if may_wait => {
+                if !state.producers.iter().any(|known| known.will_wake(waiter)) {
+                    state.producers.push(waiter.clone());
+                }
+                Pushed::Waiting(item)
+            }
+            (pushed, _) => pushed,
+        };
         let consumer = if !had_work && state.queue.has_untaken() { state.consumer.take() } else { None };
         drop(state);
         if let Some(consumer) = consumer {
@@ -106,6 +109,11 @@ impl<T: Charge + Clone> Buffer<T> {
         self.make_room(|queue| queue.release(ticket, messages, bytes));
     }
 
+    /// See [`Queue::put_back`].
+    pub fn put_back(&self, items: Vec<(Ticket, T)>) {
+        self.make_room(|queue| queue.put_back(items));
+    }
+
     fn make_room<R>(&self, change: impl FnOnce(&mut Queue<T>) -> R) -> R {
         let mut state = self.lock();
         let changed = change(&mut state.queue);
@@ -114,6 +122,15 @@ impl<T: Charge + Clone> Buffer<T> {
         drop(state);
         producers.into_iter().for_each(Waker::wake);
         changed
+    }
+
+    /// Changes the bound and what happens at it, and wakes the producers that wait: what that means for them has changed.
+    pub fn set_bound(&self, limit_bytes: usize, when_full: WhenFull) {
+        let mut state = self.lock();
+        state.queue.set_bound(limit_bytes, when_full);
+        let producers = std::mem::take(&mut state.producers);
+        drop(state);
+        producers.into_iter().for_each(Waker::wake);
     }
 
     /// Takes nothing more, and wakes everybody so that they notice.
@@ -241,7 +258,7 @@ mod tests {
             assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Accepted);
         }
         for _ in 0..3 {
-            assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(25)));
+            assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Waiting(Parcel(25)));
         }
         let mut work = Vec::new();
         buffer.begin(usize::MAX, &mut work, &consumer);
@@ -293,9 +310,20 @@ mod tests {
         buffer.push(Parcel(25), Duration::ZERO, None);
         assert_eq!(rung.0.load(Ordering::SeqCst), 1);
         let (producer_rung, producer) = bell();
-        assert_eq!(buffer.push(Parcel(75), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(75)));
+        assert_eq!(buffer.push(Parcel(75), Duration::ZERO, Some(&producer)), Pushed::Waiting(Parcel(75)));
         buffer.release(ticket, 1, 0);
         assert_eq!(producer_rung.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn who_waits_is_told_when_the_bound_changes() {
+        let buffer = Buffer::new(10, WhenFull::Block);
+        let (rung, producer) = bell();
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Waiting(Parcel(10)));
+        buffer.set_bound(10, WhenFull::DropNewest);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+        assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(10)));
     }
 
     #[test]

@@ -35,8 +35,11 @@ pub enum Pushed<T> {
         /// How many undelivered messages they held: the front one may have been delivered in part.
         messages: usize,
     },
-    /// It did not fit; here it is back. What that means is [`WhenFull`]'s business.
+    /// It did not fit, and never will get in; here it is back. A [`Queue`] leaves it to its caller what that means, a
+    /// [`Buffer`](crate::Buffer) says so of what is to be dropped.
     Full(T),
+    /// It did not fit, and its producer waits for room; here it is back. Only a [`Buffer`](crate::Buffer) says so.
+    Waiting(T),
     /// The queue takes nothing more; here it is back.
     Closed(T),
 }
@@ -263,6 +266,33 @@ impl<T: Charge + Clone> Queue<T> {
         self.bytes -= bytes;
     }
 
+    /// Takes back what was moved out and is not settled, in this order: it is at the front again. Items may be parts of
+    /// what was moved out; those of tickets that are settled or abandoned are not taken.
+    pub fn put_back(&mut self, items: Vec<(Ticket, T)>) {
+        let mut returned = Vec::new();
+        let owed = std::mem::take(&mut self.taken);
+        for taken in owed.values() {
+            self.messages -= taken.messages;
+            self.bytes -= taken.bytes;
+        }
+        for (ticket, item) in items {
+            if let Some(taken) = owed.get(&ticket) {
+                self.messages += item.messages();
+                self.bytes += item.charged_bytes();
+                returned.push(Held { item, pushed_at: taken.pushed_at });
+            }
+        }
+        for held in returned.into_iter().rev() {
+            self.held.push_front(held);
+        }
+    }
+
+    /// Changes the bound and what happens at it. What is held stays, even if it is more than the new bound.
+    pub fn set_bound(&mut self, limit_bytes: usize, when_full: WhenFull) {
+        self.limit_bytes = limit_bytes;
+        self.when_full = when_full;
+    }
+
     /// Takes nothing more; what is held can still be delivered.
     pub fn close(&mut self) {
         self.closed = true;
@@ -391,6 +421,18 @@ mod tests {
     }
 
     #[test]
+    fn a_smaller_bound_drops_nothing_that_is_held() {
+        let mut queue = Queue::new(100, WhenFull::Block);
+        queue.push(parcel(1, 4), NOW);
+        queue.push(parcel(2, 4), NOW);
+        queue.set_bound(50, WhenFull::DropNewest);
+        assert_eq!((queue.status().messages, queue.limit_bytes()), (8, 50));
+        assert_eq!(queue.push(parcel(3, 1), NOW), Pushed::Full(parcel(3, 1)));
+        queue.settle(4);
+        assert_eq!(queue.push(parcel(3, 1), NOW), Pushed::Accepted);
+    }
+
+    #[test]
     fn a_closed_queue_still_delivers_what_it_holds() {
         let mut queue = Queue::new(40, WhenFull::Block);
         queue.push(parcel(1, 2), NOW);
@@ -439,6 +481,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_moved_out_can_be_taken_back() {
+        let mut queue = Queue::new(100, WhenFull::DropNewest);
+        let at = Duration::from_secs;
+        for number in 1..=3 {
+            queue.push(parcel(number, 3), at(number as u64));
+        }
+        let (first, second) = (queue.take().unwrap().0, queue.take().unwrap().0);
+        queue.release(first, 2, 0);
+        queue.put_back(vec![(first, parcel(11, 1)), (second, parcel(21, 2)), (second, parcel(22, 1))]);
+        assert_eq!(queue.status(), Status { messages: 7, bytes: 70, oldest: Some(at(1)) });
+        let mut work = Vec::new();
+        assert_eq!(queue.begin(usize::MAX, &mut work), 0);
+        assert_eq!(work, [parcel(11, 1), parcel(21, 2), parcel(22, 1), parcel(3, 3)]);
+        queue.settle(7);
+        queue.put_back(vec![(second, parcel(4, 1))]);
+        assert_eq!(queue.status(), Status::default(), "a ticket is good once");
+    }
+
+    #[test]
     fn an_item_that_is_too_large_waits_for_those_that_were_moved_out() {
         for policy in [WhenFull::DropNewest, WhenFull::DropOldest] {
             let mut queue = Queue::new(50, policy);
@@ -471,6 +532,7 @@ mod tests {
                             Pushed::Accepted => {}
                             Pushed::Displaced { messages, .. } => dropped += messages,
                             Pushed::Full(back) => dropped += back.messages,
+                            Pushed::Waiting(_) => prop_assert!(false, "a queue lets nobody wait"),
                             Pushed::Closed(_) => prop_assert!(false, "nobody closed it"),
                         }
                     }

@@ -68,6 +68,15 @@ impl Lane {
         self.pieces.iter().map(|piece| &piece.handover)
     }
 
+    /// Takes out everything that is not settled.
+    pub(super) fn give_back(&mut self) -> impl Iterator<Item = (Ticket, Handover)> + '_ {
+        self.bytes = 0;
+        self.pieces.drain(..).map(|Piece { ticket, handover, cursor }| {
+            let rest: Vec<u32> = (cursor as u32..handover.len() as u32).collect();
+            (ticket, handover.part(&rest))
+        })
+    }
+
     /// Appends a piece, unless the lane then held more than `limit_bytes`; a lane that holds nothing takes any piece.
     pub(super) fn push(&mut self, piece: Piece, limit_bytes: usize) -> Result<(), Piece> {
         let bytes = piece.handover.charged_bytes();

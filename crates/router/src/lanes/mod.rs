@@ -59,6 +59,8 @@ pub enum Step {
     AwaitWork,
     /// All is delivered, or given up; deliveries that are under way are of no interest any more.
     Finished,
+    /// Another endpoint goes on from here, over the same buffer, which holds again what was not delivered.
+    MakeWay,
 }
 
 /// The state of one endpoint's deliveries.
@@ -70,7 +72,6 @@ pub struct Lanes {
     control: Arc<Control>,
     lanes: HashMap<LaneKey, Lane, RandomState>,
     most_lanes: usize,
-    lane_bytes: usize,
     seed: u64,
     ready: VecDeque<LaneKey>,
     waiting: BTreeSet<(Duration, LaneKey)>,
@@ -90,8 +91,6 @@ impl Lanes {
         most_lanes: usize,
         seed: u64,
     ) -> Self {
-        let limit_bytes = buffer.limit_bytes();
-        let part = if buffer.when_full() == WhenFull::Block { 1 } else { LANE_PART };
         Lanes {
             name: name.to_owned(),
             buffer,
@@ -99,7 +98,6 @@ impl Lanes {
             control,
             lanes: HashMap::default(),
             most_lanes: most_lanes.max(1),
-            lane_bytes: limit_bytes / part,
             seed,
             ready: VecDeque::new(),
             waiting: BTreeSet::new(),
@@ -128,6 +126,14 @@ impl Lanes {
         if deadline.is_some_and(|deadline| now >= deadline) {
             return self.give_up();
         }
+        if self.control.makes_way() {
+            // Between two deliveries of each lane: nothing new begins, and what is under way is waited for.
+            if self.delivering == 0 {
+                self.give_back();
+                return Step::MakeWay;
+            }
+            return deadline.map_or(Step::AwaitWork, Step::SleepUntil);
+        }
         if deadline.is_some() && !self.is_stopping {
             self.is_stopping = true;
             self.give_another_chance();
@@ -153,6 +159,14 @@ impl Lanes {
         if sorted == SORTED_AT_ONCE {
             return Step::SleepUntil(now);
         }
+        if !closing
+            && self.control.is_leaving()
+            && self.lanes.values().all(Lane::is_empty)
+            && !self.counters.is_waited_for()
+        {
+            self.buffer.close();
+            return self.next(now, waker, sort);
+        }
         if closing && self.delivering == 0 {
             if self.lanes.values().all(Lane::is_empty) {
                 return Step::Finished;
@@ -170,6 +184,10 @@ impl Lanes {
     }
 
     fn give_up(&mut self) -> Step {
+        // Otherwise who stops the router closes it, once nobody hands anything over any more.
+        if self.control.is_leaving() {
+            self.buffer.close();
+        }
         self.withhold();
         abandon(&self.buffer, &self.counters);
         self.lanes.clear();
@@ -178,9 +196,21 @@ impl Lanes {
         Step::Finished
     }
 
-    /// What the lanes still hold must not count as acknowledged: the router ends.
+    /// What the lanes still hold must not count as acknowledged where the router ends.
     fn withhold(&self) {
-        self.lanes.values().flat_map(Lane::handovers).for_each(Handover::withhold);
+        if self.counters.end() == DropReason::Shutdown {
+            self.lanes.values().flat_map(Lane::handovers).for_each(Handover::withhold);
+        }
+    }
+
+    /// Puts what is not delivered back into the buffer, the oldest first. Whoever goes on may know nothing of lanes.
+    fn give_back(&mut self) {
+        let mut items: Vec<(Ticket, Handover)> = self.lanes.values_mut().flat_map(Lane::give_back).collect();
+        items.sort_by_key(|(ticket, _)| *ticket);
+        self.buffer.put_back(items);
+        self.lanes.clear();
+        self.ready.clear();
+        self.waiting.clear();
     }
 
     /// Peers may be back by now, and there is little time left to find out.
@@ -281,7 +311,8 @@ impl Lanes {
         }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.last_used = now;
-        match lane.push(piece, self.lane_bytes) {
+        let part = if self.buffer.when_full() == WhenFull::Block { 1 } else { LANE_PART };
+        match lane.push(piece, self.buffer.limit_bytes() / part) {
             Ok(()) => self.get_ready(&key),
             Err(piece) => self.drop_piece(DropReason::LaneFull, &piece),
         }
@@ -386,7 +417,8 @@ impl Drop for Lanes {
     }
 }
 
-/// Drives an endpoint as a task, until its buffer is closed and empty, or the deadline for stopping passes.
+/// Drives an endpoint as a task, until its buffer is closed and empty, the deadline for stopping passes, or it makes way for
+/// another.
 pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, clock: Arc<dyn Clock>) {
     let mut deliveries = JoinSet::new();
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
@@ -419,7 +451,7 @@ pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, cloc
                     }
                 }
                 Step::AwaitWork => return Poll::Pending,
-                Step::Finished => return Poll::Ready(()),
+                Step::Finished | Step::MakeWay => return Poll::Ready(()),
             }
         }
     })

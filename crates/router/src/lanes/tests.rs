@@ -49,6 +49,12 @@ impl Stage {
         Stage { lanes, buffer, counters, control, pushed: 0 }
     }
 
+    /// Puts another endpoint behind the same buffer.
+    fn succeed(&mut self, most_lanes: usize) {
+        let (buffer, counters) = (self.buffer.clone(), self.counters.clone());
+        self.lanes = Lanes::new("test", buffer, counters, self.control.clone(), most_lanes, 2);
+    }
+
     fn roomy() -> Stage {
         Stage::new(1 << 20, WhenFull::DropNewest, 100)
     }
@@ -253,6 +259,50 @@ fn what_is_answered_after_the_deadline_is_counted_once() {
     assert!(matches!(stage.next(SECOND * 2), Step::Finished));
     stage.lanes.answered(SECOND * 2, &a, Answer::delivered(2));
     assert_eq!(stage.ledger().dropped["shutdown"], 2);
+}
+
+#[test]
+fn another_endpoint_goes_on_where_this_one_ends_between_two_deliveries() {
+    let mut stage = Stage::roomy();
+    stage.push(&["a", "b", "a"]);
+    stage.push(&["b", "a"]);
+    let (a, b) = (stage.delivery(SECOND).0, stage.delivery(SECOND).0);
+    stage.lanes.answered(SECOND, &b, retry_after(0, Some(SECOND * 60)));
+    stage.control.make_way();
+    assert!(matches!(stage.next(SECOND), Step::AwaitWork), "a delivery is under way");
+    stage.lanes.answered(SECOND, &a, Answer::delivered(1));
+    assert!(matches!(stage.next(SECOND), Step::MakeWay));
+    assert_eq!(stage.ledger().queued, 4);
+    stage.control.has_made_way();
+    stage.succeed(100);
+    for expected in [vec![2], vec![1], vec![4], vec![3]] {
+        let (key, numbers) = stage.delivery(SECOND);
+        assert_eq!(numbers, expected);
+        stage.lanes.answered(SECOND, &key, Answer::delivered(1));
+    }
+    assert_eq!(stage.ledger().queued_bytes, 0);
+}
+
+#[test]
+fn an_endpoint_that_leaves_ends_when_it_is_empty_and_counts_what_it_could_not_deliver_as_removed() {
+    for is_limited in [false, true] {
+        let mut stage = Stage::roomy();
+        stage.push(&["a", "a"]);
+        let a = stage.delivery(SECOND).0;
+        stage.counters.remove();
+        stage.control.leave_by(SECOND * 10);
+        if is_limited {
+            stage.lanes.answered(SECOND, &a, retry_after(1, Some(SECOND * 5)));
+            assert!(matches!(stage.next(SECOND), Step::SleepUntil(moment) if moment == SECOND * 6));
+            assert!(matches!(stage.next(SECOND * 10), Step::Finished));
+            assert_eq!(stage.ledger().dropped["removed"], 1);
+        } else {
+            stage.lanes.answered(SECOND, &a, Answer::delivered(2));
+            assert!(matches!(stage.next(SECOND), Step::Finished));
+            assert_eq!(stage.ledger().delivered, 2);
+        }
+        assert!(stage.buffer.is_closed());
+    }
 }
 
 #[test]

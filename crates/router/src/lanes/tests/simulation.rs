@@ -1,5 +1,5 @@
-//! Long runs in simulated time: random lanes, servers that are slow, fail, refuse and limit, buffers that overflow, and a stop
-//! somewhere. Checked all the time: the ledger, one delivery per lane, the order within it, waits that are kept, and the
+//! Long runs in simulated time: random lanes, servers that are slow, fail, refuse and limit, buffers that overflow, and reloads
+//! that put another endpoint in its place, and a stop somewhere. Checked all the time: the ledger, one delivery per lane, the order within it, waits that are kept, and the
 //! bound on memory.
 
 use std::collections::BTreeMap;
@@ -48,6 +48,9 @@ fn run(seed: u64) -> EndpointLedger {
             stage.buffer.close();
             closed = true;
         }
+        if random.below(400) == 0 {
+            stage.control.make_way();
+        }
         match random.below(4) {
             0 if !closed => {
                 let count = 1 + random.below(12);
@@ -94,6 +97,16 @@ fn run(seed: u64) -> EndpointLedger {
                     assert_eq!(stage.ledger().queued, 0);
                     assert_eq!(stage.ledger().queued_bytes, 0);
                     return stage.ledger();
+                }
+                Step::MakeWay => {
+                    assert!(
+                        servers.values().all(|server| server.under_way.is_none()),
+                        "in the middle of a delivery"
+                    );
+                    stage.control.has_made_way();
+                    stage.succeed(most_lanes);
+                    // The next one knows nothing of waits.
+                    servers.values_mut().for_each(|server| server.not_before = Duration::ZERO);
                 }
                 Step::SleepUntil(_) | Step::AwaitWork => break,
             }
