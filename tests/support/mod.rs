@@ -6,8 +6,10 @@ pub mod receivers;
 pub mod router;
 pub mod senders;
 pub mod sentry;
+pub mod small_disk;
 pub mod syslog_servers;
 pub mod wait;
 
 pub use ledger::Ledger;
 pub use router::{Router, Setup};
+pub use small_disk::SmallDisk;
