@@ -6,10 +6,11 @@ mod commands;
 mod demo;
 mod live;
 mod logging;
+mod logstash;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// One call in an application, any destination behind it.
 ///
@@ -30,6 +31,8 @@ enum Command {
     Run(commands::run::Arguments),
     /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
+    /// Print the JSON Schema of the configuration, or turn another system's configuration into ours
+    Config(commands::config::Arguments),
     /// Show the health and the ledger of a running router, once
     Status(commands::status::Arguments),
     /// Show live messages of a running router
@@ -42,6 +45,10 @@ enum Command {
     Send(commands::send::Arguments),
     /// Put load on a router and report what became of it
     Bench(commands::bench::Arguments),
+    /// Print the completions for a shell
+    Completions(commands::completions::Arguments),
+    /// Print the manual page, or write one for each command
+    Man(commands::man::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,12 +56,15 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Config(arguments) => commands::config::run(arguments),
         Command::Status(arguments) => commands::status::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
+        Command::Completions(arguments) => commands::completions::run(arguments, Arguments::command()),
+        Command::Man(arguments) => commands::man::run(arguments, Arguments::command()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

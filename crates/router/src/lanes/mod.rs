@@ -366,6 +366,8 @@ impl Lanes {
                 }
                 self.failed(now, key, error, after);
             }
+            // No failure: neither the back-off nor the breaker is to know.
+            Then::Wait { until, longest } => self.hold(now + longest, key, until, 0),
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
@@ -386,13 +388,19 @@ impl Lanes {
             // Several more attempts fit into the time that is left.
             wait = wait.min((deadline.saturating_sub(now) / 4).max(SHORTEST_LAST_WAIT));
         }
-        lane.state = State::Waiting(now + wait);
-        self.waiting.insert((now + wait, key.clone()));
-        self.counters.retries.add(1);
         let attempts = lane.retry.failures();
+        self.counters.retries.add(1);
+        self.hold(now + wait, key, error, attempts);
+    }
+
+    /// Leaves a lane alone until a moment, and shows why.
+    fn hold(&mut self, until: Duration, key: &LaneKey, error: String, attempts: u32) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.state = State::Waiting(until);
+        self.waiting.insert((until, key.clone()));
         if lane.error.is_none() {
             self.failing += 1;
-            tracing::warn!(endpoint = self.name, error, "cannot deliver to one of its servers; trying again");
+            tracing::warn!(endpoint = self.name, error, "one of its servers takes nothing now; trying again");
         }
         lane.error = Some(error.clone());
         self.counters.set_failure(Some(Failure { error, attempts }));

@@ -139,6 +139,19 @@ fn a_wish_to_be_left_alone_counts_also_when_nothing_is_waiting() {
 }
 
 #[test]
+fn a_lane_that_waits_for_something_has_not_failed() {
+    let mut stage = Stage::roomy();
+    stage.push(&["a"]);
+    for round in 1..20 {
+        let a = stage.delivery(SECOND * round).0;
+        let then = Then::Wait { until: "told to go on".to_owned(), longest: SECOND };
+        stage.lanes.answered(SECOND * round, &a, Answer { then, ..Answer::delivered(0) });
+        assert_eq!(stage.ledger().failure.unwrap().error, "told to go on");
+    }
+    assert_eq!(stage.ledger().retries, 0);
+}
+
+#[test]
 fn the_failure_that_is_shown_is_one_that_lasts() {
     let mut stage = Stage::roomy();
     stage.push(&["a", "b"]);
