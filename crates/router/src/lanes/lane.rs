@@ -24,6 +24,8 @@ pub(super) enum State {
 pub(super) struct Piece {
     pub(super) ticket: Ticket,
     pub(super) handover: Handover,
+    /// Where its first message stood in the hand-over that it was a part of.
+    pub(super) position: u32,
     /// How many of its messages were answered for.
     pub(super) cursor: usize,
 }
@@ -68,12 +70,12 @@ impl Lane {
         self.pieces.iter().map(|piece| &piece.handover)
     }
 
-    /// Takes out everything that is not settled.
-    pub(super) fn give_back(&mut self) -> impl Iterator<Item = (Ticket, Handover)> + '_ {
+    /// Takes out everything that is not settled, with where it stood.
+    pub(super) fn give_back(&mut self) -> impl Iterator<Item = ((Ticket, u32), Handover)> + '_ {
         self.bytes = 0;
-        self.pieces.drain(..).map(|Piece { ticket, handover, cursor }| {
+        self.pieces.drain(..).map(|Piece { ticket, handover, position, cursor }| {
             let rest: Vec<u32> = (cursor as u32..handover.len() as u32).collect();
-            (ticket, handover.part(&rest))
+            ((ticket, position), handover.part(&rest))
         })
     }
 

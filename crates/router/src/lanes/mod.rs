@@ -205,9 +205,10 @@ impl Lanes {
 
     /// Puts what is not delivered back into the buffer, the oldest first. Whoever goes on may know nothing of lanes.
     fn give_back(&mut self) {
-        let mut items: Vec<(Ticket, Handover)> = self.lanes.values_mut().flat_map(Lane::give_back).collect();
-        items.sort_by_key(|(ticket, _)| *ticket);
-        self.buffer.put_back(items);
+        let mut items: Vec<((Ticket, u32), Handover)> =
+            self.lanes.values_mut().flat_map(Lane::give_back).collect();
+        items.sort_by_key(|(stood, _)| *stood);
+        self.buffer.put_back(items.into_iter().map(|((ticket, _), handover)| (ticket, handover)).collect());
         self.lanes.clear();
         self.ready.clear();
         self.waiting.clear();
@@ -287,13 +288,19 @@ impl Lanes {
                 },
             }
         }
-        let pieces: Vec<(LaneKey, Handover)> =
-            groups.into_iter().map(|(key, positions)| (key, handover.part(&positions))).collect();
-        let bytes = pieces.iter().map(|(_, piece)| piece.charged_bytes()).sum();
+        let part = |positions: &[u32]| Piece {
+            ticket,
+            handover: handover.part(positions),
+            position: positions.first().copied().unwrap_or_default(),
+            cursor: 0,
+        };
+        let pieces: Vec<(LaneKey, Piece)> =
+            groups.into_iter().map(|(key, positions)| (key, part(&positions))).collect();
+        let bytes = pieces.iter().map(|(_, piece)| piece.handover.charged_bytes()).sum();
         self.buffer.recharge(ticket, bytes);
         self.buffer.release(ticket, settled, 0);
-        for (key, handover) in pieces {
-            self.push(now, key, Piece { ticket, handover, cursor: 0 });
+        for (key, piece) in pieces {
+            self.push(now, key, piece);
         }
     }
 
