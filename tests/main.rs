@@ -30,6 +30,7 @@ mod real_messages;
 mod reload;
 mod reopen;
 mod rotation;
+mod sentry;
 mod shutdown;
 mod slow_endpoints;
 mod startup;
