@@ -1,14 +1,14 @@
 //! What only shows when the file is looked at as a whole.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Range,
 };
 
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Api, ByteSize, Diagnostics, EndpointComponent, InputComponent, Limits, Rejects,
+    Address, Api, ByteSize, Diagnostics, EndpointComponent, InputComponent, Limits, Rejects,
     components::Declared,
     routes::{DeclaredRoute, unknown_endpoint},
 };
@@ -37,6 +37,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
         self.limits(diagnostics);
         self.buffers(diagnostics);
         self.listeners(diagnostics);
+        self.loops(diagnostics);
         self.api(diagnostics);
         self.reject_targets(diagnostics);
         self.reachable_routes(diagnostics);
@@ -129,6 +130,39 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
                 problem.help("give one of them another address");
             }
             seen.push((format!("inputs.{}", declared.name), listener));
+        }
+    }
+
+    /// A router that sends to itself multiplies every message until its buffers are full.
+    fn loops(&self, diagnostics: &mut Diagnostics) {
+        for declared in self.endpoints {
+            // The kind that speaks to the inputs of a router; others only meet what is no message.
+            if declared.component.as_ref().is_none_or(|component| component.kind != "metlog") {
+                continue;
+            }
+            let key = |group: &str, name: &str, key: &str| {
+                self.value(&[group, name, key]).and_then(|value| value.get_ref().as_str())
+            };
+            let name = declared.name.as_str();
+            let peers =
+                Listener::reached_by(key("endpoints", name, "address"), key("endpoints", name, "path"));
+            let own = self.inputs.iter().find(|input| {
+                let component = input.component.as_ref();
+                let listener = component.and_then(|component| {
+                    let own = |of| key("inputs", &input.name, of);
+                    Listener::of(component.kind, own("listen"), own("path"))
+                });
+                listener.is_some_and(|(_, listener)| peers.iter().any(|peer| peer.collides(&listener)))
+            });
+            if let Some(input) = own {
+                let place = ["address", "path"].map(|key| self.place(&["endpoints", name, key]));
+                let place = place.into_iter().find(|place| *place != NOWHERE).unwrap_or(NOWHERE);
+                let message = format!("endpoints.{name} sends to this router's own inputs.{}", input.name);
+                let problem = diagnostics.warning(place, message);
+                problem.help(
+                    "a message that goes around in a circle is never done; send to the address of another router",
+                );
+            }
         }
     }
 
@@ -225,6 +259,22 @@ impl Listener {
             (None, Some(path)) => Some(("path", Listener::Path(path.to_owned()))),
             (None, None) => None,
         }
+    }
+
+    /// What a connection to `address`, or to the Unix socket at `path`, may reach.
+    fn reached_by(address: Option<&str>, path: Option<&str>) -> Vec<Listener> {
+        let addresses = match address.and_then(|text| Address::parse(text).ok()) {
+            Some(Address { host, port }) if host == "localhost" => {
+                let of_this_machine = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                of_this_machine.map(|ip| SocketAddr::new(ip, port)).to_vec()
+            }
+            Some(Address { host, port }) => {
+                host.parse().map(|ip| SocketAddr::new(ip, port)).into_iter().collect()
+            }
+            None => Vec::new(),
+        };
+        let networks = addresses.into_iter().map(|address| Listener::Network { datagrams: false, address });
+        networks.chain(path.map(|path| Listener::Path(path.to_owned()))).collect()
     }
 
     fn collides(&self, other: &Listener) -> bool {

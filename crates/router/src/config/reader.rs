@@ -57,6 +57,8 @@ pub enum Schema {
     List(Box<Schema>),
     /// A table with these keys.
     Table(Vec<ParameterDoc>),
+    /// A table with keys of the operator's choice.
+    Map(Box<Schema>),
 }
 
 /// One table of the file while it is being read.
@@ -282,7 +284,7 @@ impl Schema {
             Schema::String | Schema::Secret | Schema::Choice(_) => value.is_str(),
             Schema::Size => value.is_str() || value.is_integer(),
             Schema::List(_) => value.is_array(),
-            Schema::Table(_) => value.is_table(),
+            Schema::Table(_) | Schema::Map(_) => value.is_table(),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 pub mod counter;
 pub mod file;
+pub mod http;
+pub mod metlog;
 pub mod null;
 pub mod registry;
 pub mod statsd;

@@ -1,0 +1,69 @@
+//! The beginning of what a server says about its answer, for the log and the status: often the only explanation that there
+//! is. A server may repeat what it was sent, so no secret of the configuration is let through.
+
+use crate::http_client::Reply;
+
+/// How much of a server's words is shown.
+const EXCERPT_CHARACTERS: usize = 200;
+
+/// Makes excerpts without secrets.
+pub(super) struct Excerpts {
+    /// From the longest, so that one that is part of another does not leave the rest of it standing.
+    secrets: Vec<String>,
+}
+
+impl Excerpts {
+    pub(super) fn new(mut secrets: Vec<String>) -> Excerpts {
+        secrets.retain(|secret| !secret.is_empty());
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Excerpts { secrets }
+    }
+
+    /// `: ` and the beginning of the body on one line, or nothing.
+    pub(super) fn of(&self, reply: &Reply) -> String {
+        let mut text = String::from_utf8_lossy(&reply.body).into_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret, "(not shown)");
+        }
+        let mut line = String::new();
+        for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
+        {
+            line.push_str(if line.is_empty() { ": " } else { " " });
+            line.push_str(word);
+        }
+        match line.char_indices().nth(EXCERPT_CHARACTERS) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http_client::{HeaderMap, StatusCode};
+
+    fn excerpt(body: &[u8]) -> String {
+        let secrets = ["Basic aHVudGVyMg==", "aHVudGVyMg==", "", "hunter2"].map(str::to_owned);
+        let body = body.to_vec().into();
+        Excerpts::new(secrets.to_vec()).of(&Reply { status: StatusCode::OK, headers: HeaderMap::new(), body })
+    }
+
+    #[test]
+    fn a_server_is_quoted_on_one_line_and_briefly() {
+        assert_eq!(excerpt(b""), "");
+        assert_eq!(excerpt(b" no such\r\n\tindex\x1b[31m\n"), ": no such index [31m");
+        assert_eq!(excerpt(b"\xff{}"), ": \u{fffd}{}");
+        let long = excerpt("ä".repeat(5000).as_bytes());
+        assert_eq!(long.chars().count(), EXCERPT_CHARACTERS + 1);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn secrets_that_a_server_repeats_are_not_shown() {
+        assert_eq!(
+            excerpt(b"bad credentials: Basic aHVudGVyMg== (hunter2)"),
+            ": bad credentials: (not shown) ((not shown))"
+        );
+    }
+}
