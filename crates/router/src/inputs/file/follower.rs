@@ -286,7 +286,10 @@ impl Follower {
         };
         if used > 0 {
             slab.truncate(used);
-            self.hand_over(flow, file, slab, frames)?;
+            // A last line's line break may have been added just now.
+            let end = self.position + used.min(count) as u64;
+            self.hand_over(flow, slab, frames, end);
+            self.know_by_beginning(file, behind - count as u64)?;
         } else if !is_end {
             if lines == 0 && count > self.shared.context.message_bytes {
                 self.give_up_line(flow, &slab, behind);
@@ -317,15 +320,7 @@ impl Follower {
         (self.shared.context.message_bytes + 1 + joined).max(BATCH_BYTES)
     }
 
-    fn hand_over(
-        &mut self,
-        flow: &mut Flow<'_>,
-        file: &File,
-        slab: Slab,
-        frames: Option<Vec<Range<usize>>>,
-    ) -> io::Result<()> {
-        // The line break of a last line that has none is not in the file.
-        let end = (self.position + slab.len() as u64).min(file.metadata()?.len().max(self.position));
+    fn hand_over(&mut self, flow: &mut Flow<'_>, slab: Slab, frames: Option<Vec<Range<usize>>>, end: u64) {
         let Flow { pipeline, waker, parked, .. } = flow;
         let acknowledged = pipeline.acknowledged(|pipeline| match frames {
             None => pipeline.lines(slab, Some(waker), parked),
@@ -340,11 +335,14 @@ impl Follower {
             }
         });
         self.advance(end, Some(acknowledged));
-        let fingerprint = self.place.fingerprint();
-        if fingerprint.bytes < Fingerprint::LONGEST && fingerprint.bytes < self.position {
-            self.place.set_fingerprint(Fingerprint::of(file, self.position)?);
-        }
         self.window = BATCH_BYTES;
+    }
+
+    /// Lets the fingerprint cover more of a small file that has grown.
+    fn know_by_beginning(&self, file: &File, read_from: u64) -> io::Result<()> {
+        if read_from < Fingerprint::LONGEST {
+            self.place.set_fingerprint(Fingerprint::of(file)?);
+        }
         Ok(())
     }
 

@@ -30,7 +30,8 @@ impl FileId {
 
 /// How a file begins: tells a file from the next one that was given its inode, and new content from old after a truncation.
 ///
-/// It covers what was read of the first [`Fingerprint::LONGEST`] bytes, so it grows with a small file.
+/// It covers the whole lines among the first [`Fingerprint::LONGEST`] bytes, so it grows with a small file. A line that is still
+/// being written is left out, because its writer may take it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     /// How many bytes it covers.
@@ -46,29 +47,42 @@ impl Fingerprint {
     /// Of nothing: it fits every file.
     pub const NOTHING: Fingerprint = Fingerprint { bytes: 0, hash: 0xcbf2_9ce4_8422_2325 };
 
-    /// Of a file's first bytes, as far as it was read.
-    pub fn of(file: &File, read_bytes: u64) -> io::Result<Fingerprint> {
+    /// Of a file as it begins now.
+    pub fn of(file: &File) -> io::Result<Fingerprint> {
         let mut head = [0; Fingerprint::LONGEST as usize];
-        let covered = read_bytes.min(Fingerprint::LONGEST) as usize;
-        let mut bytes = 0;
-        while bytes < covered {
-            match file.read_at(&mut head[bytes..covered], bytes as u64) {
-                Ok(0) => break,
-                Ok(count) => bytes += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let hash = head[..bytes].iter().fold(Fingerprint::NOTHING.hash, |hash, byte| {
+        let head = beginning(file, &mut head)?;
+        let lines = memchr::memrchr(b'\n', head).map_or(0, |line_break| line_break + 1);
+        let is_one_long_line = lines == 0 && head.len() as u64 == Fingerprint::LONGEST;
+        Ok(Fingerprint::of_bytes(if is_one_long_line { head } else { &head[..lines] }))
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Fingerprint {
+        let hash = bytes.iter().fold(Fingerprint::NOTHING.hash, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Ok(Fingerprint { bytes: bytes as u64, hash })
+        Fingerprint { bytes: bytes.len() as u64, hash }
     }
 
     /// Whether the file still begins like this.
     pub fn fits(&self, file: &File) -> io::Result<bool> {
-        Ok(Fingerprint::of(file, self.bytes)? == *self)
+        let mut head = [0; Fingerprint::LONGEST as usize];
+        let covered = self.bytes.min(Fingerprint::LONGEST) as usize;
+        Ok(Fingerprint::of_bytes(beginning(file, &mut head[..covered])?) == *self)
     }
+}
+
+/// As much of a file's beginning as there is and as fits.
+fn beginning<'h>(file: &File, head: &'h mut [u8]) -> io::Result<&'h [u8]> {
+    let mut bytes = 0;
+    while bytes < head.len() {
+        match file.read_at(&mut head[bytes..], bytes as u64) {
+            Ok(0) => break,
+            Ok(count) => bytes += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(&head[..bytes])
 }
 
 /// The file with this identity in a folder: where a file is found again that was renamed while nobody looked.
@@ -103,8 +117,8 @@ mod tests {
     fn a_fingerprint_fits_what_was_appended_to_and_not_what_was_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.log");
-        fs::write(&path, "one\n").unwrap();
-        let print = Fingerprint::of(&File::open(&path).unwrap(), 4).unwrap();
+        fs::write(&path, "one\ntwo").unwrap();
+        let print = Fingerprint::of(&File::open(&path).unwrap()).unwrap();
         assert_eq!(print.bytes, 4);
         fs::write(&path, "one\ntwo\n").unwrap();
         assert!(print.fits(&File::open(&path).unwrap()).unwrap());
@@ -129,7 +143,7 @@ mod tests {
     fn compressed_files_are_known_by_their_first_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        let mut of = |bytes: &[u8]| {
+        let of = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
             compression(&File::open(&path).unwrap())
         };

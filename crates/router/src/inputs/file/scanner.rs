@@ -37,10 +37,8 @@ pub struct Scanner {
 
 /// One look at all files.
 struct Look {
-    /// Who was read under which name before this look.
-    readers: HashMap<PathBuf, Arc<FilePosition>>,
-    /// Names that were known before the router started.
-    known_paths: HashSet<PathBuf>,
+    /// Which file had which name before this look.
+    before: HashMap<PathBuf, Arc<FilePosition>>,
     seen: HashSet<FileId>,
     complaints: HashSet<PathBuf>,
 }
@@ -60,10 +58,8 @@ impl Scanner {
     fn scan(&mut self) -> Vec<Follower> {
         let Shared { settings, positions, .. } = &*self.shared;
         let known = positions.all();
-        let (followed, at_rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|place| place.is_followed());
         let mut look = Look {
-            readers: followed.iter().map(|place| (place.path(), place.clone())).collect(),
-            known_paths: at_rest.iter().map(|place| place.path()).collect(),
+            before: known.iter().map(|place| (place.path(), place.clone())).collect(),
             seen: HashSet::new(),
             complaints: HashSet::new(),
         };
@@ -72,20 +68,28 @@ impl Scanner {
             self.complain(&mut look, &path, "file-unreadable", &error.to_string());
         }
         let mut followers = Vec::new();
-        for found in found {
-            // One file may have several names.
+        // Those that are known first: a new file under an old name waits for the one that had it.
+        let (old, new): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| positions.get(found.id).is_some());
+        // One file may have several names.
+        for found in old {
             if look.seen.insert(found.id) {
                 followers.extend(self.follow(&mut look, &found));
             }
         }
         let now = self.shared.context.clock.wall().seconds;
-        for place in followed.iter().chain(&at_rest).filter(|place| !look.seen.contains(&place.id)) {
+        for place in known.iter().filter(|place| !look.seen.contains(&place.id)) {
             if !self.has_scanned && settings.mode == Mode::Follow {
                 followers.extend(self.follow_renamed(place));
             }
             place.gone(now);
         }
-        self.shared.positions.forget(now);
+        for found in new {
+            if look.seen.insert(found.id) {
+                followers.extend(self.follow(&mut look, &found));
+            }
+        }
+        positions.forget(now);
         if !self.has_scanned && look.seen.is_empty() {
             tracing::warn!(input = self.shared.context.name, "no file matches {} yet", settings.path);
         }
@@ -129,7 +133,7 @@ impl Scanner {
             None => {
                 let from = self.first_position(look, found);
                 let place = self.shared.positions.add(found.id, &found.path, from);
-                place.set_fingerprint(Fingerprint::of(&file, from).unwrap_or(Fingerprint::NOTHING));
+                place.set_fingerprint(Fingerprint::of(&file).unwrap_or(Fingerprint::NOTHING));
                 let follower = self.start(look, found, &place);
                 // Before it there is a line of which the end is still to come.
                 let is_within_line = from > 0 && !is_line_break(&file, from - 1);
@@ -142,7 +146,8 @@ impl Scanner {
     }
 
     fn start(&self, look: &Look, found: &Found, place: &Arc<FilePosition>) -> Option<Follower> {
-        let predecessor = look.readers.get(&found.path).filter(|reader| reader.id != found.id).cloned();
+        let before = look.before.get(&found.path);
+        let predecessor = before.filter(|place| place.id != found.id && place.is_followed()).cloned();
         if let Some(predecessor) = &predecessor {
             // It may have grown since it was last found at its end.
             predecessor.look_again();
@@ -153,7 +158,7 @@ impl Scanner {
     /// Where a file begins that was never seen. If another one was read under its name, it is that one's successor, and
     /// was written to while nobody looked.
     fn first_position(&self, look: &Look, found: &Found) -> u64 {
-        let is_old = !self.has_scanned && !look.known_paths.contains(&found.path);
+        let is_old = !self.has_scanned && !look.before.contains_key(&found.path);
         if is_old && self.shared.settings.start == Start::End { found.size } else { 0 }
     }
 
@@ -168,6 +173,7 @@ impl Scanner {
                     "the file has other content than before; reading it from its beginning"
                 );
                 place.restart();
+                place.set_fingerprint(Fingerprint::of(file).unwrap_or(Fingerprint::NOTHING));
             }
         }
     }
