@@ -68,3 +68,47 @@ fn a_file_that_is_not_there_is_named() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot read nowhere.toml"), "{said}");
 }
+
+#[test]
+fn what_is_no_configuration_file_is_said_in_words() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    fs::write(folder.path().join("archive.gz"), [0x1f, 0x8b, 8, 0]).expect("write");
+    for (path, words) in [
+        (".", "it is a folder"),
+        ("archive.gz", "it is not text: byte 2 is not UTF-8"),
+        ("/dev/zero", "it is larger than 4 MiB"),
+    ] {
+        let output = Command::new(METLOG)
+            .args(["check", "--config", path])
+            .current_dir(folder.path())
+            .output()
+            .expect("run metlog");
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("cannot read {path}: {words}")), "{said}");
+    }
+}
+
+#[test]
+fn a_configuration_in_several_files_is_checked_whole() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    fs::create_dir(folder.path().join("conf.d")).expect("make a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("write");
+    write("metlog.toml", &format!("include = [\"conf.d/*.toml\"]\n{VALID}"));
+    write("conf.d/more.toml", "[[routes]]\nmatch = { type = \"x\" }\nto = [\"all\", \"moer\"]\n");
+    // From another folder: what is included is found from the main file.
+    let check = || {
+        let output = Command::new(METLOG)
+            .arg("check")
+            .arg("--config")
+            .arg(folder.path().join("metlog.toml"))
+            .output()
+            .expect("run metlog");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, said) = check();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("conf.d/more.toml:3:14") && said.contains("`moer`"), "{said}");
+    write("conf.d/names.toml", "[endpoints.moer]\nkind = \"null\"\n");
+    assert_eq!(check(), (Some(0), String::new()));
+}

@@ -9,7 +9,7 @@ use metlog_message::{Key, Path, Timestamp, lookup, value::PathError};
 
 use crate::{
     batch::Message,
-    config::{Diagnostics, FromConfig, Schema, reader::Value, types},
+    config::{Diagnostics, FromConfig, Schema, reader::Value, suggest, types},
 };
 
 /// A parsed template.
@@ -159,6 +159,23 @@ impl Piece {
     }
 }
 
+impl Template {
+    /// Warns of placeholders that are nearly one of the envelope's keys: any key may be in a message, but probably is not.
+    fn misspelt(&self, value: &Value<'_>, diagnostics: &mut Diagnostics) {
+        for piece in &self.pieces {
+            if let Piece::Path(path) = piece
+                && let Some(meant) = suggest::nearest_key(path)
+            {
+                let rest: String = path.parts().iter().skip(1).map(|part| format!(".{part}")).collect();
+                let first = path.parts().first().map_or("", String::as_str);
+                let message = format!("`{{{first}{rest}}}` is none of the envelope's keys");
+                let problem = diagnostics.warning(value.span(), message);
+                problem.label(format!("did you mean `{{{meant}{rest}}}`?"));
+            }
+        }
+    }
+}
+
 impl FromConfig for Template {
     fn expected() -> String {
         "a text with placeholders such as \"{timestamp} {payload}\"".to_owned()
@@ -175,7 +192,10 @@ impl FromConfig for Template {
     fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let text = String::from_config(value, diagnostics)?;
         match Template::parse(&text) {
-            Ok(template) => Some(template),
+            Ok(template) => {
+                template.misspelt(value, diagnostics);
+                Some(template)
+            }
             Err(error) => {
                 diagnostics.invalid::<Self>(value, error.to_string());
                 None

@@ -5,6 +5,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     io,
+    path::Path,
     sync::{Arc, mpsc},
     task::{Wake, Waker},
     thread,
@@ -38,7 +39,12 @@ use crate::{
 /// A configuration of this router's kinds.
 pub type Configuration = config::Configuration<dyn InputSettings, dyn EndpointSettings>;
 
-/// Reads a configuration of this router's kinds.
+/// Reads a configuration of this router's kinds, and what it includes.
+pub fn load_file(path: &Path) -> (Option<Configuration>, config::Diagnostics) {
+    config::load_file(path, inputs::registry::KINDS, endpoints::registry::KINDS)
+}
+
+/// As [`load_file`], from a text in memory.
 pub fn load(source: &config::Source) -> (Option<Configuration>, config::Diagnostics) {
     config::load(source, inputs::registry::KINDS, endpoints::registry::KINDS)
 }

@@ -25,7 +25,8 @@ fn load(text: &str) -> Loaded {
 
 #[track_caller]
 fn configuration(text: &str) -> Configuration<dyn Settings, dyn Settings> {
-    let (configuration, diagnostics) = load(text);
+    let input = if text.contains("[inputs") { "" } else { "[inputs.in]\nkind = 'stdin'\n" };
+    let (configuration, diagnostics) = load(&format!("{text}{input}"));
     assert_eq!(diagnostics.iter().count(), 0, "{diagnostics:?}");
     configuration.unwrap()
 }
@@ -169,7 +170,7 @@ fn every_damaged_file_gets_an_answer() {
 fn answers(text: String) {
     let (configuration, diagnostics) = load(&text);
     assert_eq!(configuration.is_none(), diagnostics.has_errors(), "{text}");
-    diagnostics.render(&Source::new("metlog.toml", text), true);
+    diagnostics.render(true);
 }
 
 #[test]
@@ -210,4 +211,75 @@ fn keys_describe_themselves() {
         ]
     );
     assert_eq!(docs[0].expected, "a size such as \"8MiB\"");
+}
+
+/// Writes files into a folder and loads the first one.
+fn load_files(files: &[(&str, &str)]) -> Loaded {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let source = Source::read(&folder.path().join(files[0].0)).unwrap();
+    let variable = |name: &str| (name == "PART").then(|| "conf.d".to_owned());
+    load_with_environment(&source, INPUTS, ENDPOINTS, &variable)
+}
+
+#[test]
+fn a_configuration_can_lie_in_several_files() {
+    let route = |name: &str| format!("[[routes]]\nname = '{name}'\nmatch.type = '{name}'\nto = ['x']\n");
+    let (configuration, diagnostics) = load_files(&[
+        (
+            "metlog.toml",
+            &format!(
+                "include = ['more.toml', '${{PART}}/9.toml', '${{PART}}/*.toml', 'nothing/*.toml', '*.toml']\n\
+                 [inputs.in]\nkind = 'stdin'\n[limits]\nmemory = '128MiB'\n{}",
+                route("main")
+            ),
+        ),
+        ("more.toml", "shutdown_timeout = '7s'\n[limits]\nmessage = '2MiB'\n[endpoints.x]\nkind = 'null'\n"),
+        ("conf.d/1.toml", &route("one")),
+        ("conf.d/2.toml", &route("two")),
+        ("conf.d/9.toml", &format!("{}{}", route("nine"), "[[routes]]\nunrouted = true\nto = ['x']\n")),
+        ("conf.d/.hidden.toml", "broken"),
+        ("conf.d/folder.toml/deeper.toml", "broken"),
+    ]);
+    assert_eq!(diagnostics.iter().count(), 0, "{}", diagnostics.render(false));
+    let configuration = configuration.unwrap();
+    assert_eq!(configuration.shutdown_timeout, Duration::from_secs(7));
+    let limits = &configuration.limits;
+    assert_eq!((limits.memory, limits.message), (ByteSize::mib(128), ByteSize::mib(2)));
+    let routes: Vec<_> =
+        configuration.routes.iter().map(|route| (route.number, route.name.as_deref())).collect();
+    let expected = [Some("main"), Some("nine"), None, Some("one"), Some("two")];
+    assert_eq!(
+        routes,
+        expected.into_iter().zip(1..).map(|(name, number)| (number, name)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_place_in_an_included_file_is_shown_there() {
+    let (configuration, diagnostics) = load_files(&[
+        ("metlog.toml", "include = ['conf.d/*.toml']\n"),
+        ("conf.d/a.toml", "[inputs.in]\nkind = 'stdin'\n"),
+        ("conf.d/b.toml", "# b\n\n[endpoints.x]\nkind = 'nul'\n"),
+    ]);
+    assert!(configuration.is_none());
+    let said = diagnostics.render(false);
+    assert!(said.contains("conf.d/b.toml:4:8") && said.contains("4 | kind = 'nul'"), "{said}");
+}
+
+#[test]
+fn a_thousand_included_files_are_the_limit() {
+    let mut files = vec![("metlog.toml".to_owned(), "include = ['conf.d/*.toml']\n".to_owned())];
+    files
+        .extend((0..1003).map(|number| {
+            (format!("conf.d/{number}.toml"), format!("[inputs.n{number}]\nkind = 'stdin'\n"))
+        }));
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let (_, diagnostics) = load_files(&files);
+    let errors: Vec<_> = diagnostics.iter().filter(|item| item.message.contains("1000 files")).collect();
+    assert_eq!(errors.len(), 1, "{diagnostics:?}");
 }

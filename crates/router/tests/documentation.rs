@@ -43,7 +43,7 @@ fn every_configuration_in_the_documentation_can_be_run() {
                 load_with_environment(&source, inputs::registry::KINDS, endpoints::registry::KINDS, &|_| {
                     None
                 });
-            assert!(configuration.is_some(), "{}", diagnostics.render(&source, false));
+            assert!(configuration.is_some(), "{}", diagnostics.render(false));
             seen += 1;
         }
     }

@@ -115,7 +115,7 @@ mod tests {
             ),
         );
         let (configuration, diagnostics) = topology::load(&source);
-        configuration.unwrap_or_else(|| panic!("{}", diagnostics.render(&source, false)))
+        configuration.unwrap_or_else(|| panic!("{}", diagnostics.render(false)))
     }
 
     #[test]

@@ -5,11 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
-use metlog_router::{
-    config::Source,
-    topology::{self, Configuration},
-};
+use metlog_router::topology::{self, Configuration};
 
 use crate::logging;
 
@@ -40,9 +36,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Reads a configuration and shows all its problems on standard error. `None` if it cannot be run.
 pub fn load(path: &Path) -> anyhow::Result<Option<Configuration>> {
-    let source = Source::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (configuration, diagnostics) = topology::load(&source);
-    eprint!("{}", diagnostics.render(&source, logging::takes_color()));
+    let (configuration, diagnostics) = topology::load_file(path);
+    eprint!("{}", diagnostics.render(logging::takes_color()));
     if configuration.is_none() {
         let errors = diagnostics.errors();
         eprintln!(

@@ -114,7 +114,7 @@ fn configuration(statsd: SocketAddr) -> anyhow::Result<Configuration> {
     );
     match configuration {
         Some(configuration) => Ok(configuration),
-        None => bail!("the demo's own configuration is wrong:\n{}", diagnostics.render(&source, false)),
+        None => bail!("the demo's own configuration is wrong:\n{}", diagnostics.render(false)),
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
             endpoints::registry::KINDS,
             &|_| None,
         );
-        let shown = diagnostics.render(&source, false);
+        let shown = diagnostics.render(false);
         assert!(shown.is_empty(), "{shown}");
         assert_eq!(configuration.unwrap().endpoints.len(), 4);
     }

@@ -40,6 +40,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
         self.loops(diagnostics);
         self.api(diagnostics);
         self.reject_targets(diagnostics);
+        self.inputs(diagnostics);
         self.reachable_routes(diagnostics);
         self.used_endpoints(diagnostics);
     }
@@ -187,9 +188,21 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
         }
     }
 
+    fn inputs(&self, diagnostics: &mut Diagnostics) {
+        if self.table.is_empty() {
+            let problem =
+                diagnostics.warning(NOWHERE, "the file says nothing, so the router would do nothing");
+            problem.help("it needs [inputs.NAME], [endpoints.NAME] and [[routes]]");
+        } else if !self.table.contains_key("inputs") && !diagnostics.has_errors() {
+            let problem = diagnostics.warning(NOWHERE, "there is no input, so no message can arrive");
+            problem.help("add [inputs.NAME] with kind = \"udp\" or another one");
+        }
+    }
+
     fn reachable_routes(&self, diagnostics: &mut Diagnostics) {
         if self.routes.is_empty() {
-            if self.table.contains_key("routes") {
+            // What is wrong may be why there is none.
+            if self.table.contains_key("routes") || self.table.is_empty() || diagnostics.has_errors() {
                 return;
             }
             let problem = diagnostics.warning(NOWHERE, "there is no route, so every message is dropped");

@@ -17,15 +17,16 @@
 //!
 //! A test that can never hold, such as `type = 5`, is an error and not a route that silently takes nothing.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use metlog_message::{Key, Path};
 use toml::de::{DeArray, DeTable, DeValue};
 
 use self::subject::Subject;
 use super::{
-    diagnostics::{Diagnostic, Diagnostics, Source},
+    diagnostics::{Diagnostic, Diagnostics},
     reader::{Value, found},
+    sources::Source,
     suggest,
 };
 use crate::routes::{
@@ -70,6 +71,7 @@ pub fn read(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Conditio
 /// Reads the text of a `match` table that stands alone, as in a query. The error shows every problem in it.
 pub fn parse(text: &str) -> Result<Condition, String> {
     let mut diagnostics = Diagnostics::new();
+    diagnostics.add_source(Arc::new(Source::new("match", text)));
     let condition = match DeValue::parse(text) {
         Ok(value) => read(&value, &mut diagnostics),
         Err(error) => {
@@ -78,7 +80,7 @@ pub fn parse(text: &str) -> Result<Condition, String> {
             None
         }
     };
-    condition.ok_or_else(|| diagnostics.render(&Source::new("match", text), false))
+    condition.ok_or_else(|| diagnostics.render(false))
 }
 
 /// The same for the eye: strings are as they stand in the file, not with the values of environment variables.
@@ -122,6 +124,11 @@ fn entry(
         }
     };
     let subject = Subject::of_key(path.key());
+    if let Some(meant) = suggest::nearest_key(&path) {
+        let problem =
+            diagnostics.warning(span.clone(), format!("no message that follows the envelope has `{text}`"));
+        problem.label(format!("did you mean `{meant}`?"));
+    }
     let inside = path.parts().len() > 1;
     let mut reader = Tests { text, key: path.key(), subject, diagnostics };
     if inside && !matches!(subject, Subject::Object | Subject::Anything) {

@@ -1,31 +1,13 @@
 //! What is wrong with a configuration file: collected while reading, shown all at once.
 
-use std::{fmt, io, ops::Range, path::Path};
+use std::{fmt, ops::Range, sync::Arc};
 
-use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::masking::Mask;
-
-/// The text of a configuration file and the name it is shown under.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// The path as the operator wrote it.
-    pub path: String,
-    /// The whole file.
-    pub text: String,
-}
-
-impl Source {
-    /// A source that is already in memory.
-    pub fn new(path: impl Into<String>, text: impl Into<String>) -> Source {
-        Source { path: path.into(), text: text.into() }
-    }
-
-    /// Reads a file.
-    pub fn read(path: &Path) -> io::Result<Source> {
-        Ok(Source { path: path.display().to_string(), text: std::fs::read_to_string(path)? })
-    }
-}
+use super::{
+    masking::Mask,
+    sources::{Placed, Source, Sources},
+};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,10 +25,12 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, in one line. Quotes keys and names, never values: those go into the label.
     pub message: String,
-    /// Where, in bytes of the source. Empty at 0: the file as a whole.
+    /// Where, in bytes of the main file; included files lie behind it. Empty at 0: the configuration as a whole.
     pub span: Range<usize>,
     /// Said beside the caret.
     pub label: Option<String>,
+    /// Another place that this is about, and what is said beside it.
+    pub related: Option<(Range<usize>, String)>,
     /// What would be right.
     pub help: Option<String>,
 }
@@ -64,23 +48,50 @@ impl Diagnostic {
         self
     }
 
-    fn render(&self, source: &Source, renderer: &Renderer) -> String {
+    /// Shows another place that this is about.
+    pub fn related(&mut self, span: Range<usize>, label: impl Into<String>) -> &mut Diagnostic {
+        self.related = Some((span, label.into()));
+        self
+    }
+
+    fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
         let mut group = level.primary_title(&self.message).elements(None::<Origin<'_>>);
-        if self.span == (0..0) {
-            group = group.element(Origin::path(&source.path));
-        } else {
-            let annotation = AnnotationKind::Primary.span(on_one_line(&self.span, &source.text));
-            let snippet = Snippet::source(&source.text).path(&source.path);
-            group = group.element(snippet.annotation(annotation.label(self.label.as_deref())));
+        if let Some(placed) = sources.of(&self.span) {
+            group = self.shown_in(placed, sources, group);
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));
         }
         renderer.render(&[group])
+    }
+
+    /// The line that this is about, and the related one: in one picture where both are in one file.
+    fn shown_in<'g>(&'g self, placed: &'g Placed, sources: &'g Sources, group: Group<'g>) -> Group<'g> {
+        if self.span == (0..0) {
+            return group.element(Origin::path(&placed.source.path));
+        }
+        let annotate = |kind: AnnotationKind, placed: &Placed, span: &Range<usize>, label| {
+            kind.span(on_one_line(&placed.within(span), &placed.source.text)).label(label)
+        };
+        let snippet = |placed: &'g Placed| Snippet::source(&placed.source.text).path(&placed.source.path);
+        let mut shown = snippet(placed).annotation(annotate(
+            AnnotationKind::Primary,
+            placed,
+            &self.span,
+            self.label.as_deref(),
+        ));
+        let Some((span, label)) = &self.related else { return group.element(shown) };
+        let Some(other) = sources.of(span) else { return group.element(shown) };
+        let annotation = annotate(AnnotationKind::Context, other, span, Some(label.as_str()));
+        if other.begin == placed.begin {
+            shown = shown.annotation(annotation);
+            return group.element(shown);
+        }
+        group.element(shown).element(snippet(other).annotation(annotation))
     }
 }
 
@@ -109,14 +120,17 @@ pub(super) struct Substituted {
 #[derive(Default)]
 pub struct Diagnostics {
     items: Vec<Diagnostic>,
+    sources: Sources,
     /// The value being read, such as `endpoints.stats.address`.
     context: String,
     substituted: Vec<Substituted>,
     mask: Mask,
     /// Strings are read as they stand in the file: for showing, not for use.
     as_written: bool,
-    /// The file is not whole TOML, so that what is missing may only be unreadable.
+    /// A file is not whole TOML, so that what is missing may only be unreadable.
     incomplete: bool,
+    /// A file could not be read at all, and whatever is not known may be in it.
+    file_missing: bool,
 }
 
 impl Diagnostics {
@@ -137,7 +151,7 @@ impl Diagnostics {
 
     fn push(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Diagnostic {
         let position = self.items.len();
-        self.items.push(Diagnostic { severity, message, span, label: None, help: None });
+        self.items.push(Diagnostic { severity, message, span, label: None, related: None, help: None });
         &mut self.items[position]
     }
 
@@ -162,13 +176,26 @@ impl Diagnostics {
     }
 
     /// The text that an operator reads: each problem with its line, a blank line between two. Secrets are masked.
-    pub fn render(&self, source: &Source, color: bool) -> String {
-        let source =
-            &Source { path: source.path.clone(), text: self.mask.apply(&source.text, !self.incomplete) };
+    pub fn render(&self, color: bool) -> String {
+        let mut masked = Sources::default();
+        for placed in self.sources.iter() {
+            let text = self.mask.apply(&placed.source.text, placed.begin, !self.incomplete);
+            masked.add(Arc::new(Source::new(&placed.source.path, text)));
+        }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let shown: Vec<String> =
-            self.items.iter().map(|item| item.render(source, &renderer) + "\n").collect();
+            self.items.iter().map(|item| item.render(&masked, &renderer) + "\n").collect();
         shown.join("\n")
+    }
+
+    /// Adds a file; places in it are ranges behind those of the files before it.
+    pub(super) fn add_source(&mut self, source: Arc<Source>) -> Placed {
+        self.sources.add(source)
+    }
+
+    /// What the file says at a place.
+    pub(super) fn text(&self, span: &Range<usize>) -> Option<&str> {
+        self.sources.text(span)
     }
 
     /// Names the value that is read next, and returns the name before it for [`Diagnostics::leave`].
@@ -190,36 +217,19 @@ impl Diagnostics {
         self.context.rsplit('.').next().unwrap_or_default()
     }
 
-    /// Reports that the file is not TOML here. What is said later about the same line is a consequence, and so may
-    /// be whatever seems to be missing from the file.
-    pub(super) fn syntax_error(&mut self, span: Range<usize>, message: &str, source: &Source) {
-        let text = &source.text;
-        let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-        let end = text
-            .get(span.start..)
-            .and_then(|after| after.find('\n'))
-            .map_or(text.len(), |at| span.start + at);
-        let line = self.mask.apply_to_line(text.get(start..end).unwrap_or_default());
-        let what = message.trim_end_matches(", expected nothing");
-        if what == "duplicate key" {
-            let key = text.get(span.clone()).unwrap_or_default();
-            self.error(span, format!("`{key}` is given twice")).help("remove one of the two");
-        } else {
-            let problem = self.error(span, format!("this is not TOML: {what}"));
-            if what.starts_with("missing comma") {
-                problem.help("a comma is missing, or what was opened before this is not closed");
-            } else if let Some(line) = with_quotes(&line) {
-                problem.help(format!("text goes in quotes: {line}"));
-            }
-        }
-        self.substituted.push(Substituted {
-            span: start..end,
-            written: String::new(),
-            filled: String::new(),
-            variables: Vec::new(),
-            unusable: true,
-        });
+    /// Says that a file is not whole TOML (why is said elsewhere): what is missing from it may only be unreadable.
+    pub(super) fn is_not_toml(&mut self) {
         self.incomplete = true;
+    }
+
+    /// Reports that a file could not be read (which is said elsewhere).
+    pub(super) fn a_file_is_missing(&mut self) {
+        self.file_missing = true;
+    }
+
+    /// Whether names that nothing defines may be defined in a file that could not be read.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        self.file_missing
     }
 
     /// What is not shown of the file.
@@ -228,7 +238,7 @@ impl Diagnostics {
     }
 
     pub(super) fn is_incomplete(&self) -> bool {
-        self.incomplete
+        self.incomplete || self.file_missing
     }
 
     pub(super) fn substituted(&mut self, substituted: Substituted) {
@@ -280,14 +290,6 @@ impl Diagnostics {
     }
 }
 
-/// The line `key = some text` with its value in quotes; `None` where that is not the problem.
-fn with_quotes(line: &str) -> Option<String> {
-    let (key, value) = line.split_once('=')?;
-    let value = value.split('#').next().unwrap_or_default().trim();
-    let quotable = !value.is_empty() && !value.contains(['"', '\'', '[', '{', '\\']);
-    quotable.then(|| format!("{} = \"{value}\"", key.trim()))
-}
-
 /// A value of so many bytes stands in prose only because it was put there.
 const TELLING_BYTES: usize = 6;
 
@@ -337,8 +339,9 @@ mod tests {
 
     fn rendered(span: Range<usize>, text: &str) -> String {
         let mut diagnostics = Diagnostics::new();
+        diagnostics.add_source(Arc::new(Source::new("metlog.toml", text)));
         diagnostics.error(span, "wrong").label("here").help("right");
-        diagnostics.render(&Source::new("metlog.toml", text), false)
+        diagnostics.render(false)
     }
 
     #[test]
@@ -365,6 +368,7 @@ mod tests {
     #[test]
     fn values_of_variables_are_never_shown() {
         let mut diagnostics = Diagnostics::new();
+        diagnostics.add_source(Arc::new(Source::new("f", "a = \"${TOKEN}\"\n")));
         let variables = vec![("TOKEN".to_owned(), "hunter\n2".to_owned())];
         diagnostics.substituted(Substituted {
             span: 4..14,
@@ -378,7 +382,7 @@ mod tests {
             .label("`unte` is wrong")
             .help("not hunter\n2");
         diagnostics.settle();
-        let shown = diagnostics.render(&Source::new("f", "a = \"${TOKEN}\"\n"), false);
+        let shown = diagnostics.render(false);
         assert!(!shown.contains("hunter") && !shown.contains("unte"), "{shown}");
         assert!(shown.contains("bad \"${TOKEN}\""), "{shown}");
     }

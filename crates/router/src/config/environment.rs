@@ -13,22 +13,20 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::diagnostics::{Diagnostics, Source, Substituted};
+use super::diagnostics::{Diagnostics, Substituted};
 
 /// Fills variables into every string of the table.
 pub(super) fn substitute<'s>(
     mut table: DeTable<'s>,
-    source: &Source,
     variable: &dyn Fn(&str) -> Option<String>,
     diagnostics: &mut Diagnostics,
 ) -> DeTable<'s> {
-    let mut walk = Walk { source, variable, diagnostics };
+    let mut walk = Walk { variable, diagnostics };
     walk.table(&mut table);
     table
 }
 
 struct Walk<'w> {
-    source: &'w Source,
     variable: &'w dyn Fn(&str) -> Option<String>,
     diagnostics: &'w mut Diagnostics,
 }
@@ -93,7 +91,7 @@ impl Walk<'_> {
 
     /// Where `part` stands in the file within a string; the whole string where escapes hide it.
     fn place(&self, span: &Range<usize>, part: &str) -> Range<usize> {
-        let found = self.source.text.get(span.clone()).and_then(|text| text.find(part));
+        let found = self.diagnostics.text(span).and_then(|text| text.find(part));
         found.map_or_else(|| span.clone(), |offset| span.start + offset..span.start + offset + part.len())
     }
 }

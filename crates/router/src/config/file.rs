@@ -1,13 +1,15 @@
 //! Reads the whole file: the top-level keys, the inputs, the endpoints, and hands the rest on.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use toml::de::DeTable;
 
 use super::{
     Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
-    Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, routes,
-    settings::DecoderName,
+    Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, include, routes,
+    settings::{DecoderName, General, LineDecoder},
+    sources::Placed,
+    syntax::Stumbles,
 };
 
 /// A kind of input or endpoint, as a registry lists it. `S` is the trait of its settings.
@@ -48,10 +50,10 @@ impl<S: ?Sized> Kind<S> {
     /// Reads the body of a section, as [`Kind::sample`] has one, for tests of a kind. The error is what an
     /// operator would be shown.
     pub fn read_body(&self, body: &str) -> Result<Box<S>, String> {
-        let source = Source::new(self.name, body);
         let mut diagnostics = Diagnostics::new();
+        let placed = diagnostics.add_source(Arc::new(Source::new(self.name, body)));
         diagnostics.mask().add_keys(&(self.docs)());
-        let table = parse(&source, &mut diagnostics);
+        let table = parse(&placed, &mut diagnostics);
         let mut section = Section::new(self.name, 0..body.len(), &table, &mut diagnostics);
         for key in ["kind", "decoder", "buffer"] {
             section.value(key);
@@ -61,12 +63,33 @@ impl<S: ?Sized> Kind<S> {
         diagnostics.settle();
         match settings {
             Some(settings) if !diagnostics.has_errors() => Ok(settings),
-            _ => Err(diagnostics.render(&source, false)),
+            _ => Err(diagnostics.render(false)),
         }
     }
 }
 
-/// Reads a configuration file. There is a configuration if and only if the diagnostics have no errors.
+/// Reads a configuration file and those that it includes. There is a configuration if and only if the diagnostics have no
+/// errors; a file that cannot be read is one.
+pub fn load_file<I: ?Sized, E: ?Sized>(
+    path: &Path,
+    inputs: &[Kind<I>],
+    endpoints: &[Kind<E>],
+) -> (Option<Configuration<I, E>>, Diagnostics) {
+    match Source::read(path) {
+        Ok(source) => load(&source, inputs, endpoints),
+        Err(error) => {
+            let path = path.display().to_string();
+            let mut diagnostics = Diagnostics::new();
+            let problem = diagnostics.error(0..0, format!("cannot read {path}: {error}"));
+            if let Some(help) = error.help(&path) {
+                problem.help(help);
+            }
+            (None, diagnostics)
+        }
+    }
+}
+
+/// As [`load_file`], from a text in memory. What it includes is looked for from its path.
 pub fn load<I: ?Sized, E: ?Sized>(
     source: &Source,
     inputs: &[Kind<I>],
@@ -87,9 +110,9 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
     mask.add_keys(&Api::docs());
     inputs.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
     endpoints.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
-    let table = parse(source, &mut diagnostics);
-    let table = environment::substitute(table, source, variable, &mut diagnostics);
-    let configuration = Root { inputs, endpoints }.read(&table, &mut diagnostics);
+    let configuration = with_whole(source, variable, &mut diagnostics, |table, diagnostics| {
+        Root { inputs, endpoints }.read(table, diagnostics)
+    });
     diagnostics.settle();
     (configuration.filter(|_| !diagnostics.has_errors()), diagnostics)
 }
@@ -99,22 +122,43 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
 pub fn load_api(source: &Source) -> Option<Api> {
     let mut diagnostics = Diagnostics::new();
     diagnostics.mask().add_keys(&Api::docs());
-    let table = parse(source, &mut diagnostics);
-    let table = environment::substitute(table, source, &|name| std::env::var(name).ok(), &mut diagnostics);
-    Section::new("", 0..0, &table, &mut diagnostics).optional::<Api>("api")
+    with_whole(source, &|name| std::env::var(name).ok(), &mut diagnostics, |table, diagnostics| {
+        Section::new("", 0..0, table, diagnostics).optional::<Api>("api")
+    })
+}
+
+/// Hands on what a file and those that it includes say together, with environment variables filled in.
+fn with_whole<T>(
+    source: &Source,
+    variable: &dyn Fn(&str) -> Option<String>,
+    diagnostics: &mut Diagnostics,
+    read: impl FnOnce(&DeTable<'_>, &mut Diagnostics) -> T,
+) -> T {
+    let main = diagnostics.add_source(Arc::new(source.clone()));
+    let table = parse(&main, diagnostics);
+    let mut table = environment::substitute(table, variable, diagnostics);
+    let included: Vec<Placed> = include::read(source, &table, diagnostics)
+        .into_iter()
+        .map(|source| diagnostics.add_source(source))
+        .collect();
+    for placed in &included {
+        let part = parse(placed, diagnostics);
+        let part = environment::substitute(part, variable, diagnostics);
+        include::merge(&mut table, part, diagnostics);
+    }
+    read(&table, diagnostics)
 }
 
 /// Parses as far as possible. What cannot be parsed is reported, once per line, and the rest is still looked at.
-fn parse<'s>(source: &'s Source, diagnostics: &mut Diagnostics) -> DeTable<'s> {
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
+fn parse<'s>(placed: &'s Placed, diagnostics: &mut Diagnostics) -> DeTable<'s> {
+    let text = &placed.source.text;
+    let (table, mut errors) = DeTable::parse_recoverable(text);
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let mut stumbles = Stumbles::new(placed);
     for error in errors {
-        diagnostics.syntax_error(
-            error.span().unwrap_or(source.text.len()..source.text.len()),
-            error.message(),
-            source,
-        );
+        stumbles.report(error.span().unwrap_or(text.len()..text.len()), error.message(), diagnostics);
     }
-    let table = table.into_inner();
+    let table = placed.place(table.into_inner());
     diagnostics.mask().add_values(&table);
     table
 }
@@ -127,9 +171,8 @@ struct Root<'k, I: ?Sized, E: ?Sized> {
 impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
     fn read(&self, table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> Option<Configuration<I, E>> {
         let mut root = Section::new("", 0..0, table, diagnostics);
-        let data_dir = root.or_default("data_dir", PathBuf::from("./metlog-data"));
-        let threads = root.required::<Option<usize>>("threads");
-        let shutdown_timeout = root.or_default("shutdown_timeout", Duration::from_secs(30));
+        // `include` was followed before; here its type is checked.
+        let general = General::read(&mut root);
         let limits = root.or_all_defaults::<Limits>("limits");
         let rejects = root.or_all_defaults::<Rejects>("rejects");
         let api = root.required::<Option<Api>>("api");
@@ -142,7 +185,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
         if !diagnostics.is_incomplete() {
             let file = checks::File {
                 table,
-                threads: threads.flatten(),
+                threads: general.as_ref().and_then(|general| general.threads),
                 limits: limits.as_ref(),
                 rejects: rejects.as_ref(),
                 api: api.as_ref().and_then(Option::as_ref),
@@ -152,11 +195,12 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
             };
             file.check(diagnostics);
         }
+        let General { include: _, data_dir, threads, shutdown_timeout } = general?;
         Some(Configuration {
-            data_dir: data_dir?,
+            data_dir,
             limits: limits?,
-            shutdown_timeout: shutdown_timeout?,
-            threads: threads?,
+            shutdown_timeout,
+            threads,
             inputs: inputs.into_iter().map(|declared| declared.component).collect::<Option<_>>()?,
             endpoints: endpoints.into_iter().map(|declared| declared.component).collect::<Option<_>>()?,
             routes: routes.into_iter().map(|declared| declared.route).collect::<Option<_>>()?,
@@ -176,17 +220,13 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
 fn decoder(section: &mut Section<'_>) -> Option<DecoderSettings> {
     match section.or_default("decoder", DecoderName::Json)? {
         DecoderName::Line => {
-            let logger = section.or_default("logger", String::new());
-            let severity = section.or_default("severity", 6);
-            let severity = severity.filter(|severity| {
-                let known = *severity <= 7;
-                if !known {
-                    let span = section.span_of("severity");
-                    section.diagnostics().error(span, "`severity` goes from 0 (emergency) to 7 (debug)");
-                }
-                known
-            });
-            Some(DecoderSettings::Line { logger: logger?, severity: severity? })
+            let LineDecoder { logger, severity } = LineDecoder::read(section)?;
+            if severity > 7 {
+                let span = section.span_of("severity");
+                section.diagnostics().error(span, "`severity` goes from 0 (emergency) to 7 (debug)");
+                return None;
+            }
+            Some(DecoderSettings::Line { logger, severity })
         }
         DecoderName::Json => {
             for key in ["logger", "severity"] {

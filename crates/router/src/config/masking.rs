@@ -71,9 +71,10 @@ impl Mask {
         suggest::nearest(key, self.keys.iter().copied()).is_some()
     }
 
-    /// A copy of the text of equal length without the secrets.
-    pub(super) fn apply(&self, text: &str, is_whole: bool) -> String {
-        let mut hidden = self.values.clone();
+    /// A copy, of equal length and without the secrets, of the text of a file that begins at this position.
+    pub(super) fn apply(&self, text: &str, begin: usize, is_whole: bool) -> String {
+        let within = |span: &Range<usize>| Some(span.start.checked_sub(begin)?..span.end.checked_sub(begin)?);
+        let mut hidden: Vec<Range<usize>> = self.values.iter().filter_map(within).collect();
         if !is_whole {
             hidden.extend(self.behind_keys(text));
         }
@@ -95,7 +96,7 @@ impl Mask {
 
     /// As [`apply`](Self::apply), of a line that is not TOML.
     pub(super) fn apply_to_line(&self, line: &str) -> String {
-        Mask { keys: self.keys.clone(), values: Vec::new() }.apply(line, false)
+        Mask { keys: self.keys.clone(), values: Vec::new() }.apply(line, 0, false)
     }
 
     /// What stands behind a word that is the key of a secret, to the end of the line, or of the text over several lines
@@ -144,7 +145,7 @@ mod tests {
         let mut mask = Mask::default();
         let (table, errors) = DeTable::parse_recoverable(text);
         mask.add_values(table.get_ref());
-        let masked = mask.apply(text, errors.is_empty());
+        let masked = mask.apply(text, 0, errors.is_empty());
         assert_eq!(masked.len(), text.len(), "{text}");
         masked
     }

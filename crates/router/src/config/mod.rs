@@ -1,9 +1,9 @@
-//! Configuration: one TOML file becomes typed settings, or a list of everything that is wrong with it.
+//! Configuration: a TOML file, and those that it includes, become typed settings, or a list of everything that is wrong with it.
 //!
-//! [`load`] is the way in. It parses the file, fills in environment variables (`environment.rs`), reads every
-//! section through a [`Section`] (`file.rs`, `components.rs`, `routes.rs`, `conditions.rs`) and finally looks at
-//! the file as a whole (`checks.rs`). Problems never stop the reading: they are collected as [`Diagnostics`], each
-//! with the place in the file, and shown together.
+//! [`load_file`] is the way in, and [`load`] that for a text in memory. They parse the file (`sources.rs`, `syntax.rs`), fill in environment
+//! variables (`environment.rs`), do the same with what it includes (`include.rs`), read every section through a [`Section`]
+//! (`file.rs`, `components.rs`, `routes.rs`, `conditions.rs`) and finally look at the whole (`checks.rs`). Problems never
+//! stop the reading: they are collected as [`Diagnostics`], each with the place in its file, and shown together.
 //!
 //! A kind of input or endpoint declares its keys with [`parameters!`](crate::parameters); nothing in this
 //! module knows any kind by name, they come in as slices of [`Kind`].
@@ -16,6 +16,7 @@ pub mod diagnostics;
 mod environment;
 pub mod file;
 mod http;
+mod include;
 mod masking;
 pub mod parameters;
 mod planned;
@@ -24,12 +25,14 @@ pub mod reader;
 pub mod reference;
 mod routes;
 pub mod settings;
-mod suggest;
+mod sources;
+pub(crate) mod suggest;
+mod syntax;
 pub mod types;
 
 pub use addresses::Address;
-pub use diagnostics::{Diagnostic, Diagnostics, Severity, Source};
-pub use file::{Kind, load, load_api, load_with_environment};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use file::{Kind, load, load_api, load_file, load_with_environment};
 pub use http::{HttpHeaders, HttpUrl};
 pub use parameters::ParameterDoc;
 pub use quantities::ByteSize;
@@ -38,6 +41,7 @@ pub use settings::{
     Api, BufferSettings, Configuration, DecoderSettings, EndpointComponent, InputComponent, Limits, Rejects,
     Route, WhenFull,
 };
+pub use sources::{Source, SourceError};
 pub use types::Secret;
 
 pub(crate) use self::file::kind;

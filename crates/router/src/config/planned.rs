@@ -5,7 +5,6 @@
 pub(super) fn instead(section: &str, key: &str) -> Option<&'static str> {
     let mut parts = section.split('.');
     match (parts.next().unwrap_or_default(), parts.nth(1), key) {
-        ("", _, "include") => Some("put everything into one file"),
         ("", _, "tests") => Some("remove this section"),
         ("inputs", None, "tls" | "auth") => {
             Some("listen on 127.0.0.1, or on a network that only trusted machines reach")
@@ -25,12 +24,11 @@ mod tests {
     #[test]
     fn planned_keys_are_known_by_their_section() {
         for (section, key, planned) in [
-            ("", "include", true),
             ("endpoints.stats", "tls", true),
             ("endpoints.stats.buffer", "disk", true),
             ("endpoints.stats", "disk", false),
             ("inputs.udp", "ack", false),
-            ("limits", "include", false),
+            ("limits", "tests", false),
         ] {
             assert_eq!(instead(section, key).is_some(), planned, "{section} {key}");
         }

@@ -152,6 +152,9 @@ pub(super) fn unknown_endpoint(
     endpoints: &[&str],
     diagnostics: &mut super::Diagnostics,
 ) {
+    if diagnostics.may_be_elsewhere() {
+        return;
+    }
     let problem = diagnostics.error(item.span(), format!("there is no endpoint called `{name}`"));
     if let Some(meant) = suggest::nearest(name, endpoints.iter().copied()) {
         problem.label(format!("did you mean \"{meant}\"?"));

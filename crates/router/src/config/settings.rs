@@ -75,7 +75,7 @@ pub struct Route {
     pub unrouted: bool,
 }
 
-/// How an input turns bytes into messages.
+/// How an input turns bytes into messages, with what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecoderSettings {
     /// Each frame or line is an envelope in JSON.
@@ -108,6 +108,31 @@ choices! {
         DropNewest = "drop_newest",
         /// The oldest message in the buffer is dropped and counted.
         DropOldest = "drop_oldest",
+    }
+}
+
+parameters! {
+    /// What stands at the top of the file, before the first section.
+    pub struct General {
+        /// More files that belong to this configuration: paths and patterns such as `"conf.d/*.toml"`, relative to the folder
+        /// of this file. Only the main file has this key.
+        pub include: Vec<String> = Vec::new(),
+        /// The folder for what is kept over a restart: the positions of `file` inputs. Two routers cannot share one.
+        pub data_dir: PathBuf = PathBuf::from("./metlog-data"),
+        /// How many threads read from inputs. The default is one per core.
+        pub threads: Option<usize>,
+        /// How long buffers may drain when the router is told to stop.
+        pub shutdown_timeout: Duration = Duration::from_secs(30),
+    }
+}
+
+parameters! {
+    /// How `decoder = "line"` fills in a message.
+    pub struct LineDecoder {
+        /// The `logger` of every message.
+        pub logger: String = String::new(),
+        /// The `severity` of every message, from 0 (emergency) to 7 (debug).
+        pub severity: u8 = 6,
     }
 }
 

@@ -1,5 +1,7 @@
 //! "Did you mean …?": the nearest of some known names.
 
+use metlog_message::{Key, Path};
+
 /// The candidate nearest to `word`, if one is near enough to be meant.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = plain(word);
@@ -10,6 +12,17 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+/// The envelope key that the first part of a path was probably meant to be. Any other key may be in a message too, so what
+/// is only near is no error.
+pub(crate) fn nearest_key(path: &Path) -> Option<&'static str> {
+    let first = path.parts().first()?;
+    let known = path.key().is_some() || SENDER_KEYS.contains(&first.as_str());
+    if known { None } else { nearest(first, Key::ALL.into_iter().map(Key::name)) }
+}
+
+/// What the client libraries add.
+const SENDER_KEYS: [&str; 2] = ["metlog_seq", "metlog_src"];
 
 /// "`a`, `b` or `c`".
 pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n str>, last: &str) -> String {
@@ -27,10 +40,18 @@ pub(super) fn belongs(key: &str) -> Option<&'static str> {
         "data_dir" | "threads" | "shutdown_timeout" => {
             Some("it belongs at the top of the file, before the first [section]")
         }
-        "memory" | "when_full" | "disk" | "fsync" => {
-            Some("it belongs to an endpoint, as in buffer = { memory = \"8MiB\" }")
+        "when_full" => Some("it belongs to an endpoint's buffer, as in buffer = { when_full = \"block\" }"),
+        "memory" | "disk" | "fsync" => {
+            Some("it belongs to an endpoint's buffer, as in buffer = { memory = \"8MiB\" }")
         }
         "match" | "to" | "final" | "unrouted" => Some("it belongs to a route, under [[routes]]"),
+        "output" | "outputs" | "sink" | "sinks" | "destination" | "destinations" => {
+            Some("destinations are called endpoints: [endpoints.NAME]")
+        }
+        "source" | "sources" | "listener" | "listeners" => {
+            Some("where messages come from are inputs: [inputs.NAME]")
+        }
+        "filter" | "filters" | "transforms" => Some("routes choose messages: [[routes]] with match = { … }"),
         _ => None,
     }
 }
