@@ -17,6 +17,7 @@ mod api;
 mod cases;
 mod check;
 mod demo;
+mod follow;
 mod full_disk;
 mod hostile_frames;
 mod limits;

@@ -55,6 +55,8 @@ pub enum Schema {
     Choice(Vec<(&'static str, String)>),
     /// A list.
     List(Box<Schema>),
+    /// One of these, or a list of them.
+    OneOrMany(Box<Schema>),
     /// A table with these keys.
     Table(Vec<ParameterDoc>),
     /// A table with keys of the operator's choice.
@@ -284,6 +286,7 @@ impl Schema {
             Schema::String | Schema::Secret | Schema::Choice(_) => value.is_str(),
             Schema::Size => value.is_str() || value.is_integer(),
             Schema::List(_) => value.is_array(),
+            Schema::OneOrMany(item) => value.is_array() || item.written_as(value),
             Schema::Table(_) | Schema::Map(_) => value.is_table(),
         }
     }

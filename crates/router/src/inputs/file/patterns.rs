@@ -9,7 +9,7 @@ use glob::{MatchOptions, Pattern};
 use toml::de::DeValue;
 
 use super::identity::FileId;
-use crate::config::{Diagnostics, FromConfig, reader::Value, types};
+use crate::config::{Diagnostics, FromConfig, Schema, reader::Value, types};
 
 /// As in a shell: `*` stays within a folder and does not find hidden files.
 const AS_IN_A_SHELL: MatchOptions =
@@ -37,6 +37,10 @@ impl FromConfig for Patterns {
             }
             _ => pattern(value, diagnostics).map(|pattern| Patterns(vec![pattern])),
         }
+    }
+
+    fn schema() -> Schema {
+        Schema::OneOrMany(Box::new(Schema::String))
     }
 
     fn to_toml(&self) -> String {
