@@ -405,10 +405,12 @@ impl Follower {
                 input = self.shared.context.name,
                 path = %self.place.path().display(),
                 %error,
-                "cannot read the file; trying again"
+                "cannot read the file"
             );
         }
-        if self.place.is_gone() {
+        // Nobody waits for a file that is gone, and an input that reads once must end; but others' files may be closed soon.
+        let is_for_good = self.place.is_gone() || self.shared.settings.mode == Mode::Once;
+        if is_for_good && !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             self.is_finished = true;
             return Progress::Ended;
         }

@@ -35,7 +35,11 @@ impl FromConfig for StartPattern {
             }
             Ok(pattern) => Ok(StartPattern(pattern)),
             // Its first lines repeat the pattern; the last one says what is wrong.
-            Err(error) => Err(error.to_string().lines().last().unwrap_or_default().trim().to_owned()),
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default().trim();
+                Err(last.trim_start_matches("error: ").to_owned())
+            }
         })
     }
 
@@ -139,7 +143,7 @@ mod tests {
         };
         assert_eq!(read("'^\\d'"), (true, None));
         assert_eq!(read("'x*'").1.unwrap(), "this matches every line, so that nothing would be joined");
-        assert_eq!(read("'('").1.unwrap(), "error: unclosed group");
+        assert_eq!(read("'('").1.unwrap(), "unclosed group");
     }
 
     proptest! {

@@ -209,7 +209,12 @@ impl FilePosition {
         let mut state = lock(&self.state);
         state.read = end;
         state.is_at_end = false;
-        state.pending.push_back((end, acknowledged));
+        let is_done = |waits: &Option<Acknowledged>| waits.as_ref().is_none_or(Acknowledged::is_complete);
+        match state.pending.back_mut() {
+            // Runs of what nobody waits for take one entry, however long something before them is waited for.
+            Some((last, waits)) if is_done(waits) && is_done(&acknowledged) => *last = end,
+            _ => state.pending.push_back((end, acknowledged)),
+        }
         state.settle();
     }
 

@@ -130,12 +130,13 @@ impl World {
         self.running = opened.sources.into_iter().map(|source| (source, Vec::new())).collect();
     }
 
-    /// One round over all sources, as a reader thread goes; whether one of them has more to read.
+    /// One round over all sources, as a reader thread goes; whether one of them has more to read. The newest comes first,
+    /// because it is the one that would overtake others.
     fn round(&mut self) -> bool {
         let mut has_more = false;
         let mut accepted = Vec::new();
         let (pipeline, running) = (&mut self.pipeline, std::mem::take(&mut self.running));
-        for (mut source, mut parked) in running {
+        for (mut source, mut parked) in running.into_iter().rev() {
             pipeline.unpark(Waker::noop(), &mut parked);
             let mut progress = Progress::Stalled;
             if parked.is_empty() {
@@ -147,6 +148,7 @@ impl World {
                 self.running.push((source, parked));
             }
         }
+        self.running.reverse();
         has_more |= !accepted.is_empty();
         self.running.extend(accepted.into_iter().map(|source| (source, Vec::new())));
         has_more
