@@ -193,12 +193,12 @@ fn the_pipeline_accounts_for_every_message() {
     assert_eq!(
         pipeline["inputs"][1],
         json!({
-            "name": "tcp", "kind": "tcp", "address": router.addresses["tcp"].to_string(),
+            "name": "tcp", "kind": "tcp", "address": router.addresses["tcp"].to_string(), "removed": false,
             "received": 6, "routed": 3, "unrouted": 0, "blank": 1,
             "rejected": {"invalid-json": 1, "missing-type": 1}, "timestamp_unreadable": 1,
             "bytes": KNOWN_LINES.map(|line| line.len() + 1).iter().sum::<usize>(),
             "connections": {"opened": 1, "closed": 1, "refused": 0},
-            "lines_given_up": 0, "kernel_drops": 0, "balances": true,
+            "lines_given_up": 0, "kernel_drops": 0, "noticed": {}, "balances": true,
         })
     );
     assert_eq!(pipeline["inputs"][0]["name"], "udp");
@@ -206,7 +206,7 @@ fn the_pipeline_accounts_for_every_message() {
     assert_eq!(
         pipeline["endpoints"][0],
         json!({
-            "name": "log", "kind": "file", "enqueued": 2, "delivered": 2, "refused": {}, "dropped": {},
+            "name": "log", "kind": "file", "removed": false, "enqueued": 2, "delivered": 2, "refused": {}, "dropped": {},
             "queued": 0, "queued_bytes": 0, "buffer_limit_bytes": 8 << 20, "oldest_undelivered_seconds": null,
             "retries": 0, "noticed": {}, "failure": null, "balances": true,
         })

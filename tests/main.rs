@@ -27,4 +27,5 @@ mod shutdown;
 mod slow_endpoints;
 mod startup;
 mod statsd;
+mod syslog;
 mod udp_losses;

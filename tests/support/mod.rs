@@ -5,6 +5,7 @@ pub mod messages;
 pub mod receivers;
 pub mod router;
 pub mod senders;
+pub mod syslog_servers;
 pub mod wait;
 
 pub use ledger::Ledger;

@@ -12,6 +12,7 @@ mod many_routes;
 mod memory;
 pub mod peers;
 mod start;
+mod syslog;
 mod tcp_one_file;
 mod tcp_shuffled;
 mod tcp_three_files;
@@ -28,11 +29,12 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 13] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
     Case { name: "follow-file", about: follow_file::ABOUT, run: follow_file::run },
+    Case { name: "syslog", about: syslog::ABOUT, run: syslog::run },
     Case { name: "udp", about: udp::ABOUT, run: udp::run },
     Case { name: "routes-types", about: many_routes::ABOUT_TYPES, run: many_routes::run_types },
     Case { name: "routes-loggers", about: many_routes::ABOUT_LOGGERS, run: many_routes::run_loggers },

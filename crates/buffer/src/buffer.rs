@@ -44,9 +44,9 @@ impl<T: Charge + Clone> Buffer<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends `item` and wakes the consumer if it was idle. With [`Pushed::Full`] under [`WhenFull::Block`], `waiter` is
-    /// kept and woken once there is room again. A producer without one cannot wait; while others wait for room it gets
-    /// none either, or it would take every free byte before they are woken.
+    /// Appends `item` and wakes the consumer if it was idle. What does not fit under [`WhenFull::Block`] is
+    /// [`Pushed::Waiting`], and `waiter` is kept and woken once there is room again. A producer without one cannot wait;
+    /// while others wait for room it gets none either, or it would take every free byte before they are woken.
     pub fn push(&self, item: T, now: Duration, waiter: Option<&Waker>) -> Pushed<T> {
         let mut state = self.lock();
         let was_empty = state.queue.is_empty();
@@ -54,12 +54,15 @@ impl<T: Charge + Clone> Buffer<T> {
         if may_wait && waiter.is_none() && !state.producers.is_empty() && !state.queue.is_closed() {
             return Pushed::Full(item);
         }
-        let pushed = state.queue.push(item, now);
-        if let (true, Pushed::Full(_), Some(waiter)) = (may_wait, &pushed, waiter)
-            && !state.producers.iter().any(|known| known.will_wake(waiter))
-        {
-            state.producers.push(waiter.clone());
-        }
+        let pushed = match (state.queue.push(item, now), waiter) {
+            (Pushed::Full(item), Some(waiter)) if may_wait => {
+                if !state.producers.iter().any(|known| known.will_wake(waiter)) {
+                    state.producers.push(waiter.clone());
+                }
+                Pushed::Waiting(item)
+            }
+            (pushed, _) => pushed,
+        };
         let consumer = if was_empty && !state.queue.is_empty() { state.consumer.take() } else { None };
         drop(state);
         if let Some(consumer) = consumer {
@@ -88,6 +91,15 @@ impl<T: Charge + Clone> Buffer<T> {
         drop(state);
         // Not under the lock: the last owner of an item may have to tell somebody, who may look at this buffer.
         drop(done);
+        producers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Changes the bound and what happens at it, and wakes the producers that wait: what that means for them has changed.
+    pub fn set_bound(&self, limit_bytes: usize, when_full: WhenFull) {
+        let mut state = self.lock();
+        state.queue.set_bound(limit_bytes, when_full);
+        let producers = std::mem::take(&mut state.producers);
+        drop(state);
         producers.into_iter().for_each(Waker::wake);
     }
 
@@ -216,7 +228,7 @@ mod tests {
             assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Accepted);
         }
         for _ in 0..3 {
-            assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(25)));
+            assert_eq!(buffer.push(Parcel(25), Duration::ZERO, Some(&producer)), Pushed::Waiting(Parcel(25)));
         }
         let mut work = Vec::new();
         buffer.begin(usize::MAX, &mut work, &consumer);
@@ -256,6 +268,17 @@ mod tests {
             assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(10)));
         }
         assert!(buffer.lock().producers.is_empty());
+    }
+
+    #[test]
+    fn who_waits_is_told_when_the_bound_changes() {
+        let buffer = Buffer::new(10, WhenFull::Block);
+        let (rung, producer) = bell();
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Waiting(Parcel(10)));
+        buffer.set_bound(10, WhenFull::DropNewest);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+        assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(10)));
     }
 
     #[test]

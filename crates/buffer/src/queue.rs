@@ -28,8 +28,11 @@ pub enum Pushed<T> {
         /// How many undelivered messages they held: the front one may have been delivered in part.
         messages: usize,
     },
-    /// It did not fit; here it is back. What that means is [`WhenFull`]'s business.
+    /// It did not fit, and never will get in; here it is back. A [`Queue`] leaves it to its caller what that means, a
+    /// [`Buffer`](crate::Buffer) says so of what is to be dropped.
     Full(T),
+    /// It did not fit, and its producer waits for room; here it is back. Only a [`Buffer`](crate::Buffer) says so.
+    Waiting(T),
     /// The queue takes nothing more; here it is back.
     Closed(T),
 }
@@ -200,6 +203,12 @@ impl<T: Charge + Clone> Queue<T> {
         done
     }
 
+    /// Changes the bound and what happens at it. What is held stays, even if it is more than the new bound.
+    pub fn set_bound(&mut self, limit_bytes: usize, when_full: WhenFull) {
+        self.limit_bytes = limit_bytes;
+        self.when_full = when_full;
+    }
+
     /// Takes nothing more; what is held can still be delivered.
     pub fn close(&mut self) {
         self.closed = true;
@@ -325,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn a_smaller_bound_drops_nothing_that_is_held() {
+        let mut queue = Queue::new(100, WhenFull::Block);
+        queue.push(parcel(1, 4), NOW);
+        queue.push(parcel(2, 4), NOW);
+        queue.set_bound(50, WhenFull::DropNewest);
+        assert_eq!((queue.status().messages, queue.limit_bytes()), (8, 50));
+        assert_eq!(queue.push(parcel(3, 1), NOW), Pushed::Full(parcel(3, 1)));
+        queue.settle(4);
+        assert_eq!(queue.push(parcel(3, 1), NOW), Pushed::Accepted);
+    }
+
+    #[test]
     fn a_closed_queue_still_delivers_what_it_holds() {
         let mut queue = Queue::new(40, WhenFull::Block);
         queue.push(parcel(1, 2), NOW);
@@ -357,6 +378,7 @@ mod tests {
                             Pushed::Accepted => {}
                             Pushed::Displaced { messages, .. } => dropped += messages,
                             Pushed::Full(back) => dropped += back.messages,
+                            Pushed::Waiting(_) => prop_assert!(false, "a queue lets nobody wait"),
                             Pushed::Closed(_) => prop_assert!(false, "nobody closed it"),
                         }
                     }

@@ -1,9 +1,9 @@
-//! How the topology speaks to a running endpoint: stop by then, open your files anew.
+//! How the topology speaks to a running endpoint: stop by then, open your files anew, let another one go on, leave.
 
 use std::{
     sync::{
-        Condvar, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
     time::Duration,
@@ -13,7 +13,9 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Control {
     waker: Mutex<Option<Waker>>,
-    deadline: OnceLock<Duration>,
+    deadline: Mutex<Option<Duration>>,
+    is_leaving: AtomicBool,
+    successor_waits: AtomicBool,
     /// How often files were asked to be opened anew.
     asked: AtomicU64,
     reopened: Mutex<Reopened>,
@@ -41,15 +43,45 @@ pub enum ReopenError {
 }
 
 impl Control {
-    /// Deliver what is held, but not for longer than until `deadline` on the monotonic clock. The first call counts.
+    /// Deliver what is held, but not for longer than until `deadline` on the monotonic clock. The earliest of several counts.
     pub fn stop_by(&self, deadline: Duration) {
-        let _ = self.deadline.set(deadline);
+        let mut earliest = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        *earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        drop(earliest);
         self.ring();
     }
 
     /// The deadline, once there is one.
     pub fn deadline(&self) -> Option<Duration> {
-        self.deadline.get().copied()
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is routed to the endpoint any more: deliver what it holds, and what still waits for room in its buffer, until
+    /// `deadline` at the latest, and end.
+    pub fn leave_by(&self, deadline: Duration) {
+        self.is_leaving.store(true, Ordering::Release);
+        self.stop_by(deadline);
+    }
+
+    /// Whether [`Control::leave_by`] was called.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
+    }
+
+    /// Asks whoever drives the endpoint to end between two deliveries: another endpoint goes on over the same buffer.
+    pub fn make_way(&self) {
+        self.successor_waits.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether to end because another endpoint waits to go on.
+    pub fn makes_way(&self) -> bool {
+        self.successor_waits.load(Ordering::Acquire)
+    }
+
+    /// The successor has begun; from now on all this speaks to it.
+    pub(crate) fn has_made_way(&self) {
+        self.successor_waits.store(false, Ordering::Release);
     }
 
     /// Asks for files to be opened anew and waits at most `longest` until that is done.

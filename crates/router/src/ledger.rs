@@ -9,7 +9,7 @@ use std::{
     fmt::Debug,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,10 @@ use metlog_buffer::{Buffer, Status};
 use metlog_message::Reason;
 
 use crate::batch::Handover;
+
+mod accounts;
+
+pub use self::accounts::{Account, EndpointAccount, InputAccount, Ledger};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -88,16 +92,50 @@ pub struct InputCounters {
     pub connections_refused: Counter,
     /// Unfinished lines given up because their shared memory was used up (a part of `rejected`).
     pub lines_given_up: Counter,
-    kernel_drops: Mutex<Vec<KernelDrops>>,
+    kernel_drops: Mutex<KernelDrops>,
     noticed: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// Asks the operating system how many datagrams it dropped at one socket.
-struct KernelDrops(Box<dyn Fn() -> u64 + Send + Sync>);
+/// How many datagrams the kernel dropped at an input's sockets.
+#[derive(Debug, Default)]
+struct KernelDrops {
+    open: Vec<AsksKernel>,
+    /// At sockets that are closed.
+    closed: u64,
+}
 
-impl Debug for KernelDrops {
+/// Asks the operating system how many datagrams it dropped at one socket.
+struct AsksKernel(Box<dyn Fn() -> SocketDrops + Send + Sync>);
+
+/// How many datagrams the kernel dropped at one socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketDrops {
+    /// Until now.
+    SoFar(u64),
+    /// In all: the socket is not read any more, and need not be asked again.
+    InAll(u64),
+}
+
+impl Debug for AsksKernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KernelDrops")
+        f.write_str("AsksKernel")
+    }
+}
+
+impl KernelDrops {
+    fn total(&mut self) -> u64 {
+        let mut total = 0;
+        self.open.retain(|ask| match ask.0() {
+            SocketDrops::SoFar(drops) => {
+                total += drops;
+                true
+            }
+            SocketDrops::InAll(drops) => {
+                self.closed += drops;
+                false
+            }
+        });
+        total + self.closed
     }
 }
 
@@ -136,8 +174,11 @@ impl InputCounters {
     }
 
     /// Registers a socket's own drop counter; it is asked each time the ledger is read.
-    pub fn watch_kernel_drops(&self, ask: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).push(KernelDrops(Box::new(ask)));
+    pub fn watch_kernel_drops(&self, ask: impl Fn() -> SocketDrops + Send + Sync + 'static) {
+        let mut drops = self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner);
+        // An input that is opened anew many times, and never looked at, must not gather closed sockets.
+        drops.total();
+        drops.open.push(AsksKernel(Box::new(ask)));
     }
 
     /// Counts something worth knowing that is not a message's fate, such as `file-truncated`.
@@ -152,13 +193,7 @@ impl InputCounters {
             .filter(|(_, counter)| counter.get() > 0)
             .map(|(reason, counter)| (reason.to_string(), counter.get()))
             .collect();
-        let kernel_drops = self
-            .kernel_drops
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .map(|drops| drops.0())
-            .sum();
+        let kernel_drops = self.kernel_drops.lock().unwrap_or_else(PoisonError::into_inner).total();
         InputLedger {
             received: self.received.get(),
             routed: self.routed.get(),
@@ -216,17 +251,20 @@ pub enum DropReason {
     BufferFull,
     /// The router stopped before they could be delivered.
     Shutdown,
+    /// The endpoint was taken out of the configuration, or the input that had read them, before they could be delivered.
+    Removed,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 2] = [DropReason::BufferFull, DropReason::Shutdown];
+    pub const ALL: [DropReason; 3] = [DropReason::BufferFull, DropReason::Shutdown, DropReason::Removed];
 
     /// The name that the ledger uses.
     pub fn name(self) -> &'static str {
         match self {
             DropReason::BufferFull => "buffer-full",
             DropReason::Shutdown => "shutdown",
+            DropReason::Removed => "removed",
         }
     }
 }
@@ -244,6 +282,19 @@ pub struct EndpointCounters {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     noticed: Mutex<BTreeMap<&'static str, u64>>,
     failure: Mutex<Option<Failure>>,
+    /// Hand-overs that wait outside of the buffer for room in it.
+    waiting: AtomicUsize,
+    is_removed: AtomicBool,
+}
+
+/// One hand-over that waits outside of a full buffer, as long as this exists.
+#[derive(Debug)]
+pub struct Waiting(Arc<EndpointCounters>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Default for EndpointCounters {
@@ -256,6 +307,8 @@ impl Default for EndpointCounters {
             refused: Mutex::default(),
             noticed: Mutex::default(),
             failure: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            is_removed: AtomicBool::new(false),
         }
     }
 }
@@ -291,6 +344,27 @@ impl EndpointCounters {
         let news = current.is_some() != failure.is_some();
         *current = failure;
         news
+    }
+
+    /// Counts a hand-over that waits for room in the buffer.
+    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(self.clone())
+    }
+
+    /// Whether hand-overs wait for room in the buffer.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// The endpoint is no longer part of the configuration: what it cannot deliver any more counts as `removed`.
+    pub(crate) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Release);
+    }
+
+    /// Why messages are dropped that the endpoint cannot deliver before it ends.
+    pub fn end(&self) -> DropReason {
+        if self.is_removed.load(Ordering::Acquire) { DropReason::Removed } else { DropReason::Shutdown }
     }
 
     /// The numbers now, with what `buffer` holds.
@@ -355,52 +429,6 @@ impl EndpointLedger {
     }
 }
 
-/// Every component's counters, by name.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    inputs: Vec<(String, &'static str, Arc<InputCounters>)>,
-    endpoints: Vec<EndpointAccount>,
-}
-
-/// What the ledger knows of one endpoint.
-#[derive(Debug)]
-pub struct EndpointAccount {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its kind.
-    pub kind: &'static str,
-    /// Its counters.
-    pub counters: Arc<EndpointCounters>,
-    /// Its buffer.
-    pub buffer: Arc<Buffer<Handover>>,
-}
-
-impl Ledger {
-    /// Opens an input's account.
-    pub fn add_input(&mut self, name: &str, kind: &'static str) -> Arc<InputCounters> {
-        let counters = Arc::new(InputCounters::default());
-        self.inputs.push((name.to_owned(), kind, counters.clone()));
-        counters
-    }
-
-    /// Opens an endpoint's account.
-    pub fn add_endpoint(&mut self, account: EndpointAccount) {
-        self.endpoints.push(account);
-    }
-
-    /// Every input's name, kind and numbers.
-    pub fn inputs(&self) -> impl Iterator<Item = (&str, &'static str, InputLedger)> {
-        self.inputs.iter().map(|(name, kind, counters)| (name.as_str(), *kind, counters.read()))
-    }
-
-    /// Every endpoint's name, kind and numbers; `now` is the monotonic clock.
-    pub fn endpoints(&self, now: Duration) -> impl Iterator<Item = (&str, &'static str, EndpointLedger)> {
-        self.endpoints.iter().map(move |account| {
-            (account.name.as_str(), account.kind, account.counters.read(&account.buffer, now))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,8 +447,10 @@ mod tests {
     #[test]
     fn the_kernels_own_counter_is_asked_when_the_ledger_is_read() {
         let counters = InputCounters::default();
-        counters.watch_kernel_drops(|| 3);
-        counters.watch_kernel_drops(|| 4);
+        counters.watch_kernel_drops(|| SocketDrops::SoFar(3));
+        counters.watch_kernel_drops(|| SocketDrops::InAll(4));
         assert_eq!(counters.read().kernel_drops, 7);
+        assert_eq!(counters.read().kernel_drops, 7, "a closed socket is asked once, and remembered");
+        assert_eq!(counters.kernel_drops.lock().unwrap().open.len(), 1);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc, task::Waker, time::Duration};
 
-use metlog_buffer::{Buffer, Charge, Pushed, WhenFull};
+use metlog_buffer::{Buffer, Charge, Pushed};
 use metlog_message::{Decoded, Reason, Timestamp};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     decoders::{FrameDecoder, split_named},
     framing::{Cause, GivenUp},
-    ledger::{DropReason, EndpointCounters, InputCounters, InputTally},
+    ledger::{DropReason, EndpointCounters, InputCounters, InputTally, Waiting},
     recycled::{Recycled, VecPool},
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
@@ -56,9 +56,14 @@ pub struct Outlet {
 pub struct Parked {
     outlet: Outlet,
     handover: Handover,
+    _place: Waiting,
 }
 
 impl Parked {
+    fn new(outlet: &Outlet, handover: Handover) -> Self {
+        Parked { outlet: outlet.clone(), handover, _place: outlet.counters.wait() }
+    }
+
     /// The memory that it keeps alive.
     pub fn charged_bytes(&self) -> usize {
         self.handover.charged_bytes()
@@ -116,6 +121,12 @@ impl Pipeline {
             acknowledgement: None,
             tap_allowance: Allowance::default(),
         }
+    }
+
+    /// Routes by these from the next batch on. What is parked keeps the endpoints that it was routed to.
+    pub fn route_by(&mut self, outlets: Arc<Outlets>) {
+        self.selections.resize_with(outlets.outlets.len(), Vec::new);
+        self.outlets = outlets;
     }
 
     /// What `hand_over` gives to this pipeline is acknowledged through the handle that comes back.
@@ -353,16 +364,16 @@ impl Pipeline {
     /// Tries again to hand over what is parked, and leaves what still does not fit.
     pub fn unpark(&self, waiter: &Waker, parked: &mut Vec<Parked>) {
         let now = self.clock.monotonic();
-        for Parked { outlet, handover } in std::mem::take(parked) {
+        for Parked { outlet, handover, .. } in std::mem::take(parked) {
             outlet.push_behind(parked, handover, now, Some(waiter));
         }
     }
 
-    /// Gives up what is parked: the router stops and there is no more time.
-    pub fn abandon(&self, parked: &mut Vec<Parked>) {
-        for Parked { outlet, handover } in parked.drain(..) {
+    /// Gives up what is parked: the router stops, or the input is removed, and there is no more time.
+    pub fn abandon(&self, parked: &mut Vec<Parked>, reason: DropReason) {
+        for Parked { outlet, handover, .. } in parked.drain(..) {
             handover.withhold();
-            outlet.count_dropped(DropReason::Shutdown, handover.len());
+            outlet.count_dropped(reason, handover.len());
         }
     }
 }
@@ -378,7 +389,7 @@ impl Outlet {
         waiter: Option<&Waker>,
     ) {
         if parked.iter().any(|older| Arc::ptr_eq(&older.outlet.buffer, &self.buffer)) {
-            parked.push(Parked { outlet: self.clone(), handover });
+            parked.push(Parked::new(self, handover));
         } else {
             parked.extend(self.push(handover, now, waiter));
         }
@@ -397,17 +408,21 @@ impl Outlet {
                 self.counters.enqueued.add(messages as u64);
                 self.counters.drop_messages(DropReason::BufferFull, displaced);
             }
-            Pushed::Full(handover) if waiter.is_some() && self.buffer.when_full() == WhenFull::Block => {
+            Pushed::Waiting(handover) => {
                 let handover = if early.is_some() { handover.acknowledged_by(early) } else { handover };
-                return Some(Parked { outlet: self.clone(), handover });
+                return Some(Parked::new(self, handover));
             }
             Pushed::Full(_) => self.count_dropped(DropReason::BufferFull, messages),
             Pushed::Closed(handover) => {
-                handover.withhold();
-                if let Some(early) = early {
-                    early.withhold();
+                let reason = self.counters.end();
+                // Without the endpoint it is done with; without the router it has to come again.
+                if reason == DropReason::Shutdown {
+                    handover.withhold();
+                    if let Some(early) = early {
+                        early.withhold();
+                    }
                 }
-                self.count_dropped(DropReason::Shutdown, messages);
+                self.count_dropped(reason, messages);
             }
         }
         None
@@ -560,7 +575,7 @@ mod tests {
         let mut parked = Vec::new();
         let queued = hand_over(&mut pipeline, &mut parked);
         let waiting = hand_over(&mut pipeline, &mut parked);
-        pipeline.abandon(&mut parked);
+        pipeline.abandon(&mut parked, DropReason::Shutdown);
         crate::runner::abandon(&outlet.buffer, &outlet.counters);
         outlet.buffer.close();
         let late = hand_over(&mut pipeline, &mut parked);

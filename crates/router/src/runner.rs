@@ -47,6 +47,8 @@ pub enum Step {
     AwaitWork,
     /// All is delivered, or given up; the endpoint can be closed.
     Finished,
+    /// Another endpoint goes on from here, with a runner of its own over the same buffer.
+    MakeWay,
 }
 
 /// The state of one endpoint's deliveries.
@@ -57,7 +59,6 @@ pub struct Runner {
     counters: Arc<EndpointCounters>,
     control: Arc<Control>,
     linger: Duration,
-    work_bytes: usize,
     work: Work,
     retry: Retry,
     not_before: Option<Duration>,
@@ -83,7 +84,6 @@ impl Runner {
     ) -> Self {
         Runner {
             name: name.to_owned(),
-            work_bytes: WORK_BYTES.min(buffer.limit_bytes() / 2),
             buffer,
             counters,
             control,
@@ -103,8 +103,15 @@ impl Runner {
     pub fn next(&mut self, now: Duration, waker: &Waker) -> Step {
         self.control.listen(waker);
         if self.control.deadline().is_some_and(|deadline| now >= deadline) {
+            // Otherwise who stops the router closes it, once nobody hands anything over any more.
+            if self.control.is_leaving() {
+                self.buffer.close();
+            }
             abandon(&self.buffer, &self.counters);
             return Step::Finished;
+        }
+        if self.control.makes_way() {
+            return Step::MakeWay;
         }
         let closing = self.buffer.is_closed();
         if self.control.deadline().is_some() && !self.is_stopping {
@@ -120,12 +127,24 @@ impl Runner {
             }
             self.not_before = None;
         }
-        let budget = if self.retry.is_open() { PROBE_BYTES } else { self.work_bytes };
+        let budget = if self.retry.is_open() { PROBE_BYTES } else { self.work_bytes() };
         let cursor = self.buffer.begin(budget, self.work.handovers_mut(), waker);
         self.work.set_cursor(cursor);
         if self.work.is_empty() {
             // Closed is read before the buffer is found empty: what was pushed before the close is never missed.
-            return if closing { Step::Finished } else { Step::AwaitWork };
+            if closing {
+                return Step::Finished;
+            }
+            if self.control.is_leaving() && !self.counters.is_waited_for() {
+                self.buffer.close();
+                return self.next(now, waker);
+            }
+            // What waits for room may be given up without a word.
+            return if self.control.is_leaving() {
+                Step::SleepUntil(self.clip(Duration::MAX))
+            } else {
+                Step::AwaitWork
+            };
         }
         if !closing && let Some(until) = self.lingers_until(now) {
             self.work.handovers_mut().clear();
@@ -138,7 +157,7 @@ impl Runner {
 
     /// Until when to wait for more to come together, if at all: the endpoint's own linger, or a moderating pause.
     fn lingers_until(&mut self, now: Duration) -> Option<Duration> {
-        if self.retry.failures() > 0 || self.buffer.status().bytes >= self.work_bytes / 2 {
+        if self.retry.failures() > 0 || self.buffer.status().bytes >= self.work_bytes() / 2 {
             // What is tried again has waited, and a full delivery gains nothing by it.
             return None;
         }
@@ -152,6 +171,11 @@ impl Runner {
         };
         self.lingers_until = Some(until);
         (now < until).then_some(until)
+    }
+
+    /// The bound of the buffer may change while it runs.
+    fn work_bytes(&self) -> usize {
+        WORK_BYTES.min(self.buffer.limit_bytes() / 2)
     }
 
     /// A request to open files anew that is not done yet.
@@ -230,11 +254,15 @@ impl Runner {
     }
 }
 
-/// Gives up what a buffer still holds because the router ends. An input that keeps a position brings it again.
+/// Gives up what a buffer still holds because the router ends, or the endpoint is not part of the configuration any more. In
+/// the first case an input that keeps a position brings it again.
 pub fn abandon(buffer: &Buffer<Handover>, counters: &EndpointCounters) {
     let (messages, handovers) = buffer.abandon();
-    handovers.iter().for_each(Handover::withhold);
-    counters.drop_messages(DropReason::Shutdown, messages);
+    let reason = counters.end();
+    if reason == DropReason::Shutdown {
+        handovers.iter().for_each(Handover::withhold);
+    }
+    counters.drop_messages(reason, messages);
 }
 
 /// Unparks a thread; remembers having done so, because a park may end for no reason.
@@ -256,7 +284,8 @@ impl Wake for Unpark {
     }
 }
 
-/// Drives an endpoint on the calling thread until its buffer is closed and empty, or the deadline for stopping passes.
+/// Drives an endpoint on the calling thread until its buffer is closed and empty, the deadline for stopping passes, or it
+/// makes way for another.
 pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock: &dyn Clock) {
     let unpark = Arc::new(Unpark { thread: thread::current(), rung: AtomicBool::new(false) });
     let waker = Waker::from(unpark.clone());
@@ -277,7 +306,7 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
                 runner.answered(clock.monotonic(), answer);
                 continue;
             }
-            Step::Finished => break,
+            Step::Finished | Step::MakeWay => break,
             Step::SleepUntil(moment) => Some(tick.map_or(moment, |tick| moment.min(tick))),
             Step::AwaitWork => tick,
         };
@@ -312,7 +341,7 @@ pub async fn drive_network(
                 let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
             }
             Step::AwaitWork => woken().await,
-            Step::Finished => break,
+            Step::Finished | Step::MakeWay => break,
         }
     }
 }

@@ -1,11 +1,18 @@
 //! The few system calls that no library offers: many datagrams per call, the socket's own numbers, polling one descriptor,
-//! the process's limit on open files.
+//! the process's limit on open files, accounts by name, a thread's priority, the
+//! host's name and its time zone.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
 #![allow(unsafe_code)]
 
-use std::{io, mem::MaybeUninit, os::fd::AsRawFd};
+use std::{
+    ffi::{CStr, CString},
+    io,
+    mem::MaybeUninit,
+    os::fd::AsRawFd,
+    ptr,
+};
 
 use socket2::Socket;
 
@@ -160,6 +167,29 @@ pub fn wait_until_writable(descriptor: &impl AsRawFd) -> io::Result<()> {
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The name of this host; `localhost` where the system does not say it.
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: the pointer is to a live array of the length that is given.
+    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) } != 0;
+    let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    match name.get(..length) {
+        Some(name) if !failed && !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+        _ => "localhost".to_owned(),
+    }
+}
+
+/// How many seconds the time of the place is ahead of UTC at this moment; 0 where the system does not know.
+pub fn offset_from_utc(seconds: i64) -> i64 {
+    let moment = seconds as libc::time_t;
+    // SAFETY: `tm` is a C structure of integers and a pointer for which all zeros is a valid value.
+    let mut broken_down: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live variables of the right type, and the function keeps neither. It reads the
+    // environment, which this process changes nowhere after its start.
+    let known = unsafe { libc::localtime_r(&raw const moment, &raw mut broken_down) };
+    if known.is_null() { 0 } else { broken_down.tm_gmtoff }
+}
+
 /// Raises the soft limit on open files to the hard one, and returns what it is then.
 pub fn raise_open_files_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -175,6 +205,87 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
+}
+
+/// The number of a user, by name; `None` where this machine has none of this name.
+pub fn user_id(name: &str) -> io::Result<Option<u32>> {
+    look_up(name, |name, buffer, found: &mut *mut libc::passwd| {
+        // SAFETY: `passwd` is a C structure of integers and pointers for which all zeros is a valid value.
+        let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+        // SAFETY: all pointers are valid for the call, and the buffer's length is its own. `found` is compared with null
+        // only; what is read afterwards is the integer in `entry`.
+        let error = unsafe {
+            libc::getpwnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+        };
+        (error, entry.pw_uid)
+    })
+}
+
+/// The number of a group, by name; `None` where this machine has none of this name.
+pub fn group_id(name: &str) -> io::Result<Option<u32>> {
+    look_up(name, |name, buffer, found: &mut *mut libc::group| {
+        // SAFETY: as in `user_id`.
+        let mut entry: libc::group = unsafe { std::mem::zeroed() };
+        // SAFETY: as in `user_id`.
+        let error = unsafe {
+            libc::getgrnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+        };
+        (error, entry.gr_gid)
+    })
+}
+
+/// Looks an account up, with as much memory as its entry needs.
+fn look_up<T>(
+    name: &str,
+    ask: impl Fn(&CStr, &mut [u8], &mut *mut T) -> (libc::c_int, u32),
+) -> io::Result<Option<u32>> {
+    const MOST_BYTES: usize = 1 << 20;
+    let name = CString::new(name)?;
+    let mut buffer = vec![0; 1024];
+    loop {
+        let mut found = ptr::null_mut();
+        match ask(&name, &mut buffer, &mut found) {
+            (0, id) => return Ok((!found.is_null()).then_some(id)),
+            (libc::ERANGE, _) if buffer.len() < MOST_BYTES => buffer.resize(buffer.len() * 2, 0),
+            // What there is no account of is one of these errors on some systems.
+            (libc::ENOENT | libc::ESRCH, _) => return Ok(None),
+            (error, _) => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// What this process may do with files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its effective user.
+    pub user: u32,
+    /// The groups that it is in.
+    pub groups: Vec<u32>,
+    /// Whether it may give files to other users.
+    pub may_change_owners: bool,
+}
+
+impl Credentials {
+    /// Those that it has now; `None` where the system does not tell.
+    pub fn of_this_process() -> Option<Credentials> {
+        const MAY_CHANGE_OWNERS: u64 = 1;
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let effective = |ids: &str| ids.split_whitespace().nth(1)?.parse().ok();
+        let mut groups: Vec<u32> =
+            line("Groups:")?.split_whitespace().filter_map(|group| group.parse().ok()).collect();
+        groups.extend(effective(line("Gid:")?));
+        let capabilities = u64::from_str_radix(line("CapEff:")?, 16).ok()?;
+        let may_change_owners = capabilities & MAY_CHANGE_OWNERS != 0;
+        Some(Credentials { user: effective(line("Uid:")?)?, groups, may_change_owners })
+    }
+}
+
+/// Lets the calling thread run only when nothing else wants to.
+pub fn lower_priority() {
+    const NICEST: libc::c_int = 19;
+    // SAFETY: no memory is involved. On Linux, 0 is the calling thread. An error leaves the priority as it is.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) };
 }
 
 #[cfg(test)]

@@ -93,6 +93,16 @@ impl Template {
         }
     }
 
+    /// `{logger}`.
+    pub fn of_logger() -> Template {
+        Template { pieces: vec![Piece::Key(Key::Logger)], text: "{logger}".to_owned() }
+    }
+
+    /// `{payload}`.
+    pub fn of_payload() -> Template {
+        Template { pieces: vec![Piece::Key(Key::Payload)], text: "{payload}".to_owned() }
+    }
+
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -104,6 +114,23 @@ impl Template {
             Some(Piece::Literal(literal)) => literal,
             _ => "",
         }
+    }
+
+    /// A regular expression of what comes of the template behind the first `skipped` bytes of [`Template::fixed_start`],
+    /// where every placeholder becomes something that `value` describes.
+    pub fn pattern(&self, skipped: usize, value: &str) -> String {
+        let mut skipped = skipped;
+        let mut pattern = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => {
+                    pattern.push_str(&regex::escape(literal.get(skipped..).unwrap_or_default()));
+                }
+                _ => pattern.push_str(value),
+            }
+            skipped = 0;
+        }
+        pattern
     }
 
     /// Whether there are line breaks between the placeholders.
@@ -276,9 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn the_default_line_is_what_its_text_says() {
-        let default = Template::timestamp_and_payload();
-        assert_eq!(Template::parse(default.as_str()), Ok(default));
+    fn default_templates_are_what_their_text_says() {
+        for default in [Template::timestamp_and_payload(), Template::of_logger(), Template::of_payload()] {
+            assert_eq!(Template::parse(default.as_str()), Ok(default));
+        }
     }
 
     #[test]

@@ -28,21 +28,23 @@ pub async fn watch(ledger: Arc<Ledger>, clock: Arc<dyn Clock>) {
 
 fn losses(ledger: &Ledger, now: Duration) -> Losses {
     let mut losses = Losses::new();
-    for (name, _, input) in ledger.inputs() {
-        for (reason, count) in input.rejected {
-            losses.insert((name.to_owned(), "frames were rejected", reason), count);
+    // A name may be there twice: once running and once removed.
+    let mut add = |name: &str, what, reason: &str, count| {
+        *losses.entry((name.to_owned(), what, reason.to_owned())).or_default() += count;
+    };
+    for input in ledger.inputs() {
+        for (reason, count) in input.ledger.rejected {
+            add(&input.of.name, "frames were rejected", &reason, count);
         }
-        losses.insert(
-            (name.to_owned(), "datagrams were dropped by the kernel", "receive-buffer-full".to_owned()),
-            input.kernel_drops,
-        );
+        let drops = input.ledger.kernel_drops;
+        add(&input.of.name, "datagrams were dropped by the kernel", "receive-buffer-full", drops);
     }
-    for (name, _, endpoint) in ledger.endpoints(now) {
-        for (reason, count) in endpoint.dropped {
-            losses.insert((name.to_owned(), "messages were dropped", reason.to_owned()), count);
+    for endpoint in ledger.endpoints(now) {
+        for (reason, count) in endpoint.ledger.dropped {
+            add(&endpoint.of.name, "messages were dropped", reason, count);
         }
-        for (reason, count) in endpoint.refused {
-            losses.insert((name.to_owned(), "messages were refused", reason.to_owned()), count);
+        for (reason, count) in endpoint.ledger.refused {
+            add(&endpoint.of.name, "messages were refused", reason, count);
         }
     }
     losses
@@ -67,13 +69,14 @@ mod tests {
     #[test]
     fn only_what_has_grown_is_said_and_by_how_much() {
         let counters = Arc::new(EndpointCounters::default());
-        let mut ledger = Ledger::default();
-        ledger.add_endpoint(EndpointAccount {
+        let ledger = Ledger::default();
+        let account = EndpointAccount {
             name: "stats".to_owned(),
             kind: "statsd",
             counters: counters.clone(),
             buffer: crate::testing::buffer(1000),
-        });
+        };
+        ledger.set_endpoints(vec![account], Duration::ZERO);
         counters.drop_messages(DropReason::BufferFull, 5);
         let before = losses(&ledger, Duration::ZERO);
         assert_eq!(growth(&before, &before).count(), 0);

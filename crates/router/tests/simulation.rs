@@ -41,7 +41,7 @@ use metlog_router::{
     control::Control,
     decoders::FrameDecoder,
     endpoints::{Answer, Refusals, Then, Work},
-    ledger::{EndpointCounters, InputCounters},
+    ledger::{DropReason, EndpointCounters, InputCounters},
     pipeline::{Outlet, Outlets, Parked, Pipeline},
     rejects::Rejects,
     routes::{
@@ -392,6 +392,7 @@ impl World {
                 endpoint.state = State::Idle;
                 assert_eq!(endpoint.buffer.status().messages, 0, "idle, and there is work");
             }
+            Step::MakeWay => panic!("nobody reloads"),
             Step::Finished => {
                 endpoint.state = State::Finished;
                 assert_eq!(endpoint.buffer.status().messages, 0, "finished, and something is left");
@@ -441,7 +442,7 @@ impl World {
 
     fn give_up_what_is_parked(&mut self) {
         for source in &mut self.sources {
-            self.pipelines[source.input].abandon(&mut source.parked);
+            self.pipelines[source.input].abandon(&mut source.parked, DropReason::Shutdown);
             source.unsent.clear();
         }
     }

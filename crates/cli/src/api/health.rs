@@ -78,6 +78,10 @@ pub async fn healthz(
 
 fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
     let in_trouble = |endpoint: &&Endpoint| {
+        if endpoint.removed {
+            // Nothing goes there any more, and what it still held is delivered or counted as dropped.
+            return false;
+        }
         let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
         endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64()
     };
@@ -120,6 +124,7 @@ mod tests {
         Endpoint {
             name: name.to_owned(),
             kind: "file".to_owned(),
+            removed: false,
             enqueued: 1,
             delivered: 0,
             refused: BTreeMap::new(),

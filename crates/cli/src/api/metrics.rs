@@ -20,9 +20,23 @@ pub async fn metrics(State(observed): State<Arc<Observed>>) -> impl IntoResponse
     let mut page = Exposition::default();
     let pipeline = observed.pipeline();
     process(&mut page, &pipeline, observed.started_at);
-    inputs(&mut page, &pipeline.inputs);
-    endpoints(&mut page, &pipeline.endpoints);
+    let shown = newest(&pipeline.inputs, |input| &input.name, |input| input.removed);
+    inputs(&mut page, &shown);
+    let shown = newest(&pipeline.endpoints, |endpoint| &endpoint.name, |endpoint| endpoint.removed);
+    endpoints(&mut page, &shown);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.into_text())
+}
+
+/// Names tell the series apart. Where a removed component's name is in use again, the removed one is left out.
+fn newest<T: Clone>(components: &[T], name_of: fn(&T) -> &str, is_removed: fn(&T) -> bool) -> Vec<T> {
+    let is_shadowed = |position: usize, component: &T| {
+        let others = components.iter().enumerate().filter(|(other, _)| *other != position);
+        let is_newer = |(other, one): (usize, &T)| !is_removed(one) || other > position;
+        is_removed(component) && others.filter(|(_, one)| name_of(one) == name_of(component)).any(is_newer)
+    };
+    let of_interest =
+        components.iter().enumerate().filter(|(position, component)| !is_shadowed(*position, component));
+    of_interest.map(|(_, component)| component.clone()).collect()
 }
 
 fn process(page: &mut Exposition, pipeline: &Pipeline, started_at: SystemTime) {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -12,7 +12,7 @@ use metlog_router::{
     clock::Clock,
     ledger::Ledger,
     tap::Tap,
-    topology::{Configuration, Listening, Topology},
+    topology::{Configuration, Topology},
 };
 
 use super::{
@@ -52,8 +52,7 @@ pub struct Observed {
     pub(super) ledger: Arc<Ledger>,
     pub(super) tap: Arc<Tap>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) listening: Vec<Listening>,
-    pub(super) routes: Vec<Route>,
+    plan: RwLock<Plan>,
     pub(super) started_at: SystemTime,
     /// The same moment on `clock`.
     started: Duration,
@@ -67,12 +66,22 @@ impl Observed {
             ledger: topology.ledger().clone(),
             tap: topology.tap().clone(),
             clock: topology.clock().clone(),
-            listening: topology.listening().to_vec(),
-            routes: plan.routes,
+            plan: RwLock::new(plan),
             started_at: SystemTime::now(),
             started: topology.clock().monotonic(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// The router goes on with another configuration.
+    #[allow(dead_code, reason = "the command comes next")]
+    pub fn follow(&self, plan: Plan) {
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// The routes of the configuration that the router runs with.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        self.plan.read().unwrap_or_else(PoisonError::into_inner).routes.clone()
     }
 
     /// Says from now on that the router stops: it takes no more messages and delivers what it has.

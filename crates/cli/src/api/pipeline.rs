@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use metlog_message::Timestamp;
-use metlog_router::ledger::{EndpointLedger, InputLedger};
+use metlog_router::ledger::{Account, EndpointAccount, EndpointLedger, InputAccount, InputLedger};
 use serde::{Deserialize, Serialize};
 
 use super::Observed;
@@ -26,11 +26,11 @@ pub struct Pipeline {
     pub started_at: String,
     /// How long ago that was.
     pub uptime_seconds: f64,
-    /// In the order of the configuration.
+    /// In the order of the configuration; then those that a reload has removed.
     pub inputs: Vec<Input>,
     /// In the order of the configuration, which is the order in which they are tried.
     pub routes: Vec<Route>,
-    /// In the order of the configuration.
+    /// In the order of the configuration; then those that a reload has removed.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -53,6 +53,9 @@ pub struct Input {
     pub kind: String,
     /// The address or path that it reads from, with the port that the operating system chose.
     pub address: String,
+    /// Whether a reload took it out of the configuration. It is shown for ten minutes more.
+    #[serde(default)]
+    pub removed: bool,
     /// Frames (datagrams, lines) taken from the transport.
     pub received: u64,
     /// Messages that matched at least one route.
@@ -117,6 +120,9 @@ pub struct Endpoint {
     pub name: String,
     /// Its kind.
     pub kind: String,
+    /// Whether a reload took it out of the configuration. It delivers what it holds, and is shown for ten minutes.
+    #[serde(default)]
+    pub removed: bool,
     /// Messages offered to its buffer, those that were then dropped included.
     pub enqueued: u64,
     /// Messages that it delivered.
@@ -157,34 +163,29 @@ impl Pipeline {
     pub fn read(observed: &Observed) -> Pipeline {
         // Endpoints first: a message that moves on meanwhile is then missing at an endpoint, which is where it is still
         // to arrive, instead of turning up there before any input has counted it.
-        let endpoints = observed.ledger.endpoints(observed.clock.monotonic()).map(Endpoint::new).collect();
-        let address = |name: &str| {
-            let listening = observed.listening.iter().find(|listening| listening.input == name);
-            listening.map(|listening| listening.address.clone()).unwrap_or_default()
-        };
-        let inputs = observed
-            .ledger
-            .inputs()
-            .map(|(name, kind, ledger)| Input::new(name, kind, address(name), ledger))
-            .collect();
+        let now = observed.clock.monotonic();
+        let endpoints = observed.ledger.endpoints(now).into_iter().map(Endpoint::new).collect();
+        let inputs = observed.ledger.inputs().into_iter().map(Input::new).collect();
         Pipeline {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: observed.state(),
             started_at: Timestamp::from(observed.started_at).to_string(),
             uptime_seconds: observed.uptime().as_secs_f64(),
             inputs,
-            routes: observed.routes.clone(),
+            routes: observed.routes(),
             endpoints,
         }
     }
 }
 
 impl Input {
-    fn new(name: &str, kind: &str, address: String, ledger: InputLedger) -> Input {
+    fn new(account: Account<InputAccount, InputLedger>) -> Input {
+        let Account { of, is_removed, ledger } = account;
         Input {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            address,
+            name: of.name,
+            kind: of.kind.to_owned(),
+            address: of.address,
+            removed: is_removed,
             balances: ledger.balances(),
             received: ledger.received,
             routed: ledger.routed,
@@ -206,10 +207,12 @@ impl Input {
 }
 
 impl Endpoint {
-    fn new((name, kind, ledger): (&str, &'static str, EndpointLedger)) -> Endpoint {
+    fn new(account: Account<EndpointAccount, EndpointLedger>) -> Endpoint {
+        let Account { of, is_removed, ledger } = account;
         Endpoint {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
+            name: of.name,
+            kind: of.kind.to_owned(),
+            removed: is_removed,
             balances: ledger.balances(),
             enqueued: ledger.enqueued,
             delivered: ledger.delivered,

@@ -212,8 +212,16 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let decoder = decoder(section);
+    let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
-    Some(InputComponent { name: name.to_owned(), kind: kind.name, settings: settings?, decoder: decoder? })
+    Some(InputComponent {
+        name: name.to_owned(),
+        kind: kind.name,
+        settings: settings?,
+        decoder: decoder?,
+        own,
+        common,
+    })
 }
 
 /// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
@@ -250,7 +258,15 @@ fn endpoint<E: ?Sized>(
 ) -> Option<EndpointComponent<E>> {
     let buffer = section.or_all_defaults::<BufferSettings>("buffer");
     let ack = section.required::<Option<Ack>>("ack");
+    let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
-    let (name, kind) = (name.to_owned(), kind.name);
-    Some(EndpointComponent { name, kind, settings: settings?, buffer: buffer?, ack: ack? })
+    Some(EndpointComponent {
+        name: name.to_owned(),
+        kind: kind.name,
+        settings: settings?,
+        buffer: buffer?,
+        ack: ack?,
+        own,
+        common,
+    })
 }

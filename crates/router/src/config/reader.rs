@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{diagnostics::Diagnostics, parameters::ParameterDoc, planned, suggest};
+use super::{diagnostics::Diagnostics, fingerprint::Fingerprint, parameters::ParameterDoc, planned, suggest};
 
 /// A value of the file together with its place.
 pub type Value<'a> = Spanned<DeValue<'a>>;
@@ -189,6 +189,14 @@ impl<'a> Section<'a> {
                 .error(self.span.clone(), message)
                 .help(format!("add `{key}`: it takes {expected}"));
         }
+    }
+
+    /// Of the keys that were not asked for so far, and of those that were.
+    pub fn fingerprints(&self) -> (Fingerprint, Fingerprint) {
+        (
+            Fingerprint::of(self.table, |key| !self.knows(key)),
+            Fingerprint::of(self.table, |key| self.knows(key)),
+        )
     }
 
     fn name_of(&self, key: &str) -> String {

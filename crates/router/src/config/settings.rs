@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::types::{ByteSize, Secret};
+use super::{
+    Fingerprint,
+    types::{ByteSize, Secret},
+};
 use crate::{acknowledgement::Ack, choices, parameters, routes::condition::Condition};
 
 /// A whole, validated configuration. `I` and `E` are the settings of input and endpoint kinds.
@@ -39,6 +42,10 @@ pub struct InputComponent<I: ?Sized> {
     pub settings: Box<I>,
     /// How bytes become messages.
     pub decoder: DecoderSettings,
+    /// Of what only this kind takes: where the bytes come from.
+    pub own: Fingerprint,
+    /// Of what every input takes: what becomes of the bytes.
+    pub common: Fingerprint,
 }
 
 /// One `[endpoints.NAME]`.
@@ -54,6 +61,10 @@ pub struct EndpointComponent<E: ?Sized> {
     pub buffer: BufferSettings,
     /// When it acknowledges; `None`: as its kind does.
     pub ack: Option<Ack>,
+    /// Of what only this kind takes.
+    pub own: Fingerprint,
+    /// Of what every endpoint takes, `buffer` and `ack` included.
+    pub common: Fingerprint,
 }
 
 /// One `[[routes]]`.

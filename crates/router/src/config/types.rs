@@ -121,6 +121,22 @@ impl FromConfig for PathBuf {
     }
 }
 
+impl FromConfig for metlog_message::Path {
+    fn expected() -> String {
+        "a path into a message such as \"fields.user.id\"".to_owned()
+    }
+
+    fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        parsed(value, diagnostics, |text| {
+            metlog_message::Path::parse(text).map_err(|error| error.to_string())
+        })
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
 impl FromConfig for bool {
     fn expected() -> String {
         "true or false".to_owned()

@@ -12,6 +12,7 @@ pub mod null;
 pub mod registry;
 pub mod statsd;
 pub mod stdout;
+pub mod syslog;
 
 use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -267,6 +268,12 @@ pub enum Preview {
 pub trait EndpointSettings: Debug + Send + Sync {
     /// Opens it. Only what can never work is an error here; a peer that is down is the runner's business.
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError>;
+
+    /// Opens it to go on in place of another endpoint of the same name, which is still at work. Files that both write are not
+    /// touched before [`Endpoint::reopen`] is called, which happens once the other one has ended.
+    fn open_behind(&self, context: EndpointContext) -> Result<Opened, OpenError> {
+        self.open(context)
+    }
 
     /// What it would do with this message, found with the very code that does it. Opens and sends nothing.
     fn preview(&self, message: &Message<'_>) -> Preview;

@@ -1,6 +1,6 @@
 //! Every kind of endpoint, by name.
 
-use super::{EndpointSettings, counter, file, http, metlog, null, statsd, stdout};
+use super::{EndpointSettings, counter, file, http, metlog, null, statsd, stdout, syslog};
 use crate::config::{Kind, kind};
 
 /// The kinds, sorted by name.
@@ -12,4 +12,5 @@ pub static KINDS: &[Kind<dyn EndpointSettings>] = &[
     kind!(EndpointSettings, "null", null, "takes messages and forgets them"),
     kind!(EndpointSettings, "statsd", statsd, "counters, timers, gauges and sets to a statsd server"),
     kind!(EndpointSettings, "stdout", stdout, "messages to standard output, as JSON or text lines"),
+    kind!(EndpointSettings, "syslog", syslog, "messages to a syslog server, CEF events among them"),
 ];

@@ -3,54 +3,84 @@
 use std::{
     io,
     os::fd::AsRawFd,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
-use socket2::Socket;
 
-use super::{Flow, Progress, Source};
-use crate::{ledger::InputCounters, pipeline::DatagramGatherer, sys};
+use super::{Flow, Progress, Source, sockets::BoundSocket};
+use crate::{
+    ledger::{InputCounters, SocketDrops},
+    pipeline::DatagramGatherer,
+    sys,
+};
 
 /// A bound datagram socket.
 #[derive(Debug)]
 pub struct DatagramSource {
-    socket: Arc<Socket>,
+    socket: BoundSocket,
     receiver: sys::DatagramReceiver,
     gatherer: Option<DatagramGatherer>,
-    kernel_drops: Arc<AtomicU64>,
+    drops: Arc<Mutex<Drops>>,
+}
+
+/// The kernel's drop counter goes with the socket, which may have been another input's before and be another's after.
+#[derive(Debug)]
+enum Drops {
+    /// It is not read yet; whatever is dropped until then counts once it is.
+    NotYetRead,
+    /// It is read; so many were dropped before, and are in another ledger.
+    Read(BoundSocket, u64),
+    /// It is read no more; so many were dropped meanwhile.
+    NoMoreRead(u64),
 }
 
 impl DatagramSource {
     /// Reads datagrams of up to `largest` bytes from `socket`, which must not block.
-    pub fn new(socket: Arc<Socket>, largest: usize, counters: &InputCounters) -> Self {
-        let kernel_drops = Arc::new(AtomicU64::new(0));
-        let (last_known, weak) = (kernel_drops.clone(), Arc::downgrade(&socket));
+    pub fn new(socket: BoundSocket, largest: usize, counters: &InputCounters) -> Self {
+        let drops = Arc::new(Mutex::new(Drops::NotYetRead));
+        let watched = drops.clone();
         counters.watch_kernel_drops(move || {
-            // A closed socket's number is the last one that it told.
-            if let Some(drops) = weak.upgrade().and_then(|socket| sys::kernel_drops(&socket)) {
-                last_known.store(drops, Ordering::Relaxed);
+            let mut drops = watched.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *drops {
+                // It went before it was read, because something else of the configuration could not be opened.
+                Drops::NotYetRead if Arc::strong_count(&watched) == 1 => SocketDrops::InAll(0),
+                Drops::NotYetRead => SocketDrops::SoFar(0),
+                Drops::Read(socket, before) => {
+                    SocketDrops::SoFar(sys::kernel_drops(socket).unwrap_or(*before).saturating_sub(*before))
+                }
+                Drops::NoMoreRead(drops) => SocketDrops::InAll(*drops),
             }
-            last_known.load(Ordering::Relaxed)
         });
-        DatagramSource { socket, receiver: sys::DatagramReceiver::new(largest), gatherer: None, kernel_drops }
+        DatagramSource { socket, receiver: sys::DatagramReceiver::new(largest), gatherer: None, drops }
     }
 }
 
 impl Drop for DatagramSource {
     fn drop(&mut self) {
-        if let Some(drops) = sys::kernel_drops(&self.socket) {
-            self.kernel_drops.store(drops, Ordering::Relaxed);
+        let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Drops::Read(socket, before) = &*drops {
+            let now = sys::kernel_drops(socket).unwrap_or(*before);
+            socket.account_drops(now);
+            *drops = Drops::NoMoreRead(now.saturating_sub(*before));
         }
     }
 }
 
 impl Source for DatagramSource {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        // Who read it before has accounted for its drops by now.
+        *self.drops.lock().unwrap_or_else(PoisonError::into_inner) =
+            Drops::Read(self.socket.clone(), self.socket.accounted_drops());
         registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, Interest::READABLE)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut SourceFd(&self.socket.as_raw_fd()))
+    }
+
+    fn bound_socket(&self) -> Option<&BoundSocket> {
+        Some(&self.socket)
     }
 
     /// Gathers until the socket has no more or a batch is full. Nothing is ever parked: datagrams cannot wait.

@@ -8,6 +8,7 @@ pub mod datagrams;
 pub mod file;
 pub mod parked;
 pub mod registry;
+pub mod sockets;
 pub mod stdin;
 pub mod streams;
 pub mod tcp;
@@ -26,7 +27,10 @@ use std::{
 
 use mio::{Registry, Token};
 
-use self::parked::ParkedMemory;
+use self::{
+    parked::ParkedMemory,
+    sockets::{BoundSocket, Inherited},
+};
 
 use crate::{
     checkpoints::Checkpoints,
@@ -43,13 +47,24 @@ pub trait Source: Debug + Send {
     /// read without being asked.
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
 
+    /// Asks not to be told any more. Closing does that too, but not for a socket that somebody else still has.
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        let _ = registry;
+        Ok(())
+    }
+
+    /// The socket that it was opened with, where a successor may go on with it.
+    fn bound_socket(&self) -> Option<&BoundSocket> {
+        None
+    }
+
     /// Reads once, without ever waiting, and hands what was read to the flow.
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress;
 
-    /// The router stops: what arrives from now on is not read any more.
+    /// The router stops, or the input is closed while the router goes on: what arrives from now on is not read any more.
     fn stop(&mut self) {}
 
-    /// The router stops, and everything that the kernel held was read: hand over what is left.
+    /// The router stops, or the input is closed, and everything that the kernel held was read: hand over what is left.
     fn finish(&mut self, flow: &mut Flow<'_>) {
         let _ = flow;
     }
@@ -98,6 +113,8 @@ pub struct InputContext {
     pub connections: ConnectionLimit,
     /// Where it counts connections and kernel drops; the pipeline does the rest.
     pub counters: Arc<InputCounters>,
+    /// Sockets to go on with instead of binding new ones, where the addresses are the same.
+    pub inherited: Inherited,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where it keeps over a restart how far it has come, if its transport lets it go on there.
@@ -111,6 +128,8 @@ pub struct OpenedInput {
     pub sources: Vec<Box<dyn Source>>,
     /// Where it listens, in words for an operator: an address, a path.
     pub address: String,
+    /// The sockets that it is bound to, for a successor to go on with.
+    pub sockets: Vec<BoundSocket>,
 }
 
 /// Why an input could not be opened.
@@ -145,7 +164,7 @@ pub trait InputSettings: Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub struct ConnectionLimit {
     open: Arc<AtomicUsize>,
-    limit: usize,
+    limit: Arc<AtomicUsize>,
 }
 
 /// One place under the limit; free again when dropped.
@@ -158,13 +177,18 @@ pub struct ConnectionPlace {
 impl ConnectionLimit {
     /// At most `limit` connections.
     pub fn new(limit: usize) -> Self {
-        ConnectionLimit { open: Arc::default(), limit }
+        ConnectionLimit { open: Arc::default(), limit: Arc::new(AtomicUsize::new(limit)) }
+    }
+
+    /// Changes the limit for connections to come; those that are open stay.
+    pub fn set(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Release);
     }
 
     /// A place for one more, or `None`; counts either way.
     pub fn take(&self, counters: &Arc<InputCounters>) -> Option<ConnectionPlace> {
         let open = self.open.clone();
-        if open.fetch_add(1, Ordering::AcqRel) >= self.limit {
+        if open.fetch_add(1, Ordering::AcqRel) >= self.limit.load(Ordering::Acquire) {
             open.fetch_sub(1, Ordering::AcqRel);
             counters.connections_refused.add(1);
             return None;

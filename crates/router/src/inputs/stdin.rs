@@ -34,7 +34,11 @@ impl InputSettings for Parameters {
             .try_clone_to_owned()
             .map_err(|error| context.error(format!("cannot read standard input: {error}")))?;
         let source = StdinSource { stdin: File::from(stdin), lines: LineReader::new(context.clone()) };
-        Ok(OpenedInput { sources: vec![Box::new(source)], address: "standard input".to_owned() })
+        Ok(OpenedInput {
+            sources: vec![Box::new(source)],
+            address: "standard input".to_owned(),
+            sockets: Vec::new(),
+        })
     }
 }
 

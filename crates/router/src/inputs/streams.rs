@@ -4,7 +4,9 @@ use std::{fmt::Debug, io, os::fd::AsRawFd};
 
 use mio::{Interest, Registry, Token, event};
 
-use super::{ConnectionPlace, Flow, InputContext, Progress, Source, parked::ParkedShare};
+use super::{
+    ConnectionPlace, Flow, InputContext, Progress, Source, parked::ParkedShare, sockets::BoundSocket,
+};
 use crate::{
     framing::{LineFramer, Read},
     pipeline::Parked,
@@ -27,21 +29,31 @@ pub trait Listener: event::Source + Debug + Send {
 #[derive(Debug)]
 pub struct ListenerSource<L> {
     listener: L,
+    /// The socket of which `listener` is a duplicate; it owns what goes with it.
+    socket: BoundSocket,
     context: InputContext,
     /// The last connection could not be accepted, and that was said.
     is_stalled: bool,
 }
 
 impl<L: Listener> ListenerSource<L> {
-    /// A source that accepts from `listener`, which must not block.
-    pub fn new(listener: L, context: InputContext) -> Self {
-        ListenerSource { listener, context, is_stalled: false }
+    /// A source that accepts from `listener`, a duplicate of `socket`, which must not block.
+    pub fn new(listener: L, socket: BoundSocket, context: InputContext) -> Self {
+        ListenerSource { listener, socket, context, is_stalled: false }
     }
 }
 
 impl<L: Listener> Source for ListenerSource<L> {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.listener, token, Interest::READABLE)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut self.listener)
+    }
+
+    fn bound_socket(&self) -> Option<&BoundSocket> {
+        Some(&self.socket)
     }
 
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
@@ -244,6 +256,7 @@ mod tests {
                 unfinished: unfinished.clone(),
                 connections: ConnectionLimit::new(1),
                 counters: counters.clone(),
+                inherited: Default::default(),
                 clock: Arc::new(ManualClock::default()),
                 checkpoints: Checkpoints::new("nothing".as_ref()),
             };

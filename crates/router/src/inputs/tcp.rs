@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::{
     InputContext, InputSettings, OpenError, OpenedInput,
+    sockets::BoundSocket,
     streams::{Listener, ListenerSource},
 };
 use crate::config::parameters;
@@ -38,17 +39,25 @@ const BACKLOG: i32 = 1024;
 
 impl InputSettings for Parameters {
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
-        let listener = self
-            .bind()
-            .map_err(|error| context.error(format!("cannot listen on {} (TCP): {error}", self.listen)))?;
+        let failed =
+            |error: io::Error| context.error(format!("cannot listen on {} (TCP): {error}", self.listen));
+        let socket = match context.inherited.take_network(Type::STREAM, self.listen, &context.name) {
+            Some(socket) => socket,
+            None => BoundSocket::new(self.bind().map_err(failed)?, &context.name),
+        };
+        let listener = TcpListener::from_std(socket.try_clone().map_err(failed)?.into());
         let address = listener.local_addr().unwrap_or(self.listen);
-        let source = ListenerSource::new(listener, context.clone());
-        Ok(OpenedInput { sources: vec![Box::new(source)], address: address.to_string() })
+        let source = ListenerSource::new(listener, socket.clone(), context.clone());
+        Ok(OpenedInput {
+            sources: vec![Box::new(source)],
+            address: address.to_string(),
+            sockets: vec![socket],
+        })
     }
 }
 
 impl Parameters {
-    fn bind(&self) -> io::Result<TcpListener> {
+    fn bind(&self) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(self.listen), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for the last connections' TIME_WAIT.
         socket.set_reuse_address(true)?;
@@ -58,7 +67,7 @@ impl Parameters {
         socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        Ok(TcpListener::from_std(socket.into()))
+        Ok(socket)
     }
 }
 
@@ -81,6 +90,7 @@ mod tests {
     #[test]
     fn an_accepted_connection_is_kept_alive_or_ended() {
         let listener = Parameters { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }.bind().unwrap();
+        let listener = TcpListener::from_std(listener.into());
         let _client = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let connection = Listener::accept(&listener).unwrap();
         let socket = SockRef::from(&connection);

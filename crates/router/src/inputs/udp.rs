@@ -3,11 +3,14 @@
 //! UDP cannot wait: when the router is too slow the kernel drops. So the receive buffer is large, many datagrams are read
 //! per system call, and the kernel's own drop counter is part of the ledger: a loss is visible.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{InputContext, InputSettings, OpenError, OpenedInput, Source, datagrams::DatagramSource};
+use super::{
+    InputContext, InputSettings, OpenError, OpenedInput, Source, datagrams::DatagramSource,
+    sockets::BoundSocket,
+};
 use crate::{
     config::{ByteSize, parameters},
     sys,
@@ -43,13 +46,23 @@ impl InputSettings for Parameters {
         let count = self.sockets.unwrap_or(context.threads).clamp(1, MOST_SOCKETS);
         let mut address = self.listen;
         let mut sources: Vec<Box<dyn Source>> = Vec::new();
-        if count > 1 {
+        let mut sockets: Vec<BoundSocket> = Vec::new();
+        let inherit = |address| context.inherited.take_network(Type::DGRAM, address, &context.name);
+        let mut inherited = inherit(address);
+        if count > 1 && inherited.is_none() {
             // Sockets that share an address let those of another router of the same user in, which would then take a part
             // of the datagrams away. A socket that does not share it finds out.
             self.bind(address, false).map_err(failed)?;
         }
         for number in 0..count {
-            let socket = self.bind(address, count > 1).map_err(failed)?;
+            let socket = match inherited.take().or_else(|| inherit(address)) {
+                Some(socket) => {
+                    // It may have been the only one so far.
+                    socket.set_reuse_port(count > 1).map_err(failed)?;
+                    socket
+                }
+                None => BoundSocket::new(self.bind(address, count > 1).map_err(failed)?, &context.name),
+            };
             // With port 0 the first socket's port is the port of all.
             address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
             let granted =
@@ -63,12 +76,13 @@ impl InputSettings for Parameters {
                 );
             }
             sources.push(Box::new(DatagramSource::new(
-                Arc::new(socket),
+                socket.clone(),
                 sys::LARGEST_UDP_DATAGRAM,
                 &context.counters,
             )));
+            sockets.push(socket);
         }
-        Ok(OpenedInput { sources, address: address.to_string() })
+        Ok(OpenedInput { sources, address: address.to_string(), sockets })
     }
 }
 

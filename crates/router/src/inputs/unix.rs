@@ -11,18 +11,15 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use mio::{
-    Registry, Token,
-    net::{UnixListener, UnixStream},
-};
+use mio::net::{UnixListener, UnixStream};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{
-    Flow, InputContext, InputSettings, OpenError, OpenedInput, Progress, Source,
+    InputContext, InputSettings, OpenError, OpenedInput, Source,
     datagrams::DatagramSource,
+    sockets::BoundSocket,
     streams::{Listener, ListenerSource},
 };
 use crate::{
@@ -67,23 +64,33 @@ impl InputSettings for Parameters {
         let permissions = self
             .mode_bits()
             .ok_or_else(|| context.error(format!("`permissions` takes {PERMISSIONS_EXPECTED}")))?;
-        remove_stale(&self.path).map_err(failed)?;
         let kind = if self.mode == Mode::Stream { Type::STREAM } else { Type::DGRAM };
-        let socket = bind(&self.path, kind, permissions).map_err(failed)?;
+        let socket = match context.inherited.take_unix(kind, &self.path) {
+            Some(socket) => socket,
+            None => {
+                remove_stale(&self.path).map_err(failed)?;
+                let socket = bind(&self.path, kind, permissions).map_err(failed)?;
+                BoundSocket::at_path(socket, &context.name, &self.path)
+            }
+        };
         // What the process's umask took away.
         fs::set_permissions(&self.path, fs::Permissions::from_mode(permissions)).map_err(failed)?;
 
         let source: Box<dyn Source> = if self.mode == Mode::Stream {
             socket.listen(1024).map_err(failed)?;
-            Box::new(ListenerSource::new(UnixListener::from_std(socket.into()), context.clone()))
+            let listener = UnixListener::from_std(socket.try_clone().map_err(failed)?.into());
+            Box::new(ListenerSource::new(listener, socket.clone(), context.clone()))
         } else {
             sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
             // A message, or several that are no more than one together, with the line break.
             let largest = (context.message_bytes + 1).max(sys::LARGEST_UDP_DATAGRAM);
-            Box::new(DatagramSource::new(Arc::new(socket), largest, &context.counters))
+            Box::new(DatagramSource::new(socket.clone(), largest, &context.counters))
         };
-        let source = RemovesItsPath { source, path: self.path.clone() };
-        Ok(OpenedInput { sources: vec![Box::new(source)], address: self.path.display().to_string() })
+        Ok(OpenedInput {
+            sources: vec![source],
+            address: self.path.display().to_string(),
+            sockets: vec![socket],
+        })
     }
 
     fn check(&self, section: &mut Section<'_>) {
@@ -124,34 +131,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     let in_use = StdUnixStream::connect(path).is_ok()
         || UnixDatagram::unbound().and_then(|socket| socket.connect(path)).is_ok();
     if in_use { Ok(()) } else { fs::remove_file(path) }
-}
-
-/// A bound socket whose path goes when the input is closed.
-#[derive(Debug)]
-struct RemovesItsPath {
-    source: Box<dyn Source>,
-    path: PathBuf,
-}
-
-impl Source for RemovesItsPath {
-    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.source.register(registry, token)
-    }
-
-    fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
-        self.source.read(flow)
-    }
-
-    fn finish(&mut self, flow: &mut Flow<'_>) {
-        self.source.finish(flow);
-    }
-}
-
-impl Drop for RemovesItsPath {
-    fn drop(&mut self) {
-        // Nothing depends on it: the next start removes what is left.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 impl Listener for UnixListener {

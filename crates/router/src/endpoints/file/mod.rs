@@ -3,20 +3,36 @@
 //! The path may name parts of the message (`logs/{logger}.log`); whatever a message says, the file lies inside the folder
 //! that the path names before its first placeholder. Files are appended to with few, large writes; a full disk or a missing
 //! permission is tried again until it works, and no line is ever left half written.
+//!
+//! Files that are large or old enough give way to new ones (`rotation.rs`, `log_file.rs`); what becomes of the old ones is
+//! the business of a thread of its own (`housekeeping.rs`).
 
+mod compression;
+mod housekeeping;
+mod log_file;
 mod open_files;
 mod output;
+mod permissions;
+mod rotated;
+mod rotation;
 
 use std::{
     io,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use metlog_buffer::WhenFull;
 
-use self::{open_files::OpenFiles, output::Output};
+use self::{
+    housekeeping::{Housekeeper, Rules},
+    open_files::OpenFiles,
+    output::Output,
+    permissions::{Group, Mode, Permissions, User},
+    rotation::{Opening, Rotate, Rotation},
+};
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
 use crate::{
     acknowledgement::Ack,
@@ -39,6 +55,16 @@ parameters! {
         pub template: Template = Template::timestamp_and_payload(),
         /// What becomes of line breaks inside a message with `format = "text"`.
         pub multiline: Multiline = Multiline::Escape,
+        /// When a file gives way to a new one, and what becomes of the old ones.
+        pub rotate: Option<Rotate>,
+        /// The permissions of new files. Without it `"0640"`, less the umask.
+        pub mode: Option<Mode>,
+        /// The permissions of new folders. Without it `"0700"`, less the umask.
+        pub dir_mode: Option<Mode>,
+        /// Whose new files and folders are. Needs root, unless it is the router's own user.
+        pub owner: Option<User>,
+        /// Which group's new files and folders are: one that the router is in, unless it runs as root.
+        pub group: Option<Group>,
     }
 }
 
@@ -47,6 +73,8 @@ pub const SAMPLE: &str = r#"
 path = "logs/{logger}.log"
 format = "text"
 template = "{timestamp} {payload}"
+rotate = { size = "256MiB", every = "1d", keep = 14, max_age = "30d", compress = "zstd" }
+mode = "0640"
 "#;
 
 /// From this size on, bytes that lie side by side in memory are written from where they are.
@@ -57,17 +85,7 @@ const FLUSH_BYTES: usize = 256 * 1024;
 
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
-        let format = LineFormat::new(self.format, &self.template, self.multiline);
-        let one_line_each = format.is_one_line();
-        let fixed = self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start()));
-        let mut endpoint = FileEndpoint {
-            name: context.name,
-            format,
-            path: self.path.clone(),
-            fixed,
-            files: OpenFiles::new(context.open_files, one_line_each),
-            rendered: Vec::new(),
-        };
+        let mut endpoint = self.closed(context)?;
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
         // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
         if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
@@ -78,15 +96,22 @@ impl EndpointSettings for Parameters {
         Ok(Opened::Blocking(Box::new(endpoint)))
     }
 
+    fn open_behind(&self, context: EndpointContext) -> Result<Opened, OpenError> {
+        Ok(Opened::Blocking(Box::new(self.closed(context)?)))
+    }
+
     fn preview(&self, message: &Message<'_>) -> Preview {
         let (mut path, mut bytes) = (Vec::new(), Vec::new());
-        render_path(&self.path, message, &mut path);
+        render_path(&self.path, message, &mut path, self.rotate.is_some());
         LineFormat::new(self.format, &self.template, self.multiline).write(message, &mut bytes);
         Preview::Sends { to: String::from_utf8_lossy(&path).into_owned(), bytes }
     }
 
     fn check(&self, section: &mut Section<'_>) {
         line_format::check(self.format, section);
+        if let Some(rotate) = &self.rotate {
+            rotate.check(self.path.is_fixed(), section);
+        }
     }
 
     fn when_full(&self) -> WhenFull {
@@ -102,10 +127,61 @@ impl EndpointSettings for Parameters {
     }
 }
 
+impl Parameters {
+    /// An endpoint with no file open.
+    fn closed(&self, context: EndpointContext) -> Result<FileEndpoint, OpenError> {
+        let format = LineFormat::new(self.format, &self.template, self.multiline);
+        let one_line_each = format.is_one_line();
+        let opening = Arc::new(self.opening(&context)?);
+        Ok(FileEndpoint {
+            name: context.name,
+            format,
+            path: self.path.clone(),
+            fixed: self.path.is_fixed().then(|| PathBuf::from(self.path.fixed_start())),
+            next_tick: opening.rotation.is_some().then_some(Duration::ZERO),
+            files: OpenFiles::new(context.open_files, one_line_each, opening.clone()),
+            opening,
+            rendered: Vec::new(),
+        })
+    }
+
+    fn opening(&self, context: &EndpointContext) -> Result<Opening, OpenError> {
+        let permissions = Permissions {
+            mode: self.mode,
+            dir_mode: self.dir_mode,
+            owner: self.owner.clone(),
+            group: self.group.clone(),
+        };
+        if let Some(problem) = permissions.problem() {
+            return Err(OpenError { name: context.name.clone(), problem });
+        }
+        let rotation = self.rotate.as_ref().map(|rotate| {
+            let EndpointContext { name, clock, counters, .. } = context;
+            let rules = Rules::new(rotate, &self.path, name, clock.clone(), counters.clone());
+            Rotation {
+                endpoint: name.clone(),
+                size: rotate.size.map(|size| size.bytes()),
+                every: rotate.every.map(|every| i64::try_from(every.as_secs()).unwrap_or(i64::MAX).max(1)),
+                clock: clock.clone(),
+                counters: counters.clone(),
+                housekeeper: Housekeeper::new(rules),
+            }
+        });
+        Ok(Opening { permissions, rotation })
+    }
+}
+
 /// Appends the path of the file that a message goes to.
-fn render_path(path: &Template, message: &Message<'_>, rendered: &mut Vec<u8>) {
+fn render_path(path: &Template, message: &Message<'_>, rendered: &mut Vec<u8>, is_rotated: bool) {
     path.render(message, rendered, path_part);
-    open_files::shorten_parts(rendered);
+    open_files::shorten_parts(rendered, is_rotated);
+    if is_rotated {
+        let name = rendered.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if rotated::split(name).is_some() {
+            // A message must not choose a file that has given way to another one.
+            rendered.push(b'_');
+        }
+    }
 }
 
 fn is_named_pipe(path: &Path) -> bool {
@@ -120,12 +196,16 @@ struct FileEndpoint {
     /// The path, where it is the same for every message.
     fixed: Option<PathBuf>,
     files: OpenFiles,
+    opening: Arc<Opening>,
+    /// When to look at the clock although nothing is written.
+    next_tick: Option<Duration>,
     /// The path of the message at hand, in memory that is used again.
     rendered: Vec<u8>,
 }
 
 impl Endpoint for FileEndpoint {
     fn deliver(&mut self, work: &Work) -> Answer {
+        self.files.keep_time();
         match self.fixed.clone() {
             Some(path) => match self.files.get(path.as_os_str().as_encoded_bytes()) {
                 Ok(output) => deliver_to_one(&self.format, output, work),
@@ -133,6 +213,20 @@ impl Endpoint for FileEndpoint {
             },
             None => self.deliver_by_path(work),
         }
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        self.next_tick
+    }
+
+    fn tick(&mut self, _: Duration) {
+        self.files.keep_time();
+        if let Some(rotation) = &self.opening.rotation {
+            // Not before the endpoint has a thread of its own: another one may have had the same files until then.
+            rotation.housekeeper.start();
+            rotation.housekeeper.remove_old_files(|path| self.files.has(path));
+        }
+        self.next_tick = self.opening.next_look();
     }
 
     fn reopen(&mut self) -> Result<(), String> {
@@ -195,7 +289,7 @@ impl FileEndpoint {
         let mut pending_bytes = 0;
         for message in work.messages() {
             self.rendered.clear();
-            render_path(&self.path, &message, &mut self.rendered);
+            render_path(&self.path, &message, &mut self.rendered, self.opening.rotation.is_some());
             match self.files.get(&self.rendered) {
                 Ok(output) => pending_bytes += output.push(|line| self.format.write(&message, line)),
                 Err(error) if is_for_good(&error) => pending.refused.add("file-path"),
@@ -224,120 +318,4 @@ impl FileEndpoint {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{path::Path, sync::Arc};
-
-    use super::*;
-    use crate::{
-        clock::SystemClock,
-        endpoints::Then,
-        testing::{lines, work_of},
-    };
-
-    fn endpoint(body: &str) -> Box<dyn Endpoint> {
-        let kind = super::super::registry::KINDS.iter().find(|kind| kind.name == "file").unwrap();
-        let context = EndpointContext {
-            name: "test".to_owned(),
-            clock: Arc::new(SystemClock::new()),
-            counters: Arc::default(),
-            open_files: 2,
-        };
-        match kind.read_body(body).unwrap().open(context).unwrap() {
-            Opened::Blocking(endpoint) => endpoint,
-            Opened::Network(_) => panic!("a file endpoint blocks"),
-        }
-    }
-
-    fn read(path: impl AsRef<Path>) -> String {
-        std::fs::read_to_string(path).unwrap()
-    }
-
-    #[test]
-    fn json_is_written_byte_for_byte_as_it_was_sent() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("all.jsonl");
-        let mut endpoint = endpoint(&format!("path = \"{}\"", path.display()));
-        let sent = lines(1000);
-        assert_eq!(endpoint.deliver(&work_of(&sent)), Answer::delivered(1000));
-        assert_eq!(endpoint.deliver(&work_of(&sent[..3])), Answer::delivered(3));
-        assert_eq!(read(&path), sent.concat() + &sent[..3].concat());
-    }
-
-    #[test]
-    fn text_follows_the_template_one_line_a_message() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.log");
-        let mut endpoint = endpoint(&format!("path = \"{}\"\nformat = \"text\"", path.display()));
-        let message = r#"{"type":"oldstyle","timestamp":"2012-07-18T21:13:25Z","payload":"one\ntwo"}"#;
-        assert_eq!(endpoint.deliver(&work_of(&[message])), Answer::delivered(1));
-        assert_eq!(read(&path), "2012-07-18T21:13:25Z one\\ntwo\n");
-    }
-
-    #[test]
-    fn a_template_of_two_lines_counts_its_messages_not_its_lines() {
-        let template = Template::parse("BEGIN {payload}\nEND").unwrap();
-        assert!(!LineFormat::new(Format::Text, &template, Multiline::Escape).is_one_line());
-        assert!(
-            LineFormat::new(Format::Text, &Template::timestamp_and_payload(), Multiline::Escape)
-                .is_one_line()
-        );
-    }
-
-    #[test]
-    fn a_path_of_the_message_stays_in_its_folder_whatever_the_message_says() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut endpoint = endpoint(&format!("path = \"{}/logs/{{logger}}.log\"", folder.path().display()));
-        let long = "x".repeat(5000);
-        let loggers = ["shop", "../../evil", "/etc/passwd", "", "..", "a\\u0000b", &long];
-        let sent: Vec<String> = loggers
-            .iter()
-            .map(|logger| {
-                format!("{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"logger\":\"{logger}\"}}")
-            })
-            .collect();
-        assert_eq!(endpoint.deliver(&work_of(&sent)), Answer::delivered(loggers.len()));
-        let logs: Vec<_> = std::fs::read_dir(folder.path().join("logs")).unwrap().collect();
-        assert_eq!(logs.len(), loggers.len());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing beside the folder");
-        assert_eq!(read(folder.path().join("logs/_.log")).trim_end(), sent[3]);
-    }
-
-    #[test]
-    fn a_path_that_can_never_be_written_refuses_its_message_and_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("b.log")).unwrap();
-        let mut endpoint = endpoint(&format!("path = \"{}/{{logger}}.log\"", folder.path().display()));
-        let sent = ["a", "b", "c"].map(|logger| {
-            format!("{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"logger\":\"{logger}\"}}")
-        });
-        let answer = endpoint.deliver(&work_of(&sent));
-        assert_eq!((answer.settled, answer.refused.total(), answer.then), (3, 1, Then::Done));
-        assert!(folder.path().join("a.log").is_file() && folder.path().join("c.log").is_file());
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_opened_now_is_tried_again() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("in-the-way"), "").unwrap();
-        let mut endpoint = endpoint(&format!("path = \"{}/in-the-way/log\"", folder.path().display()));
-        let answer = endpoint.deliver(&work_of(&lines(2)));
-        assert_eq!(answer.settled, 0);
-        assert!(matches!(answer.then, Then::Retry { error, .. } if error.contains("in-the-way/log")));
-        std::fs::remove_file(folder.path().join("in-the-way")).unwrap();
-        assert_eq!(endpoint.deliver(&work_of(&lines(2))), Answer::delivered(2));
-    }
-
-    #[test]
-    fn reopen_leaves_the_renamed_file_and_begins_a_new_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        let mut endpoint = endpoint(&format!("path = \"{}\"", path.display()));
-        let sent = lines(2);
-        endpoint.deliver(&work_of(&sent[..1]));
-        std::fs::rename(&path, folder.path().join("log.1")).unwrap();
-        endpoint.reopen().unwrap();
-        assert_eq!(read(&path), "", "the new file is there before anything is written");
-        endpoint.deliver(&work_of(&sent[1..]));
-        assert_eq!((read(folder.path().join("log.1")), read(&path)), (sent[0].clone(), sent[1].clone()));
-    }
-}
+mod tests;

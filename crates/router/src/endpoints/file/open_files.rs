@@ -1,8 +1,10 @@
 //! The files that an endpoint has open, by path, up to a bound.
 
-use std::{collections::HashMap, ffi::OsStr, hash::Hasher, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    collections::HashMap, ffi::OsStr, hash::Hasher, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc,
+};
 
-use super::output::Output;
+use super::{output::Output, rotated, rotation::Opening};
 
 /// Linux's bound on one part of a path.
 const LONGEST_PART_BYTES: usize = 255;
@@ -16,6 +18,9 @@ pub struct OpenFiles {
     files: HashMap<Vec<u8>, Used, foldhash::fast::RandomState>,
     limit: usize,
     one_line_each: bool,
+    opening: Arc<Opening>,
+    /// The span of time that it is now.
+    span: i64,
     now: u64,
     /// Why a file that was closed to make room could not be written, until [`OpenFiles::flush_all`] has said so.
     unwritten: Option<String>,
@@ -29,8 +34,9 @@ struct Used {
 
 impl OpenFiles {
     /// Keeps at most `limit` files open, and at least one. `one_line_each` is as in [`Output::open`].
-    pub fn new(limit: usize, one_line_each: bool) -> Self {
-        OpenFiles { files: HashMap::default(), limit: limit.max(1), one_line_each, now: 0, unwritten: None }
+    pub fn new(limit: usize, one_line_each: bool, opening: Arc<Opening>) -> Self {
+        let (files, span) = (HashMap::default(), opening.span_now());
+        OpenFiles { files, limit: limit.max(1), one_line_each, opening, span, now: 0, unwritten: None }
     }
 
     /// The file at `path`, opened if need be.
@@ -40,7 +46,8 @@ impl OpenFiles {
             if self.files.len() >= self.limit {
                 self.close_least_recently_used()?;
             }
-            let output = Output::open(Path::new(OsStr::from_bytes(path)), self.one_line_each)?;
+            let place = Path::new(OsStr::from_bytes(path));
+            let output = Output::open(place, self.one_line_each, &self.opening, self.span)?;
             self.files.insert(path.to_vec(), Used { output, last: 0 });
         }
         match self.files.get_mut(path) {
@@ -80,31 +87,52 @@ impl OpenFiles {
         problem.map_or(Ok(()), Err)
     }
 
+    /// Looks at the clock: files of a span of time that is over give way to new ones. Nothing may be pending.
+    pub fn keep_time(&mut self) {
+        let span = self.opening.span_now();
+        if span == self.span {
+            return;
+        }
+        self.span = span;
+        for used in self.files.values_mut() {
+            if let Err(error) = used.output.rotate_older(span) {
+                // The next write tries again, and says so if it fails.
+                tracing::warn!("{}", super::cannot("open", used.output.path(), &error));
+            }
+        }
+    }
+
+    /// Whether this file is open.
+    pub fn has(&self, path: &Path) -> bool {
+        self.files.contains_key(path.as_os_str().as_bytes())
+    }
+
     /// Closes everything.
     pub fn close_all(&mut self) {
         self.files.clear();
     }
 }
 
-/// Shortens the parts of a rendered path that no file system takes. A shortened part ends in a hash of the whole, so that
-/// two long values that begin alike do not meet in one file.
-pub fn shorten_parts(path: &mut Vec<u8>) {
-    if path.len() <= LONGEST_PART_BYTES {
+/// Shortens the parts of a rendered path that no file system takes, with the suffixes of a rotated file if it is to have
+/// these. A shortened part ends in a hash of the whole, so that two long values that begin alike do not meet in one file.
+pub fn shorten_parts(path: &mut Vec<u8>, is_rotated: bool) {
+    let longest = if is_rotated { LONGEST_PART_BYTES - rotated::SUFFIX_BYTES } else { LONGEST_PART_BYTES };
+    if path.len() <= longest {
         return;
     }
-    let parts: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').map(shortened).collect();
+    let parts: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').map(|part| shortened(part, longest)).collect();
     *path = parts.join(&b'/');
 }
 
-fn shortened(part: &[u8]) -> Vec<u8> {
-    if part.len() <= LONGEST_PART_BYTES {
+fn shortened(part: &[u8], longest: usize) -> Vec<u8> {
+    if part.len() <= longest {
         return part.to_vec();
     }
     // Seeded with a constant: the same value must lead to the same file after a restart.
     let mut hasher = Fnv1a::default();
     hasher.write(part);
     let hash = format!("~{:016x}", hasher.finish());
-    let mut short = part[..LONGEST_PART_BYTES - hash.len()].to_vec();
+    let mut short = part[..longest - hash.len()].to_vec();
     short.extend_from_slice(hash.as_bytes());
     short
 }
@@ -134,11 +162,15 @@ impl Hasher for Fnv1a {
 mod tests {
     use super::*;
 
+    fn opening() -> Arc<Opening> {
+        Arc::new(Opening { permissions: Default::default(), rotation: None })
+    }
+
     #[test]
     fn past_the_bound_the_least_recently_used_file_is_closed_and_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).into_os_string().into_encoded_bytes();
-        let mut files = OpenFiles::new(2, true);
+        let mut files = OpenFiles::new(2, true, opening());
         for name in ["a", "b", "a", "c", "b"] {
             files.get(&path(name)).unwrap().push(|line| line.extend_from_slice(b"line\n"));
             assert!(files.files.len() <= 2);
@@ -151,7 +183,7 @@ mod tests {
     #[test]
     fn files_that_were_once_busy_do_not_keep_their_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let mut files = OpenFiles::new(100, true);
+        let mut files = OpenFiles::new(100, true, opening());
         for number in 0..20 {
             let path = folder.path().join(format!("{number}")).into_os_string().into_encoded_bytes();
             files.get(&path).unwrap().push(|line| line.extend_from_slice(&vec![b'x'; 1 << 20]));
@@ -166,7 +198,7 @@ mod tests {
         let long = |last: &str| format!("logs/{}{last}/x.log", "a".repeat(300)).into_bytes();
         let (mut one, mut two, mut again) = (long("1"), long("2"), long("1"));
         for path in [&mut one, &mut two, &mut again] {
-            shorten_parts(path);
+            shorten_parts(path, false);
             assert!(path.split(|byte| *byte == b'/').all(|part| part.len() <= LONGEST_PART_BYTES));
             assert!(path.ends_with(b"/x.log"));
         }

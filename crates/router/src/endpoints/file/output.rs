@@ -1,19 +1,19 @@
 //! One open file: lines are gathered, written with few calls, and never left half written.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// What new files and folders may be used for, and by whom: logs are not for everybody's eyes.
-const FILE_MODE: u32 = 0o640;
-const FOLDER_MODE: u32 = 0o750;
+use super::{
+    log_file::{Appendable, LogFile},
+    rotation::Opening,
+};
 
 /// An open file and the lines that wait to be written to it.
 #[derive(Debug)]
-pub struct Output<F = File> {
+pub struct Output<F = LogFile> {
     file: F,
     path: PathBuf,
     pending: Vec<u8>,
@@ -26,60 +26,25 @@ pub struct Output<F = File> {
     is_torn: bool,
 }
 
-/// What is needed of a file, so that tests can make it fail in every place.
-pub trait Appendable: Write {
-    /// Removes the last `bytes` that were written, if nobody wrote behind them. `false` if they are still there.
-    fn take_back(&mut self, bytes: u64) -> bool;
-}
-
-impl Appendable for File {
-    fn take_back(&mut self, bytes: u64) -> bool {
-        // Opened for appending, the position is where the last write ended.
-        let Ok(position) = self.stream_position() else { return false };
-        match self.metadata() {
-            Ok(metadata) if metadata.is_file() && metadata.len() == position && position >= bytes => {
-                self.set_len(position - bytes).is_ok() && self.seek(SeekFrom::End(0)).is_ok()
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Output<File> {
-    /// Opens a file for appending, and makes it and its folders if they are missing.
+impl Output<LogFile> {
+    /// Opens a file for appending, and makes it and its folders if they are missing. `span` is as in [`LogFile::open`].
     ///
     /// `one_line_each` says that every message will be exactly one line.
-    pub fn open(path: &Path, one_line_each: bool) -> io::Result<Output<File>> {
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(FILE_MODE);
-        let file = match options.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = path.parent() {
-                    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-                }
-                options.open(path)
-            }
-            outcome => outcome,
-        }?;
-        let is_torn = ends_within_a_line(path, &file);
+    pub fn open(
+        path: &Path,
+        one_line_each: bool,
+        opening: &Arc<Opening>,
+        span: i64,
+    ) -> io::Result<Output<LogFile>> {
+        let file = LogFile::open(path, opening, span)?;
+        let is_torn = file.ends_within_a_line();
         Ok(Output { is_torn, ..Output::new(file, path, one_line_each) })
     }
-}
 
-/// Whether a file's last line has no end: what was writing it was killed.
-fn ends_within_a_line(path: &Path, file: &File) -> bool {
-    let last_byte = || {
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() == 0 {
-            return None;
-        }
-        let mut reader = File::open(path).ok()?;
-        reader.seek(SeekFrom::End(-1)).ok()?;
-        let mut last = [0];
-        reader.read_exact(&mut last).ok()?;
-        Some(last[0])
-    };
-    last_byte().is_some_and(|byte| byte != b'\n')
+    /// Gives way to a new file if what it holds was written before this span. Nothing may be pending.
+    pub fn rotate_older(&mut self, span: i64) -> io::Result<()> {
+        self.file.rotate_older(span)
+    }
 }
 
 impl<F: Appendable> Output<F> {
@@ -121,7 +86,7 @@ impl<F: Appendable> Output<F> {
     /// Writes `bytes`, in which every message is one line, from where they are.
     pub fn write_lines(&mut self, messages: usize, bytes: &[u8]) -> io::Result<()> {
         self.flush()?;
-        let (count, outcome) = self.write_all(bytes);
+        let (count, outcome) = self.write_all(bytes, None);
         if outcome.is_ok() {
             self.written += messages;
             return Ok(());
@@ -144,7 +109,9 @@ impl<F: Appendable> Output<F> {
             return Ok(());
         }
         let pending = std::mem::take(&mut self.pending);
-        let (count, outcome) = self.write_all(&pending);
+        let ends = self.ends.take();
+        let (count, outcome) = self.write_all(&pending, ends.as_deref());
+        self.ends = ends;
         if outcome.is_ok() {
             self.written += self.pending_messages;
         } else {
@@ -187,8 +154,9 @@ impl<F: Appendable> Output<F> {
         std::mem::take(&mut self.written)
     }
 
-    /// How many bytes were written, and whether that was all.
-    fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+    /// How many bytes were written, and whether that was all. A file that gets full on the way gives way to a new one
+    /// between two messages. `ends` is where messages end, where that is not at every line break.
+    fn write_all(&mut self, bytes: &[u8], ends: Option<&[usize]>) -> (usize, io::Result<()>) {
         if self.is_torn {
             match self.file.write_all(b"\n") {
                 Ok(()) => self.is_torn = false,
@@ -197,14 +165,41 @@ impl<F: Appendable> Output<F> {
         }
         let mut count = 0;
         while count < bytes.len() {
-            match self.file.write(&bytes[count..]) {
-                Ok(0) => return (count, Err(io::ErrorKind::WriteZero.into())),
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            let end = match self.next_end(bytes, ends, count) {
+                Ok(end) => end,
                 Err(error) => return (count, Err(error)),
+            };
+            while count < end {
+                match self.file.write(&bytes[count..end]) {
+                    Ok(0) => return (count, Err(io::ErrorKind::WriteZero.into())),
+                    Ok(more) => count += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return (count, Err(error)),
+                }
             }
         }
         (count, Ok(()))
+    }
+
+    /// How far `bytes` can be written to this file from `start` on, after a new one has begun if it is full: at least one
+    /// message, and otherwise no more than there is room for.
+    fn next_end(&mut self, bytes: &[u8], ends: Option<&[usize]>, start: usize) -> io::Result<usize> {
+        loop {
+            let room = usize::try_from(self.file.room()).unwrap_or(usize::MAX);
+            if bytes.len() - start <= room {
+                return Ok(bytes.len());
+            }
+            let fitting = last_end(bytes, ends, start + room);
+            if fitting > start {
+                return Ok(fitting);
+            }
+            if self.file.is_empty() {
+                return Ok(first_end_behind(bytes, ends, start));
+            }
+            if !self.file.rotate()? {
+                return Ok(bytes.len());
+            }
+        }
     }
 
     /// The last `bytes` that were written are the beginning of a message that will be written again as a whole.
@@ -213,6 +208,26 @@ impl<F: Appendable> Output<F> {
             self.is_torn = true;
         }
     }
+}
+
+/// Where the last message ends that does so at or before `limit`; 0 if none does.
+fn last_end(bytes: &[u8], ends: Option<&[usize]>, limit: usize) -> usize {
+    match ends {
+        None => memchr::memrchr(b'\n', &bytes[..limit]).map_or(0, |line_break| line_break + 1),
+        Some(ends) => {
+            let before = ends.partition_point(|&end| end <= limit);
+            if before == 0 { 0 } else { ends[before - 1] }
+        }
+    }
+}
+
+/// Where the first message ends that does so behind `start`.
+fn first_end_behind(bytes: &[u8], ends: Option<&[usize]>, start: usize) -> usize {
+    let end = match ends {
+        None => memchr::memchr(b'\n', &bytes[start..]).map(|line_break| start + line_break + 1),
+        Some(ends) => ends.get(ends.partition_point(|&end| end <= start)).copied(),
+    };
+    end.unwrap_or(bytes.len())
 }
 
 /// How many whole lines `bytes` begins with, and how many bytes they are.
@@ -224,12 +239,35 @@ fn whole_lines(bytes: &[u8]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs::File, io::Write};
 
     /// Takes so many bytes, then fails until it is given more room.
     struct SmallDisk {
         content: Vec<u8>,
         room: usize,
         can_take_back: bool,
+        /// The largest file, and where each file but the last ends.
+        most: usize,
+        ends: Vec<usize>,
+        /// So many more files can be begun.
+        rotations: usize,
+    }
+
+    impl SmallDisk {
+        fn new(room: usize, can_take_back: bool) -> SmallDisk {
+            let (content, ends) = (Vec::new(), Vec::new());
+            SmallDisk { content, room, can_take_back, most: usize::MAX, ends, rotations: 9 }
+        }
+
+        fn bytes(&self) -> usize {
+            self.content.len() - self.ends.last().unwrap_or(&0)
+        }
+
+        fn files(&self) -> Vec<&[u8]> {
+            let starts = std::iter::once(&0).chain(&self.ends);
+            let ends = self.ends.iter().copied().chain([self.content.len()]);
+            starts.zip(ends).map(|(start, end)| &self.content[*start..end]).collect()
+        }
     }
 
     impl Write for SmallDisk {
@@ -256,10 +294,24 @@ mod tests {
             }
             self.can_take_back
         }
+
+        fn room(&self) -> u64 {
+            self.most.saturating_sub(self.bytes()) as u64
+        }
+
+        fn is_empty(&self) -> bool {
+            self.bytes() == 0
+        }
+
+        fn rotate(&mut self) -> io::Result<bool> {
+            self.rotations = self.rotations.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            self.ends.push(self.content.len());
+            Ok(true)
+        }
     }
 
     fn output(room: usize, can_take_back: bool) -> Output<SmallDisk> {
-        Output::new(SmallDisk { content: Vec::new(), room, can_take_back }, Path::new("test"), true)
+        Output::new(SmallDisk::new(room, can_take_back), Path::new("test"), true)
     }
 
     #[test]
@@ -297,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_message_of_several_lines_counts_when_its_last_line_is_written() {
-        let disk = SmallDisk { content: Vec::new(), room: 6, can_take_back: true };
+        let disk = SmallDisk::new(6, true);
         let mut output = Output::new(disk, Path::new("test"), false);
         output.push(|out| out.extend_from_slice(b"a\nb\nc\nd\n"));
         assert!(output.flush().is_err());
@@ -309,22 +361,57 @@ mod tests {
     fn a_line_that_a_killed_router_left_half_written_is_ended_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/log");
-        Output::open(&path, true).unwrap().write_lines(1, b"whole\n").unwrap();
+        let opening = Arc::new(Opening { permissions: Default::default(), rotation: None });
+        let open = || Output::open(&path, true, &opening, 0).unwrap();
+        open().write_lines(1, b"whole\n").unwrap();
         File::options().append(true).open(&path).unwrap().write_all(b"half").unwrap();
-        Output::open(&path, true).unwrap().write_lines(1, b"next\n").unwrap();
+        open().write_lines(1, b"next\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nhalf\nnext\n");
     }
 
     #[test]
-    fn a_part_of_a_line_is_taken_back_from_a_real_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        let mut file = File::options().create(true).append(true).open(&path).unwrap();
-        file.write_all(b"one\ntw").unwrap();
-        assert!(file.take_back(2));
-        file.write_all(b"two\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
-        File::options().append(true).open(&path).unwrap().write_all(b"somebody else\n").unwrap();
-        assert!(!file.take_back(4), "somebody wrote behind it");
+    fn a_full_file_gives_way_between_two_messages() {
+        let mut output = output(1000, true);
+        output.file.most = 10;
+        output.write_lines(4, b"one\ntwo\nthree\nfour\n").unwrap();
+        output.push(|out| out.extend_from_slice(b"a line that is larger than a file\n"));
+        output.push(|out| out.extend_from_slice(b"end\n"));
+        output.flush().unwrap();
+        assert_eq!(output.take_written(), 6);
+        let files: Vec<&[u8]> = output.file.files();
+        let expected: [&[u8]; 5] =
+            [b"one\ntwo\n", b"three\n", b"four\n", b"a line that is larger than a file\n", b"end\n"];
+        assert_eq!(files, expected);
+    }
+
+    #[test]
+    fn a_message_of_several_lines_stays_in_one_file() {
+        let disk = SmallDisk { most: 10, ..SmallDisk::new(1000, true) };
+        let mut output = Output::new(disk, Path::new("test"), false);
+        for message in ["1\n2\n3\n", "4\n5\n6\n7\n8\n9\n", "10\n"] {
+            output.push(|out| out.extend_from_slice(message.as_bytes()));
+        }
+        output.flush().unwrap();
+        let expected: [&[u8]; 3] = [b"1\n2\n3\n", b"4\n5\n6\n7\n8\n9\n", b"10\n"];
+        assert_eq!(output.file.files(), expected);
+    }
+
+    #[test]
+    fn when_no_new_file_can_be_made_what_was_written_is_counted_and_the_rest_comes_later() {
+        let mut output = output(1000, true);
+        (output.file.most, output.file.rotations) = (10, 1);
+        assert!(output.write_lines(4, b"one\ntwo\nthree\nfour\n").is_err());
+        assert_eq!(output.take_written(), 3);
+        output.file.rotations = 9;
+        output.write_lines(1, b"four\n").unwrap();
+        assert_eq!(output.file.files(), [&b"one\ntwo\n"[..], b"three\n", b"four\n"]);
+    }
+
+    #[test]
+    fn a_full_disk_behind_a_rotation_tears_no_line() {
+        let mut output = output(17, true);
+        output.file.most = 10;
+        assert!(output.write_lines(4, b"one\ntwo\nthree\nfour\n").is_err());
+        assert_eq!((output.take_written(), output.file.files().concat()), (3, b"one\ntwo\nthree\n".to_vec()));
     }
 }

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     ops::Range,
     os::unix::net::{UnixDatagram, UnixListener},
+    sync::Arc,
     thread,
 };
 
@@ -15,6 +16,8 @@ use crate::{
     batch::Handover,
     clock::SystemClock,
     endpoints::registry::KINDS,
+    ledger::EndpointCounters,
+    peer::NOTICE_UNREACHABLE,
     testing::{batch_of, work_of},
 };
 
@@ -477,7 +480,7 @@ async fn of_a_datagram_that_the_system_finds_too_long_only_the_line_that_is_too_
         connection: Connection::new(Server::UnixDatagram(path), context.clock, DEADLINE, DEADLINE),
         parcel: Parcel::default(),
         parcel_bytes: LARGEST_DATAGRAM_BYTES,
-        health: Health { name: context.name, counters: context.counters, failures: 0 },
+        health: Health::new(context.name, context.counters),
     };
     endpoint.connection.prepare().await.unwrap();
     endpoint.connection.shrink_send_buffer();

@@ -41,8 +41,8 @@ const TURN_BYTES: u64 = 64 * 1024 * 1024;
 pub struct Follower {
     shared: Arc<Shared>,
     place: Arc<FilePosition>,
-    /// The file that had the name before and is read to its end first.
-    predecessor: Option<Arc<FilePosition>>,
+    /// The files that had the name before and are read to their ends first.
+    predecessors: Vec<Arc<FilePosition>>,
     file: Option<Arc<File>>,
     seat: Seat,
     /// Behind the last line that was handed over, or within one that is skipped.
@@ -100,12 +100,8 @@ enum Take {
 }
 
 impl Follower {
-    /// Reads the file of `place`, whose turn to be read it is, once `predecessor` is read to its end.
-    pub fn new(
-        shared: Arc<Shared>,
-        place: Arc<FilePosition>,
-        predecessor: Option<Arc<FilePosition>>,
-    ) -> Self {
+    /// Reads the file of `place`, whose turn to be read it is, once `predecessors` are read to their ends.
+    pub fn new(shared: Arc<Shared>, place: Arc<FilePosition>, predecessors: Vec<Arc<FilePosition>>) -> Self {
         Follower {
             seat: shared.open.seat(),
             parked: shared.context.parked.share(),
@@ -118,7 +114,7 @@ impl Follower {
             is_finished: false,
             is_stopping: false,
             file: None,
-            predecessor,
+            predecessors,
             place,
             shared,
         }
@@ -458,12 +454,10 @@ impl Source for Follower {
         if self.shared.context.parked.is_used_up() {
             return Progress::Stalled;
         }
-        if let Some(predecessor) = &self.predecessor {
-            if !predecessor.lets_successor_begin() {
-                return Progress::Stalled;
-            }
-            self.predecessor = None;
+        if !self.predecessors.iter().all(|predecessor| predecessor.lets_successor_begin()) {
+            return Progress::Stalled;
         }
+        self.predecessors.clear();
         let progress = match self.step(flow) {
             Ok(_) if self.is_finished => Progress::Ended,
             Ok(progress) => progress,

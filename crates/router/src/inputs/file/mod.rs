@@ -101,7 +101,11 @@ impl InputSettings for Parameters {
             open: OpenBound::new(self.max_open),
             turn: Arc::default(),
         });
-        Ok(OpenedInput { sources: vec![Box::new(Scanner::new(shared))], address: self.path.to_string() })
+        Ok(OpenedInput {
+            sources: vec![Box::new(Scanner::new(shared))],
+            address: self.path.to_string(),
+            sockets: Vec::new(),
+        })
     }
 
     fn check(&self, section: &mut Section<'_>) {

@@ -17,6 +17,9 @@ use crate::{acknowledgement::Acknowledged, checkpoints::Keeper};
 /// How long the position of a file that is not there any more is kept, in seconds: it may be on a disk that comes back.
 const KEEP_GONE_SECONDS: i64 = 7 * 24 * 3600;
 
+/// How many of them are kept.
+const KEEP_GONE_FILES: usize = 1000;
+
 /// Every file that an input knows.
 #[derive(Debug, Default)]
 pub struct Positions {
@@ -91,11 +94,6 @@ impl Positions {
         lock(&self.files).values().cloned().collect()
     }
 
-    /// How many files are known.
-    pub fn len(&self) -> usize {
-        lock(&self.files).len()
-    }
-
     /// Knows a file from now on, read up to `position`, in place of any other with the same identity.
     pub fn add(&self, id: FileId, path: &Path, position: u64) -> Arc<FilePosition> {
         let added = Arc::new(FilePosition::new(id, path.to_owned(), position, Fingerprint::NOTHING));
@@ -105,10 +103,17 @@ impl Positions {
 
     /// Forgets files that were deleted, or have not been seen for a long time, once all of their content is acknowledged.
     pub fn forget(&self, now_seconds: i64) {
-        lock(&self.files).retain(|_, file| {
+        let mut files = lock(&self.files);
+        let mut gone: Vec<i64> = files.values().filter_map(|file| lock(&file.state).gone_since).collect();
+        gone.sort_unstable();
+        let surplus = gone.len().checked_sub(KEEP_GONE_FILES + 1);
+        let too_old = surplus.and_then(|last| gone.get(last)).copied().unwrap_or(i64::MIN);
+        files.retain(|_, file| {
             let mut state = lock(&file.state);
             state.settle();
-            let is_old = state.gone_since.is_some_and(|since| now_seconds - since > KEEP_GONE_SECONDS);
+            let is_old = state
+                .gone_since
+                .is_some_and(|since| now_seconds - since > KEEP_GONE_SECONDS || since <= too_old);
             state.is_followed || !state.pending.is_empty() || !(state.is_deleted || is_old)
         });
     }
@@ -226,11 +231,22 @@ impl FilePosition {
         state.fingerprint = Fingerprint::NOTHING;
     }
 
-    /// A source begins to read it; `false` if one does already.
+    /// A source begins to read it; `false` if one does already. What an earlier one had read and could not deliver before its
+    /// input was closed is read again.
     pub fn begin(&self) -> bool {
         let mut state = lock(&self.state);
+        if std::mem::replace(&mut state.is_followed, true) {
+            return false;
+        }
         state.is_at_end = false;
-        !std::mem::replace(&mut state.is_followed, true)
+        state.settle();
+        let is_withheld =
+            |waits: &Option<Acknowledged>| waits.as_ref().is_some_and(Acknowledged::is_withheld);
+        if let Some(first) = state.pending.iter().position(|(_, waits)| is_withheld(waits)) {
+            state.pending.truncate(first);
+            state.read = state.pending.back().map_or(state.acknowledged, |(end, _)| *end);
+        }
+        true
     }
 
     /// Nobody reads it any more.
@@ -357,6 +373,37 @@ mod tests {
         assert!(positions.get(ID).is_some());
         positions.forget(1001 + KEEP_GONE_SECONDS);
         assert!(positions.get(ID).is_none());
+    }
+
+    #[test]
+    fn of_many_files_that_are_gone_the_latest_are_remembered() {
+        let positions = Positions::default();
+        let id = |number: i64| FileId { device: 1, inode: number as u64 };
+        for number in 0..1_010 {
+            positions.add(id(number), Path::new("app.log"), 5).gone(number);
+        }
+        positions.forget(2_000);
+        assert_eq!(positions.all().len(), KEEP_GONE_FILES);
+        assert!(positions.get(id(9)).is_none() && positions.get(id(10)).is_some());
+    }
+
+    #[test]
+    fn what_an_input_had_to_give_up_is_read_again_by_its_successor() {
+        let positions = Positions::default();
+        let file = positions.add(ID, Path::new("app.log"), 0);
+        assert!(file.begin() && !file.begin());
+        let mut handles = Vec::new();
+        for end in [10, 20, 30] {
+            let (handle, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+            handles.push(handle);
+            file.advance(end, Some(acknowledged));
+        }
+        handles[1].withhold();
+        file.end();
+        assert!(file.begin());
+        assert_eq!(file.read(), 10);
+        drop(handles);
+        assert_eq!(kept(&positions)["files"][0]["position"], 10);
     }
 
     #[test]

@@ -37,8 +37,10 @@ pub struct Scanner {
 
 /// One look at all files.
 struct Look {
-    /// Which file had which name before this look.
-    before: HashMap<PathBuf, Arc<FilePosition>>,
+    /// Which files had which name when they were last seen, before this look.
+    before: HashMap<PathBuf, Vec<Arc<FilePosition>>>,
+    /// How many files are read.
+    followed: usize,
     seen: HashSet<FileId>,
     complaints: HashSet<PathBuf>,
 }
@@ -59,10 +61,14 @@ impl Scanner {
         let Shared { settings, positions, .. } = &*self.shared;
         let known = positions.all();
         let mut look = Look {
-            before: known.iter().map(|place| (place.path(), place.clone())).collect(),
+            before: HashMap::new(),
+            followed: known.iter().filter(|place| place.is_followed()).count(),
             seen: HashSet::new(),
             complaints: HashSet::new(),
         };
+        for place in &known {
+            look.before.entry(place.path()).or_default().push(place.clone());
+        }
         let (found, unreadable) = patterns::scan(&settings.path, &settings.exclude);
         for patterns::Unreadable { path, error } in unreadable {
             self.complain(&mut look, &path, "file-unreadable", &error.to_string());
@@ -106,7 +112,7 @@ impl Scanner {
             place.found_at(&found.path);
             return None;
         }
-        if place.is_none() && self.shared.positions.len() >= MOST_FILES {
+        if look.followed >= MOST_FILES {
             let problem = format!("{MOST_FILES} files are followed already; use a narrower `path`");
             self.complain(look, &found.path, "file-ignored", &problem);
             return None;
@@ -145,14 +151,14 @@ impl Scanner {
         follower
     }
 
-    fn start(&self, look: &Look, found: &Found, place: &Arc<FilePosition>) -> Option<Follower> {
-        let before = look.before.get(&found.path);
-        let predecessor = before.filter(|place| place.id != found.id && place.is_followed()).cloned();
-        if let Some(predecessor) = &predecessor {
-            // It may have grown since it was last found at its end.
-            predecessor.look_again();
-        }
-        place.begin().then(|| Follower::new(self.shared.clone(), place.clone(), predecessor))
+    fn start(&self, look: &mut Look, found: &Found, place: &Arc<FilePosition>) -> Option<Follower> {
+        let before = look.before.get(&found.path).map_or(&[][..], Vec::as_slice);
+        let is_predecessor = |place: &&Arc<FilePosition>| place.id != found.id && place.is_followed();
+        let predecessors: Vec<_> = before.iter().filter(is_predecessor).cloned().collect();
+        // They may have grown since they were last found at their end.
+        predecessors.iter().for_each(|predecessor| predecessor.look_again());
+        look.followed += 1;
+        place.begin().then(|| Follower::new(self.shared.clone(), place.clone(), predecessors))
     }
 
     /// Where a file begins that was never seen. If another one was read under its name, it is that one's successor, and
@@ -193,7 +199,7 @@ impl Scanner {
             path = %renamed.display(),
             "reading the rest of a file that was renamed"
         );
-        Some(Follower::new(self.shared.clone(), place.clone(), None))
+        Some(Follower::new(self.shared.clone(), place.clone(), Vec::new()))
     }
 
     /// Says once what stands in the way of reading a file, and again only after it was not in the way.

@@ -23,8 +23,9 @@ use crate::{
     decoders::{FrameDecoder, line::LineDecoder},
     inputs::{
         ConnectionLimit, Flow, InputContext, InputSettings, Progress, Source, parked::ParkedMemory, registry,
+        sockets::Inherited,
     },
-    ledger::InputCounters,
+    ledger::{DropReason, InputCounters},
     pipeline::{Outlet, Outlets, Parked, Pipeline},
     rejects::Rejects,
     routes::{
@@ -123,6 +124,7 @@ impl World {
             parked: ParkedMemory::new(1 << 30),
             connections: ConnectionLimit::new(1),
             counters: self.counters.clone(),
+            inherited: Inherited::default(),
             clock: self.clock.clone(),
             checkpoints: self.checkpoints.clone(),
         };
@@ -208,7 +210,7 @@ impl World {
     /// Gives up what is still under way.
     fn end(&mut self) {
         for (_, mut parked) in self.running.drain(..) {
-            self.pipeline.abandon(&mut parked);
+            self.pipeline.abandon(&mut parked, DropReason::Shutdown);
         }
         self.buffer.abandon().1.iter().for_each(Handover::withhold);
         self.checkpoints.finish();
@@ -594,7 +596,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     /// Whatever happens to a file: each line arrives in order, once as long as the router is not killed, and at least once
     /// after that.

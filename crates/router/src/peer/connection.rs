@@ -8,9 +8,8 @@
 //! sent again at once: nothing is lost by it, and nothing is sent twice.
 
 use std::{
-    fmt, io,
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -21,6 +20,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::Server;
 use crate::{clock::Clock, config::Address};
 
 /// How often a datagram is offered to the kernel while it reports that earlier ones found nobody.
@@ -29,50 +29,16 @@ const OFFERS: u32 = 4;
 /// How often a name is looked up at most, whatever happens.
 const SHORTEST_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Server {
-    Udp(Address),
-    Tcp(Address),
-    UnixDatagram(PathBuf),
-    UnixStream(PathBuf),
-}
-
-impl Server {
-    /// The address, where it is one that can be looked up.
-    fn address(&self) -> Option<&Address> {
-        match self {
-            Server::Udp(address) | Server::Tcp(address) => Some(address),
-            Server::UnixDatagram(_) | Server::UnixStream(_) => None,
-        }
-    }
-
-    /// Whether what is sent at once arrives at once.
-    pub(super) fn takes_datagrams(&self) -> bool {
-        matches!(self, Server::Udp(_) | Server::UnixDatagram(_))
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Server::Udp(address) => write!(f, "{address} over UDP"),
-            Server::Tcp(address) => write!(f, "{address} over TCP"),
-            Server::UnixDatagram(path) | Server::UnixStream(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
 /// What went wrong, and how many bytes had been taken before.
 #[derive(Debug)]
-pub(super) struct Interrupted {
-    pub(super) taken: usize,
-    pub(super) error: io::Error,
+pub(crate) struct Interrupted {
+    pub(crate) taken: usize,
+    pub(crate) error: io::Error,
 }
 
 impl Interrupted {
     /// The datagram is larger than the system ever sends.
-    pub(super) fn is_too_long(&self) -> bool {
+    pub(crate) fn is_too_long(&self) -> bool {
         is_too_long(&self.error)
     }
 }
@@ -87,7 +53,7 @@ enum Socket {
 
 /// The socket, while there is one, and what the server's name led to.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     server: Server,
     clock: Arc<dyn Clock>,
     time_limit: Duration,
@@ -102,7 +68,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
+    pub(crate) fn new(
         server: Server,
         clock: Arc<dyn Clock>,
         time_limit: Duration,
@@ -121,12 +87,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         &self.server
     }
 
     /// Makes sure that there is a socket, and that it leads to where the server's name leads now.
-    pub(super) async fn prepare(&mut self) -> io::Result<()> {
+    pub(crate) async fn prepare(&mut self) -> io::Result<()> {
         if self.socket.as_ref().is_some_and(Socket::is_closed) {
             self.fail();
         }
@@ -137,19 +103,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends one datagram, which ends before its last line break, or adds lines to the stream.
-    pub(super) async fn send(&mut self, lines: &[u8]) -> Result<(), Interrupted> {
-        let datagram = lines.strip_suffix(b"\n").unwrap_or(lines);
+    /// Sends one datagram, without a line break at its end, or adds bytes to the stream.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
+        let datagram = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let limit = self.time_limit;
         let whole = |error| Interrupted { taken: 0, error };
         let sent = match &mut self.socket {
             None => Err(whole(io::ErrorKind::NotConnected.into())),
             Some(Socket::Udp(_)) => self.send_over_udp(datagram).await.map_err(whole),
-            Some(Socket::UnixDatagram(socket)) => {
-                within(limit, socket.send(datagram)).await.map(drop).map_err(whole)
-            }
-            Some(Socket::Tcp(stream)) => write_to(stream, lines, limit).await,
-            Some(Socket::UnixStream(stream)) => write_to(stream, lines, limit).await,
+            // The time limit needs a timer, and mostly there is room at once.
+            Some(Socket::UnixDatagram(socket)) => match socket.try_send(datagram) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    within(limit, socket.send(datagram)).await.map(drop).map_err(whole)
+                }
+                sent => sent.map(drop).map_err(whole),
+            },
+            Some(Socket::Tcp(stream)) => write_to(stream, bytes, limit).await,
+            Some(Socket::UnixStream(stream)) => write_to(stream, bytes, limit).await,
         };
         if sent.as_ref().is_err_and(|interrupted| !interrupted.is_too_long()) {
             self.fail();
@@ -159,13 +129,13 @@ impl Connection {
 
     /// Makes the system take no datagram that is larger than it must.
     #[cfg(test)]
-    pub(super) fn shrink_send_buffer(&self) {
+    pub(crate) fn shrink_send_buffer(&self) {
         let Some(Socket::UnixDatagram(socket)) = &self.socket else { panic!("not a Unix datagram socket") };
         socket2::SockRef::from(socket).set_send_buffer_size(0).unwrap();
     }
 
     /// How many datagrams found nobody since the last call.
-    pub(super) fn take_unreachable(&mut self) -> u64 {
+    pub(crate) fn take_unreachable(&mut self) -> u64 {
         if let Some(Socket::Udp(socket)) = &self.socket
             && let Ok(Some(error)) = socket.take_error()
             && is_about_an_earlier_datagram(&error)
@@ -181,7 +151,13 @@ impl Connection {
             let Some(Socket::Udp(socket)) = &self.socket else {
                 return Err(io::ErrorKind::NotConnected.into());
             };
-            match within(self.time_limit, socket.send(datagram)).await {
+            let sent = match socket.try_send(datagram) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    within(self.time_limit, socket.send(datagram)).await
+                }
+                sent => sent,
+            };
+            match sent {
                 Ok(_) => return Ok(()),
                 Err(error) if offer == OFFERS => return Err(error),
                 Err(error) if is_about_an_earlier_datagram(&error) => self.found_nobody(),
@@ -328,14 +304,14 @@ fn is_too_long(error: &io::Error) -> bool {
 /// Writes everything; the time limit is for each step, so that a slow server may take longer than a dead one.
 async fn write_to(
     stream: &mut (impl AsyncWrite + Unpin),
-    lines: &[u8],
+    bytes: &[u8],
     limit: Duration,
 ) -> Result<(), Interrupted> {
     let mut taken = 0;
-    while let Some(rest) = lines.get(taken..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
         match within(limit, stream.write(rest)).await {
             Ok(0) => return Err(Interrupted { taken, error: io::ErrorKind::WriteZero.into() }),
-            Ok(bytes) => taken += bytes,
+            Ok(count) => taken += count,
             Err(error) => return Err(Interrupted { taken, error }),
         }
     }

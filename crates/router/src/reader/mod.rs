@@ -3,93 +3,38 @@
 //! A source whose batch did not fit into a full buffer is parked: it is not read until the buffer has room, and its thread
 //! goes on with the others. New connections are spread over the threads in turn.
 
+mod mailbox;
+mod retirement;
+
 use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Wake, Waker},
+    task::Waker,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use mio::{Events, Poll, Token};
 
+use self::mailbox::{Adopted, Mailbox, Note, Resume};
+pub use self::retirement::Retirement;
 use crate::{
     clock::Clock,
     inputs::{Flow, Progress, Source},
+    latch::Latch,
+    ledger::DropReason,
     moderation,
-    pipeline::{Parked, Pipeline},
+    pipeline::{Outlets, Parked, Pipeline},
 };
 
 const MAILBOX: Token = Token(usize::MAX);
 
 /// When to try a stalled source again.
 const STALLED_WAIT: Duration = Duration::from_millis(100);
-
-/// What a reader thread can be told.
-#[derive(Debug)]
-enum Note {
-    /// Read this from now on, for the input with this number.
-    Adopt(Box<dyn Source>, usize),
-    /// It is worth trying the source with this number again.
-    Resume(usize),
-    /// Accept nothing more, read what the kernel holds until this moment, then end.
-    Stop(Duration),
-}
-
-#[derive(Debug)]
-struct Mailbox {
-    /// `None` once the thread has ended.
-    notes: Mutex<Option<Vec<Note>>>,
-    waker: mio::Waker,
-}
-
-impl Mailbox {
-    /// Leaves a note, or gives it back if the thread has ended.
-    fn post(&self, note: Note) -> Result<(), Note> {
-        let mut mailbox = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(notes) = &mut *mailbox else { return Err(note) };
-        notes.push(note);
-        let first = notes.len() == 1;
-        drop(mailbox);
-        if first && let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "cannot wake a reader thread");
-        }
-        Ok(())
-    }
-
-    fn take(&self) -> Vec<Note> {
-        let mut mailbox = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        mailbox.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Takes no more notes, unless there are some that were not read yet; returns whether that is so now.
-    fn close_if_empty(&self) -> bool {
-        let mut mailbox = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_empty = mailbox.as_ref().is_none_or(Vec::is_empty);
-        if is_empty {
-            *mailbox = None;
-        }
-        is_empty
-    }
-}
-
-/// Posts [`Note::Resume`] for one source.
-#[derive(Debug)]
-struct Resume {
-    mailbox: Arc<Mailbox>,
-    number: usize,
-}
-
-impl Wake for Resume {
-    fn wake(self: Arc<Self>) {
-        // A thread that has ended needs no waking.
-        let _ = self.mailbox.post(Note::Resume(self.number));
-    }
-}
 
 /// All reader threads.
 #[derive(Debug)]
@@ -102,7 +47,7 @@ pub struct Readers {
 struct Shared {
     mailboxes: Vec<Arc<Mailbox>>,
     next: AtomicUsize,
-    /// Sources that exist, on any thread; and one more until [`Readers::all_adopted`].
+    /// Sources that exist, on any thread; and one more while [`Readers::hold`] holds.
     sources: AtomicUsize,
     /// Rings when there are none left: every input has ended by itself.
     all_ended: Waker,
@@ -110,14 +55,14 @@ struct Shared {
 
 impl Shared {
     /// Gives the source to the thread whose turn it is, or gives it back if that thread has ended.
-    fn adopt(&self, source: Box<dyn Source>, input: usize) -> Result<(), Box<dyn Source>> {
+    fn adopt(&self, adopted: Adopted) -> Result<(), Adopted> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) else { return Err(source) };
+        let Some(mailbox) = self.mailboxes.get(turn % self.mailboxes.len()) else { return Err(adopted) };
         self.sources.fetch_add(1, Ordering::AcqRel);
-        match mailbox.post(Note::Adopt(source, input)) {
-            Err(Note::Adopt(source, _)) => {
+        match mailbox.post(Note::Adopt(adopted)) {
+            Err(Note::Adopt(adopted)) => {
                 self.sources.fetch_sub(1, Ordering::AcqRel);
-                Err(source)
+                Err(adopted)
             }
             _ => Ok(()),
         }
@@ -127,29 +72,34 @@ impl Shared {
     fn is_last(&self) -> bool {
         self.sources.fetch_sub(1, Ordering::AcqRel) == 1
     }
+
+    /// One thread has heard of the retirement; the last one has the others look whether it is over.
+    fn hear(&self, retirement: &Retirement) {
+        if retirement.hear() {
+            for mailbox in &self.mailboxes {
+                // A thread that has ended has nothing to look at.
+                let _ = mailbox.post(Note::Look);
+            }
+        }
+    }
 }
 
 impl Readers {
-    /// Starts `threads` reader threads. `pipelines` makes one thread's pipelines, one for each input, in the inputs' order.
-    /// `all_ended` rings when the last source has ended by itself.
-    pub fn start(
-        threads: usize,
-        clock: &Arc<dyn Clock>,
-        all_ended: Waker,
-        pipelines: impl Fn() -> Vec<Pipeline>,
-    ) -> io::Result<Readers> {
+    /// Starts `threads` reader threads, which serve no input yet. `all_ended` rings when the last source has ended by
+    /// itself, unless [`Readers::hold`] holds.
+    pub fn start(threads: usize, clock: &Arc<dyn Clock>, all_ended: Waker) -> io::Result<Readers> {
         let polls = (0..threads).map(|_| Poll::new()).collect::<io::Result<Vec<Poll>>>()?;
         let mailboxes = polls
             .iter()
             .map(|poll| {
                 let waker = mio::Waker::new(poll.registry(), MAILBOX)?;
-                Ok(Arc::new(Mailbox { notes: Mutex::new(Some(Vec::new())), waker }))
+                Ok(Arc::new(Mailbox::new(waker)))
             })
             .collect::<io::Result<Vec<_>>>()?;
         let shared = Arc::new(Shared {
             mailboxes: mailboxes.clone(),
             next: AtomicUsize::new(0),
-            sources: AtomicUsize::new(1),
+            sources: AtomicUsize::new(0),
             all_ended,
         });
         let threads = polls
@@ -161,7 +111,8 @@ impl Readers {
                     poll,
                     mailbox,
                     shared: shared.clone(),
-                    pipelines: pipelines(),
+                    pipelines: Vec::new(),
+                    retiring: Vec::new(),
                     clock: clock.clone(),
                     slots: Vec::new(),
                     ready: VecDeque::new(),
@@ -175,15 +126,53 @@ impl Readers {
         Ok(Readers { shared, threads })
     }
 
+    /// Serves the input with this number from now on, on each thread with a pipeline of its own. What was read for this number
+    /// before was decoded by the pipeline before.
+    pub fn serve(&self, input: usize, pipeline: impl Fn() -> Pipeline) {
+        for mailbox in &self.shared.mailboxes {
+            let _ = mailbox.post(Note::Serve(input, Box::new(pipeline())));
+        }
+    }
+
     /// Reads `source` from now on, for the input with this number, on the thread whose turn it is.
     pub fn adopt(&self, source: Box<dyn Source>, input: usize) {
-        if self.shared.adopt(source, input).is_err() {
+        if self.shared.adopt(Adopted { source, input }).is_err() {
             tracing::error!("a reader thread has ended too early; one of its sockets is closed");
         }
     }
 
-    /// Every input's sources are here. Before, an input that ends at once is not taken for the last one.
-    pub fn all_adopted(&self) {
+    /// Has every thread route by `outlets` from its next batch on. The latch opens when all of them do.
+    pub fn route_by(&self, outlets: &Arc<Outlets>) -> Arc<Latch> {
+        let latch = Arc::new(Latch::new(self.shared.mailboxes.len()));
+        for mailbox in &self.shared.mailboxes {
+            if mailbox.post(Note::Route(outlets.clone(), latch.clone())).is_err() {
+                latch.count_down();
+            }
+        }
+        latch
+    }
+
+    /// Closes the input with this number: accepts nothing more, reads what the kernel holds until `deadline` on the monotonic
+    /// clock. Sources of the sockets with the numbers `handed_over` are closed at once, because others go on with these.
+    pub fn retire(&self, input: usize, deadline: Duration, handed_over: Vec<u64>) -> Arc<Retirement> {
+        let threads = self.shared.mailboxes.len();
+        let retirement = Arc::new(Retirement::new(input, deadline, handed_over, threads));
+        for mailbox in &self.shared.mailboxes {
+            if mailbox.post(Note::Retire(retirement.clone())).is_err() {
+                self.shared.hear(&retirement);
+                retirement.end_on_one();
+            }
+        }
+        retirement
+    }
+
+    /// Until [`Readers::release`], an input that ends is not taken for the last one: others are to come.
+    pub fn hold(&self) {
+        self.shared.sources.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Every input's sources are here.
+    pub fn release(&self) {
         if self.shared.is_last() {
             self.shared.all_ended.wake_by_ref();
         }
@@ -224,7 +213,9 @@ struct Reader {
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
     /// By input number.
-    pipelines: Vec<Pipeline>,
+    pipelines: Vec<Option<Pipeline>>,
+    /// Inputs that are being closed.
+    retiring: Vec<Arc<Retirement>>,
     clock: Arc<dyn Clock>,
     /// By token. A number is used again only after its source has ended; a late ring for it does no harm.
     slots: Vec<Option<Slot>>,
@@ -243,7 +234,8 @@ impl Reader {
             let asked = self.clock.monotonic();
             let timeout = if self.ready.is_empty() {
                 let try_stalled_at = (!self.stalled.is_empty()).then_some(self.try_stalled_at);
-                let moment = self.stop_by.into_iter().chain(try_stalled_at).min();
+                let retire_at = self.retiring.iter().map(|retirement| retirement.deadline).min();
+                let moment = self.stop_by.into_iter().chain(try_stalled_at).chain(retire_at).min();
                 moment.map(|moment| moment.saturating_sub(asked))
             } else {
                 Some(Duration::ZERO)
@@ -258,9 +250,8 @@ impl Reader {
             }
             let waited = self.clock.monotonic().saturating_sub(asked);
             for event in &events {
-                if event.token() == MAILBOX {
-                    self.read_notes();
-                } else {
+                // Notes are looked for below, whether or not this is what woke it.
+                if event.token() != MAILBOX {
                     let number = event.token().0;
                     if event.is_read_closed()
                         && let Some(Some(slot)) = self.slots.get_mut(number)
@@ -273,13 +264,16 @@ impl Reader {
             if !self.stalled.is_empty() && self.clock.monotonic() >= self.try_stalled_at {
                 std::mem::take(&mut self.stalled).into_iter().for_each(|number| self.make_ready(number));
             }
+            self.read_notes();
             // Each source once, then a look at who else has something: nobody starves.
             for _ in 0..self.ready.len() {
+                self.read_notes();
                 if let Some(number) = self.ready.pop_front() {
                     self.read(number);
                 }
             }
-            let taken = self.pipelines.iter_mut().map(Pipeline::take_taken_bytes).sum();
+            self.end_retired();
+            let taken = self.pipelines.iter_mut().flatten().map(Pipeline::take_taken_bytes).sum();
             if self.ready.is_empty()
                 && taken > 0
                 && self.stop_by.is_none()
@@ -299,11 +293,29 @@ impl Reader {
         }
     }
 
+    /// One glance where there are none, so that it can be done between any two sources.
     fn read_notes(&mut self) {
+        if !self.mailbox.has_notes() {
+            return;
+        }
         for note in self.mailbox.take() {
             match note {
-                Note::Adopt(source, input) => self.adopt(source, input),
+                Note::Serve(input, pipeline) => {
+                    if self.pipelines.len() <= input {
+                        self.pipelines.resize_with(input + 1, || None);
+                    }
+                    self.pipelines[input] = Some(*pipeline);
+                }
+                Note::Adopt(adopted) => self.adopt(adopted),
                 Note::Resume(number) => self.make_ready(number),
+                Note::Route(outlets, latch) => {
+                    for pipeline in self.pipelines.iter_mut().flatten() {
+                        pipeline.route_by(outlets.clone());
+                    }
+                    latch.count_down();
+                }
+                Note::Retire(retirement) => self.retire(retirement),
+                Note::Look => {}
                 Note::Stop(deadline) => {
                     self.stop_by = Some(deadline);
                     self.slots.iter_mut().flatten().for_each(|slot| slot.source.stop());
@@ -313,7 +325,69 @@ impl Reader {
         }
     }
 
-    fn adopt(&mut self, mut source: Box<dyn Source>, input: usize) {
+    fn retire(&mut self, retirement: Arc<Retirement>) {
+        for number in 0..self.slots.len() {
+            let Some(Some(slot)) = self.slots.get_mut(number) else { continue };
+            if slot.input != retirement.input {
+                continue;
+            }
+            if retirement.hands_over(&*slot.source) {
+                self.give_up(number);
+            } else {
+                slot.source.stop();
+                self.make_ready(number);
+            }
+        }
+        self.shared.hear(&retirement);
+        self.retiring.push(retirement);
+    }
+
+    /// Ends what is left of inputs whose deadline has passed, and forgets those of which nothing is left.
+    fn end_retired(&mut self) {
+        if self.retiring.is_empty() {
+            return;
+        }
+        let now = self.clock.monotonic();
+        for retirement in std::mem::take(&mut self.retiring) {
+            let is_of_it =
+                |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.input == retirement.input);
+            if now >= retirement.deadline {
+                (0..self.slots.len())
+                    .filter(|number| is_of_it(&self.slots[*number]))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|number| self.give_up(number));
+            }
+            // Once all threads know of it none sends a connection any more, and what was sent lies in the mailbox.
+            let is_over = retirement.is_known_to_all() && !self.mailbox.has_notes();
+            if is_over && !self.slots.iter().any(is_of_it) {
+                if let Some(pipeline) = self.pipelines.get_mut(retirement.input) {
+                    *pipeline = None;
+                }
+                retirement.end_on_one();
+            } else {
+                self.retiring.push(retirement);
+            }
+        }
+    }
+
+    /// Closes a source of an input that is being closed. What it has parked is counted as dropped.
+    fn give_up(&mut self, number: usize) {
+        if let Some(mut slot) = self.slots.get_mut(number).and_then(Option::take) {
+            if let Some(Some(pipeline)) = self.pipelines.get(slot.input) {
+                pipeline.abandon(&mut slot.parked, DropReason::Removed);
+            }
+            self.ended(slot.source);
+        }
+    }
+
+    /// Whether what the kernel holds is all that is still read for this input.
+    fn is_ending(&self, input: usize) -> bool {
+        self.stop_by.is_some() || self.retiring.iter().any(|retirement| retirement.input == input)
+    }
+
+    fn adopt(&mut self, adopted: Adopted) {
+        let Adopted { mut source, input } = adopted;
         let number = match self.slots.iter().position(Option::is_none) {
             Some(number) => number,
             None => {
@@ -330,7 +404,7 @@ impl Reader {
                 return;
             }
         };
-        if self.stop_by.is_some() {
+        if self.is_ending(input) {
             source.stop();
         }
         let waker = Arc::new(Resume { mailbox: self.mailbox.clone(), number }).into();
@@ -357,9 +431,11 @@ impl Reader {
     }
 
     fn read(&mut self, number: usize) {
+        let Some(Some(slot)) = self.slots.get(number) else { return };
+        let is_ending = self.is_ending(slot.input);
         let Some(Some(slot)) = self.slots.get_mut(number) else { return };
         slot.is_ready = false;
-        let Some(pipeline) = self.pipelines.get_mut(slot.input) else { return };
+        let Some(Some(pipeline)) = self.pipelines.get_mut(slot.input) else { return };
         if !slot.parked.is_empty() {
             pipeline.unpark(&slot.waker, &mut slot.parked);
             if !slot.parked.is_empty() {
@@ -370,7 +446,7 @@ impl Reader {
         let mut flow =
             Flow { pipeline, waker: &slot.waker, parked: &mut slot.parked, accepted: &mut accepted };
         let mut progress = slot.source.read(&mut flow);
-        if progress == Progress::Drained && self.stop_by.is_some() {
+        if progress == Progress::Drained && is_ending {
             slot.source.finish(&mut flow);
             progress = Progress::Ended;
         }
@@ -394,17 +470,20 @@ impl Reader {
             self.stalled.push(number);
         }
         for source in accepted {
-            // When the router stops, the other threads may be gone already.
-            let mine =
-                if self.stop_by.is_some() { Some(source) } else { self.shared.adopt(source, input).err() };
-            if let Some(source) = mine {
+            let adopted = Adopted { source, input };
+            // When the router stops, or the input is closed, the other threads may be done with it already.
+            let mine = if is_ending { Some(adopted) } else { self.shared.adopt(adopted).err() };
+            if let Some(adopted) = mine {
                 self.shared.sources.fetch_add(1, Ordering::AcqRel);
-                self.adopt(source, input);
+                self.adopt(adopted);
             }
         }
     }
 
-    fn ended(&self, source: Box<dyn Source>) {
+    fn ended(&self, mut source: Box<dyn Source>) {
+        if let Err(error) = source.deregister(self.poll.registry()) {
+            tracing::debug!(%error, "a socket was not watched any more");
+        }
         drop(source);
         if self.shared.is_last() && self.stop_by.is_none() {
             self.shared.all_ended.wake_by_ref();
@@ -414,8 +493,8 @@ impl Reader {
     /// The deadline has passed, or nothing is left: what is still parked is counted as dropped.
     fn give_up_rest(&mut self) {
         for slot in self.slots.iter_mut().flatten() {
-            if let Some(pipeline) = self.pipelines.get(slot.input) {
-                pipeline.abandon(&mut slot.parked);
+            if let Some(Some(pipeline)) = self.pipelines.get(slot.input) {
+                pipeline.abandon(&mut slot.parked, DropReason::Shutdown);
             }
         }
     }

@@ -1,0 +1,173 @@
+//! Sockets that outlive the input that bound them: after a reload its successor goes on with the same socket, so nobody is
+//! refused in between and nothing that the kernel holds is lost.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use socket2::{Socket, Type};
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// A socket that an input receives from or accepts on. Clones are the same socket; it is closed with the last one.
+#[derive(Debug, Clone)]
+pub struct BoundSocket(Arc<Bound>);
+
+#[derive(Debug)]
+struct Bound {
+    socket: Socket,
+    /// The name of the input that bound it.
+    input: String,
+    /// Of a Unix socket. It goes with the socket.
+    path: Option<PathBuf>,
+    number: u64,
+    /// Datagrams that the kernel dropped here and that are in the ledger of an input that is not read any more.
+    accounted_drops: AtomicU64,
+}
+
+impl BoundSocket {
+    /// A socket that has just been bound by the input with this name.
+    pub fn new(socket: Socket, input: &str) -> Self {
+        BoundSocket::made(socket, input, None)
+    }
+
+    /// A Unix socket; its path is removed when it is closed.
+    pub fn at_path(socket: Socket, input: &str, path: &Path) -> Self {
+        BoundSocket::made(socket, input, Some(path.to_owned()))
+    }
+
+    fn made(socket: Socket, input: &str, path: Option<PathBuf>) -> Self {
+        BoundSocket(Arc::new(Bound {
+            socket,
+            input: input.to_owned(),
+            path,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            accounted_drops: AtomicU64::new(0),
+        }))
+    }
+
+    /// No other socket of this process ever has the same number.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// How many of the datagrams that the kernel dropped here are in some ledger already.
+    pub fn accounted_drops(&self) -> u64 {
+        self.0.accounted_drops.load(Ordering::Acquire)
+    }
+
+    /// The first `drops` datagrams that the kernel dropped here are in a ledger.
+    pub fn account_drops(&self, drops: u64) {
+        self.0.accounted_drops.fetch_max(drops, Ordering::AcqRel);
+    }
+
+    fn is_of_type(&self, wanted: Type) -> bool {
+        self.r#type().is_ok_and(|found| found == wanted)
+    }
+
+    /// Port 0 asks for any port, so there only the input's own socket will do.
+    fn is_bound_to(&self, address: SocketAddr, input: &str) -> bool {
+        let Some(bound) = self.local_addr().ok().and_then(|bound| bound.as_socket()) else { return false };
+        bound == address || (address.port() == 0 && bound.ip() == address.ip() && self.0.input == input)
+    }
+}
+
+impl Deref for BoundSocket {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.0.socket
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Nothing depends on it: the next start removes what is left.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The sockets of inputs that a reload closes or opens anew, each for the first one who asks for its address. It does not
+/// hold them open.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited(Arc<Mutex<Vec<Weak<Bound>>>>);
+
+impl Inherited {
+    /// These sockets.
+    pub fn new<'a>(sockets: impl Iterator<Item = &'a BoundSocket>) -> Self {
+        Inherited(Arc::new(Mutex::new(sockets.map(|socket| Arc::downgrade(&socket.0)).collect())))
+    }
+
+    /// A socket of this type that is bound to `address`, for the input with this name.
+    pub fn take_network(&self, kind: Type, address: SocketAddr, input: &str) -> Option<BoundSocket> {
+        self.take(|socket| socket.is_of_type(kind) && socket.is_bound_to(address, input))
+    }
+
+    /// A Unix socket of this type at this path.
+    pub fn take_unix(&self, kind: Type, path: &Path) -> Option<BoundSocket> {
+        self.take(|socket| socket.is_of_type(kind) && socket.0.path.as_deref() == Some(path))
+    }
+
+    fn take(&self, fits: impl Fn(&BoundSocket) -> bool) -> Option<BoundSocket> {
+        let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = |weak: &Weak<Bound>| weak.upgrade().map(BoundSocket);
+        let position = sockets.iter().position(|weak| live(weak).is_some_and(|socket| fits(&socket)))?;
+        live(&sockets.remove(position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::Domain;
+
+    use super::*;
+
+    fn bound(kind: Type) -> (BoundSocket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, kind, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (BoundSocket::new(socket, "a"), address)
+    }
+
+    #[test]
+    fn a_socket_is_inherited_by_its_address_and_once() {
+        let (socket, address) = bound(Type::STREAM);
+        let inherited = Inherited::new([&socket].into_iter());
+        assert!(inherited.take_network(Type::DGRAM, address, "a").is_none());
+        assert!(inherited.take_network(Type::STREAM, address, "b").is_some());
+        assert!(inherited.take_network(Type::STREAM, address, "b").is_none());
+    }
+
+    #[test]
+    fn who_asks_for_any_port_gets_its_own_again_and_nobody_elses() {
+        let (socket, mut address) = bound(Type::STREAM);
+        address.set_port(0);
+        let inherited = Inherited::new([&socket].into_iter());
+        assert!(inherited.take_network(Type::STREAM, address, "b").is_none());
+        assert!(inherited.take_network(Type::STREAM, address, "a").is_some());
+    }
+
+    #[test]
+    fn a_path_stays_as_long_as_somebody_has_the_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        fs::write(&path, "").unwrap();
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let socket = BoundSocket::at_path(socket, "a", &path);
+        let inherited = Inherited::new([&socket].into_iter());
+        let successor = inherited.take_unix(Type::STREAM, &path).unwrap();
+        drop(socket);
+        assert!(path.exists());
+        drop(successor);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,44 @@
+//! Whether anybody listens, as far as datagrams can tell.
+
+use std::sync::Arc;
+
+use super::Server;
+use crate::{
+    endpoints::Answer,
+    ledger::{EndpointCounters, Failure},
+};
+
+/// What the ledger calls a datagram that found nobody.
+pub(crate) const NOTICE_UNREACHABLE: &str = "peer-unreachable";
+
+/// Shows an operator that nobody listens, which over UDP is no reason to stop.
+///
+/// The runner shows its own failures in the same place, and clears only those.
+pub(crate) struct Health {
+    name: String,
+    counters: Arc<EndpointCounters>,
+    /// Deliveries in a row that met such a report.
+    failures: u32,
+}
+
+impl Health {
+    pub(crate) fn new(name: String, counters: Arc<EndpointCounters>) -> Health {
+        Health { name, counters, failures: 0 }
+    }
+
+    /// After a delivery: so many datagrams were said to have found nobody, and this is the answer.
+    pub(crate) fn update(&mut self, server: &Server, unreachable: u64, answer: &Answer) {
+        if unreachable > 0 {
+            self.counters.notice(NOTICE_UNREACHABLE, unreachable);
+            self.failures = self.failures.saturating_add(1);
+            let failure = Failure { error: format!("nobody listens at {server}"), attempts: self.failures };
+            if self.counters.set_failure(Some(failure)) {
+                tracing::warn!(endpoint = self.name, "nobody listens at {server}");
+            }
+        } else if self.failures > 0 && answer.settled > answer.refused.total() {
+            self.failures = 0;
+            self.counters.set_failure(None);
+            tracing::info!(endpoint = self.name, "no more complaints from {server}");
+        }
+    }
+}
