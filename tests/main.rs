@@ -27,5 +27,7 @@ mod shutdown;
 mod slow_endpoints;
 mod startup;
 mod statsd;
+mod status;
 mod syslog;
+mod tap;
 mod udp_losses;

@@ -203,14 +203,28 @@ pub fn tcp_job_with_loss(
     mix: &Mix,
     outputs: &[(&str, &str)],
 ) -> anyhow::Result<(Run, Option<Ledger>)> {
+    tcp_job_watched(context, config, mix, outputs, |_| Ok(()))
+}
+
+/// The same while somebody watches: `watch` gets the address of the router's API, and what it gives is kept until all
+/// messages have arrived.
+pub fn tcp_job_watched<W>(
+    context: &Context,
+    config: &Path,
+    mix: &Mix,
+    outputs: &[(&str, &str)],
+    watch: impl FnOnce(Option<SocketAddr>) -> anyhow::Result<W>,
+) -> anyhow::Result<(Run, Option<Ledger>)> {
     let folder = context.fresh_folder("router")?;
     let router = Router::start(context, config, &folder, "tcp")?;
+    let watcher = watch(router.api)?;
     let pairs = pairs(&folder, mix, outputs);
     let begin = Instant::now();
     load::replay(router.input, &mix.sent)?;
     let waited = outputs::wait_for_sizes(&pairs);
     let elapsed = begin.elapsed();
     let ledger = router.ledger();
+    drop(watcher);
     let peak_bytes = router.peak_memory_bytes()?;
     let finished = router.stop()?;
     outputs::check(waited, &pairs)?;

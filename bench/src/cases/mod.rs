@@ -13,6 +13,7 @@ mod memory;
 pub mod peers;
 mod start;
 mod syslog;
+mod tap;
 mod tcp_one_file;
 mod tcp_shuffled;
 mod tcp_three_files;
@@ -29,7 +30,7 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 13] = [
+pub const CASES: [Case; 14] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
@@ -38,6 +39,7 @@ pub const CASES: [Case; 13] = [
     Case { name: "udp", about: udp::ABOUT, run: udp::run },
     Case { name: "routes-types", about: many_routes::ABOUT_TYPES, run: many_routes::run_types },
     Case { name: "routes-loggers", about: many_routes::ABOUT_LOGGERS, run: many_routes::run_loggers },
+    Case { name: "tap", about: tap::ABOUT, run: tap::run },
     Case { name: "latency", about: latency::ABOUT, run: latency::run },
     Case { name: "memory", about: memory::ABOUT, run: memory::run },
     Case { name: "start", about: start::ABOUT, run: start::run },

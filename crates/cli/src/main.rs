@@ -4,6 +4,7 @@ mod api;
 mod api_client;
 mod commands;
 mod demo;
+mod live;
 mod logging;
 
 use std::process::ExitCode;
@@ -29,6 +30,12 @@ enum Command {
     Run(commands::run::Arguments),
     /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
+    /// Show the health and the ledger of a running router, once
+    Status(commands::status::Arguments),
+    /// Show live messages of a running router
+    Tap(commands::tap::Arguments),
+    /// Show rates, buffers and losses of a running router, live
+    Top(commands::top::Arguments),
     /// Have a running router open its log files anew, after they were renamed
     Reopen(commands::reopen::Arguments),
     /// Send a message, or many from standard input
@@ -42,6 +49,9 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Status(arguments) => commands::status::run(arguments),
+        Command::Tap(arguments) => commands::tap::run(arguments),
+        Command::Top(arguments) => commands::top::run(arguments),
         Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),

@@ -68,6 +68,11 @@ pub fn message(input: &str, reason: Reason, frame: &[u8], bytes: usize, received
     .into_bytes()
 }
 
+/// The beginning of the frame, as such a message has it in `fields.frame`; `None` if that is something else.
+pub fn frame(text: &str) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(text).ok()
+}
+
 /// A batch of such messages; `None` if there are none.
 pub fn batch(messages: &[Vec<u8>], received: Timestamp, pool: &SlabPool) -> Option<Batch> {
     let mut slab = pool.take(messages.iter().map(|message| message.len() + 1).sum());
@@ -98,7 +103,7 @@ mod tests {
         assert_eq!(parsed["fields"]["reason"], "invalid-utf8");
         assert_eq!(parsed["fields"]["input"], "udp");
         assert_eq!(parsed["fields"]["bytes"], 10_000);
-        let begin = BASE64_STANDARD.decode(parsed["fields"]["frame"].as_str().unwrap()).unwrap();
+        let begin = super::frame(parsed["fields"]["frame"].as_str().unwrap()).unwrap();
         assert_eq!(begin, &frame[..FRAME_BYTES]);
         assert_eq!(batch(&[text], RECEIVED, &SlabPool::new(0)).unwrap().len(), 1);
     }

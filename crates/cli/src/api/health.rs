@@ -76,18 +76,20 @@ pub async fn healthz(
     Json(Health { status, endpoints: guard.knows(&headers).then_some(troubled) })
 }
 
+/// Whether an endpoint fails, or has held a message for too long.
+pub fn is_in_trouble(endpoint: &Endpoint) -> bool {
+    if endpoint.removed {
+        // Nothing goes there any more, and what it still held is delivered or counted as dropped.
+        return false;
+    }
+    let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
+    endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64()
+}
+
 fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
-    let in_trouble = |endpoint: &&Endpoint| {
-        if endpoint.removed {
-            // Nothing goes there any more, and what it still held is delivered or counted as dropped.
-            return false;
-        }
-        let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
-        endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64()
-    };
     endpoints
         .iter()
-        .filter(in_trouble)
+        .filter(|endpoint| is_in_trouble(endpoint))
         .map(|endpoint| Troubled {
             name: endpoint.name.clone(),
             oldest_undelivered_seconds: endpoint.oldest_undelivered_seconds,

@@ -44,6 +44,7 @@ use serde_json::json;
 
 use self::guard::Guard;
 pub use self::{
+    health::is_in_trouble,
     observed::{Observed, Plan},
     orders::{Order, Orders},
 };

@@ -111,7 +111,8 @@ pub async fn tap(
     };
     let limit = parameters.limit;
     if let Some(input) = &parameters.input {
-        let known: Vec<String> = observed.pipeline().inputs.into_iter().map(|input| input.name).collect();
+        let inputs = observed.pipeline().inputs.into_iter().filter(|input| !input.removed);
+        let known: Vec<String> = inputs.map(|input| input.name).collect();
         if !known.contains(input) {
             let message = format!("there is no input called `{input}`; known inputs: {}", known.join(", "));
             return refuse(StatusCode::BAD_REQUEST, &message);

@@ -6,4 +6,7 @@ pub mod demo;
 pub mod reopen;
 pub mod run;
 pub mod send;
+pub mod status;
+pub mod tap;
+pub mod top;
 mod transport;

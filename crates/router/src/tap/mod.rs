@@ -7,7 +7,7 @@
 //! | what | bound | beyond it |
 //! | --- | --- | --- |
 //! | watchers | [`SUBSCRIBERS`] | the next one is turned away |
-//! | messages a second, per watcher | [`Filter::max_per_second`] | counted as `over_rate` |
+//! | messages a second, and rejects a second, per watcher | [`Filter::max_per_second`] | counted as `over_rate` |
 //! | bytes that wait for a watcher | [`QUEUE_BYTES`] | counted as `queue_full` |
 //! | the part of a pipeline's time spent on filters | one in [`TIME_SHARE`] | whole batches are counted as `unexamined` |
 //!
@@ -27,7 +27,7 @@ use std::{
 use metlog_message::{Reason, Timestamp};
 
 pub use self::allowance::Allowance;
-use self::queue::Queue;
+use self::queue::{Lane, Queue};
 use crate::{batch::Batch, clock::Clock, ledger::Counter, pipeline::Outlet, routes::matcher::Matcher};
 
 /// Watchers at the same time.
@@ -192,7 +192,7 @@ impl Tap {
     pub fn show_reject(&self, rejected: Rejected<'_>, message: impl Fn() -> Vec<u8>) {
         let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
         for subscriber in subscribers.iter().filter(|subscriber| subscriber.wants_rejects(rejected.input)) {
-            subscriber.queue.offer(rejected.received, [()], |()| Tapped {
+            subscriber.queue.offer(Lane::Rejects, rejected.received, [()], |()| Tapped {
                 input: rejected.input.clone(),
                 to: rejected.to.iter().map(|outlet| outlet.name.clone()).collect(),
                 reject: Some(rejected.reason),
@@ -236,7 +236,7 @@ impl Subscriber {
                 is_sampled
             });
         }
-        self.queue.offer(passing.batch.received(), matching, |number| passing.tapped(number));
+        self.queue.offer(Lane::Messages, passing.batch.received(), matching, |number| passing.tapped(number));
     }
 }
 

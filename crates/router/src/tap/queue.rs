@@ -10,6 +10,15 @@ use metlog_message::Timestamp;
 
 use super::{QUEUE_BYTES, Tapped};
 
+/// What has a rate of its own: messages, however many, do not keep a watcher from seeing rejects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Messages.
+    Messages,
+    /// Rejects.
+    Rejects,
+}
+
 /// A bounded queue that counts what it does not take.
 #[derive(Debug)]
 pub struct Queue {
@@ -24,7 +33,7 @@ struct Inside {
     waker: Option<Waker>,
     /// The second of the messages that were taken last, and how many of them there were.
     second: i64,
-    in_second: u32,
+    in_second: [u32; 2],
     over_rate: u64,
     full: u64,
 }
@@ -42,23 +51,24 @@ impl Queue {
     /// Takes what fits of the candidates, all received at this time; `make` copies one that does.
     pub fn offer<C>(
         &self,
+        lane: Lane,
         received: Timestamp,
         candidates: impl IntoIterator<Item = C>,
         make: impl Fn(C) -> Tapped,
     ) {
         let mut inside = self.inside();
         if inside.second != received.seconds {
-            (inside.second, inside.in_second) = (received.seconds, 0);
+            (inside.second, inside.in_second) = (received.seconds, [0; 2]);
         }
         let mut is_news = false;
         for candidate in candidates {
             if inside.bytes >= QUEUE_BYTES {
                 inside.full += 1;
-            } else if inside.in_second >= self.max_per_second {
+            } else if inside.in_second[lane as usize] >= self.max_per_second {
                 inside.over_rate += 1;
             } else {
                 let tapped = make(candidate);
-                inside.in_second += 1;
+                inside.in_second[lane as usize] += 1;
                 inside.bytes += charged(&tapped);
                 inside.waiting.push_back(tapped);
                 is_news = true;

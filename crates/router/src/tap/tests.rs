@@ -106,9 +106,12 @@ fn a_watcher_that_does_not_take_misses_what_does_not_fit_and_is_told_how_much() 
 #[test]
 fn no_more_than_the_limit_are_shown_in_a_second() {
     let tap = Arc::new(Tap::default());
-    let subscription = tap.subscribe(Filter { max_per_second: 3, ..filter("{}") }).unwrap();
+    let limited = Filter { max_per_second: 3, rejects: ShowRejects::Also, ..filter("{}") };
+    let subscription = tap.subscribe(limited).unwrap();
     show(&tap, &lines(10));
     assert_eq!(take(&subscription).len(), 3);
+    reject(&tap);
+    assert_eq!(take(&subscription).len(), 1, "messages do not crowd rejects out");
     assert_eq!(subscription.missed(), Missed { over_rate: 7, ..Missed::default() });
 }
 

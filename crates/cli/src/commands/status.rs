@@ -1,0 +1,224 @@
+//! `metlog status`: the ledger and the health of a running router, once.
+
+use std::{io::Write, process::ExitCode};
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::pipeline::{Endpoint, Input, Pipeline},
+    api_client::{ApiArguments, ApiClient},
+    live::{
+        numbers::{bytes, count, counted, span},
+        safe_text::shown,
+        table::{Align, Table},
+        verdict::{Verdict, by_reason, name_of},
+    },
+};
+
+/// The exit status when no router answers.
+const NOT_REACHABLE: u8 = 2;
+
+/// Characters of a name or an address that are shown.
+const SHOWN: usize = 60;
+
+/// Show the health and the ledger of a running router, once
+///
+/// The first lines say whether anything is wrong now; below them stands what was lost, refused or taken by no route since
+/// the router started, and then every number of the ledger.
+///
+/// Exit status: 0 healthy; 1 in trouble (an endpoint fails, or has held a message for more than a minute, or the router is
+/// stopping); 2 no router answers, or it does not let you in.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    #[command(flatten)]
+    api: ApiArguments,
+    /// Print JSON: what GET /api/v1/pipeline answers, with `health`, `problems` and `notes`
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit status 0 when the router is healthy, 1 when it is in trouble, 2 when it does not answer.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let (address, answer) = match ask(&arguments.api) {
+        Ok(answer) => answer,
+        Err(error) => {
+            if arguments.json {
+                let problem = format!("{error:#}");
+                println!("{:#}", json!({ "health": "unreachable", "problems": [problem], "notes": [] }));
+            }
+            eprintln!("error: {error:#}");
+            return Ok(ExitCode::from(NOT_REACHABLE));
+        }
+    };
+    let pipeline: Pipeline = serde_json::from_value(answer.clone())?;
+    let verdict = Verdict::of(&pipeline);
+    let text = if arguments.json {
+        format!("{:#}\n", as_json(answer, &verdict))
+    } else {
+        report(&address, &pipeline, &verdict).join("\n") + "\n"
+    };
+    // Whoever reads may have gone; the exit status still tells.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(if verdict.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ask(arguments: &ApiArguments) -> anyhow::Result<(String, Value)> {
+    let client = ApiClient::new(arguments)?;
+    let answer: Value = client.get("/api/v1/pipeline")?.json()?;
+    if serde_json::from_value::<Pipeline>(answer.clone()).is_err() {
+        anyhow::bail!("what listens at {} is no router of this version", client.address());
+    }
+    Ok((client.address().to_owned(), answer))
+}
+
+fn as_json(mut answer: Value, verdict: &Verdict) -> Value {
+    answer["health"] = json!(if verdict.is_healthy() { "healthy" } else { "in trouble" });
+    answer["problems"] = json!(verdict.problems);
+    answer["notes"] = json!(verdict.notes);
+    answer
+}
+
+/// Everything, line by line.
+fn report(address: &str, pipeline: &Pipeline, verdict: &Verdict) -> Vec<String> {
+    let health = if verdict.is_healthy() { "healthy: every endpoint delivers" } else { "IN TROUBLE" };
+    let mut lines = vec![format!("metlog {} at {address} is {health}", shown(&pipeline.version, SHOWN))];
+    lines.extend(verdict.problems.iter().map(|problem| format!("  {problem}")));
+    let received = pipeline.inputs.iter().map(|input| input.received).sum();
+    let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
+    lines.push(format!(
+        "running for {}, {} received, {} waiting",
+        span(pipeline.uptime_seconds),
+        counted(received, "frame", "frames"),
+        count(waiting)
+    ));
+    if !verdict.notes.is_empty() {
+        lines.push("since it started:".to_owned());
+        lines.extend(verdict.notes.iter().map(|note| format!("  {note}")));
+    }
+    lines.push(String::new());
+    lines.extend(inputs(&pipeline.inputs).lines());
+    lines.push(String::new());
+    lines.extend(endpoints(&pipeline.endpoints).lines());
+    lines
+}
+
+fn inputs(inputs: &[Input]) -> Table {
+    let mut table = Table::new(&[
+        ("INPUT", Align::Left),
+        ("KIND", Align::Left),
+        ("LISTENS AT", Align::Left),
+        ("RECEIVED", Align::Right),
+        ("ROUTED", Align::Right),
+        ("UNROUTED", Align::Right),
+        ("REJECTED", Align::Right),
+        ("KERNEL DROPS", Align::Right),
+        ("CONNECTIONS", Align::Right),
+    ]);
+    for input in inputs {
+        let connections = &input.connections;
+        let open = match connections.opened {
+            0 => "-".to_owned(),
+            opened => count(opened.saturating_sub(connections.closed)),
+        };
+        table.row(
+            vec![
+                name_of(&input.name, input.removed),
+                shown(&input.kind, SHOWN),
+                shown(&input.address, SHOWN),
+                count(input.received),
+                count(input.routed),
+                count(input.unrouted),
+                count(input.rejected.values().sum()),
+                count(input.kernel_drops),
+                open,
+            ],
+            by_reason(&input.rejected).map(|reasons| format!("rejected: {reasons}")).into_iter().collect(),
+        );
+    }
+    table
+}
+
+fn endpoints(endpoints: &[Endpoint]) -> Table {
+    let mut table = Table::new(&[
+        ("ENDPOINT", Align::Left),
+        ("KIND", Align::Left),
+        ("DELIVERED", Align::Right),
+        ("WAITING", Align::Right),
+        ("OLDEST", Align::Right),
+        ("BUFFER", Align::Right),
+        ("REFUSED", Align::Right),
+        ("DROPPED", Align::Right),
+        ("RETRIES", Align::Right),
+    ]);
+    for endpoint in endpoints {
+        let below = [
+            ("dropped", by_reason(&endpoint.dropped)),
+            ("refused", by_reason(&endpoint.refused)),
+            ("noticed", by_reason(&endpoint.noticed)),
+            ("fails", endpoint.failure.as_ref().map(|failure| shown(&failure.error, 5 * SHOWN))),
+        ];
+        let below = below.into_iter().filter_map(|(what, text)| Some(format!("{what}: {}", text?)));
+        table.row(
+            vec![
+                name_of(&endpoint.name, endpoint.removed),
+                shown(&endpoint.kind, SHOWN),
+                count(endpoint.delivered),
+                count(endpoint.queued),
+                endpoint.oldest_undelivered_seconds.map_or("-".to_owned(), span),
+                format!("{} of {}", bytes(endpoint.queued_bytes), bytes(endpoint.buffer_limit_bytes)),
+                count(endpoint.refused.values().sum()),
+                count(endpoint.dropped.values().sum()),
+                count(endpoint.retries),
+            ],
+            below.collect(),
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::rates::tests::pipeline;
+
+    #[test]
+    fn the_report_says_first_whether_anything_is_wrong() {
+        let pipeline = pipeline(7384.0, 1_234_567);
+        let text = report("127.0.0.1:5580", &pipeline, &Verdict::of(&pipeline)).join("\n");
+        assert_eq!(
+            text,
+            r"metlog 0.1.0 at 127.0.0.1:5580 is IN TROUBLE
+  endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row); 400 messages wait, the oldest for 2 min 5 s
+running for 2 h 3 min, 1,234,567 frames received, 400 waiting
+since it started:
+  12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see them: metlog tap --rejects only)
+  5 messages that no route took at input `tcp`
+  1 connection refused at input `tcp`
+  93 messages dropped in front of endpoint `stats`: buffer-full 93
+  7 messages refused by endpoint `stats`: not-a-number 7
+
+INPUT  KIND  LISTENS AT       RECEIVED     ROUTED  UNROUTED  REJECTED  KERNEL DROPS  CONNECTIONS
+tcp    tcp   127.0.0.1:5565  1,234,567  1,234,567         5        12             0            3
+    rejected: invalid-json 10, too-large 2
+
+ENDPOINT  KIND    DELIVERED  WAITING     OLDEST              BUFFER  REFUSED  DROPPED  RETRIES
+log       file    1,234,567        0          -      0 B of 8.0 MiB        0        0        0
+stats     statsd        500      400  2 min 5 s  6.0 MiB of 8.0 MiB        7       93       14
+    dropped: buffer-full 93
+    refused: not-a-number 7
+    noticed: peer-unreachable 3
+    fails: connection\u{1b}[2J refused"
+        );
+    }
+
+    #[test]
+    fn json_is_the_routers_answer_with_the_verdict() {
+        let pipeline = pipeline(1.0, 10);
+        let verdict = Verdict::of(&pipeline);
+        let json = as_json(serde_json::to_value(&pipeline).unwrap(), &verdict);
+        assert_eq!(json["health"], "in trouble");
+        assert_eq!(json["inputs"][0]["received"], 10);
+        assert_eq!(json["problems"].as_array().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,520 @@
+//! What `metlog top` shows: rates, buffers and losses of every component, for 80 columns and 24 rows or more.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use ratatui::{
+    Frame,
+    buffer::Buffer,
+    layout::{Constraint, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Cell, Row, Table, Widget},
+};
+
+use super::{
+    numbers::{bytes, count, rate, span},
+    rates::Looks,
+    safe_text::shown,
+    verdict::{Verdict, name_of},
+};
+use crate::api::{
+    is_in_trouble,
+    pipeline::{Endpoint, Input, Pipeline},
+};
+
+/// Problems that are listed; `metlog status` shows them all.
+const PROBLEMS: usize = 3;
+
+/// Characters of a name or an error that are shown at most.
+const SHOWN: usize = 200;
+
+/// By what endpoints and inputs are sorted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// What is in trouble first, then what is fastest.
+    #[default]
+    Trouble,
+    /// The fastest first.
+    Rate,
+    /// The most that waits first.
+    Waiting,
+    /// By name.
+    Name,
+}
+
+impl Order {
+    /// The one after this.
+    pub fn next(self) -> Order {
+        match self {
+            Order::Trouble => Order::Rate,
+            Order::Rate => Order::Waiting,
+            Order::Waiting => Order::Name,
+            Order::Name => Order::Trouble,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Order::Trouble => "trouble",
+            Order::Rate => "rate",
+            Order::Waiting => "waiting",
+            Order::Name => "name",
+        }
+    }
+}
+
+/// Everything that is on the screen.
+#[derive(Debug)]
+pub struct Screen<'s> {
+    /// Where the router is.
+    pub address: &'s str,
+    /// What it said.
+    pub looks: &'s Looks,
+    /// Why it does not answer at the moment.
+    pub failure: Option<&'s str>,
+    /// How components are sorted.
+    pub order: Order,
+    /// Whether to use colours.
+    pub color: bool,
+    /// Whether keys can be pressed.
+    pub has_keys: bool,
+}
+
+/// A part of the screen that may be cut: its heading, and its rows.
+struct Section {
+    header: [&'static str; 7],
+    widths: [u16; 5],
+    rows: Vec<([String; 7], Style)>,
+}
+
+impl Screen<'_> {
+    /// Draws it.
+    pub fn draw(&self, frame: &mut Frame<'_>) {
+        self.render(frame.area(), frame.buffer_mut());
+    }
+
+    /// The same as lines of text, as many as it needs.
+    pub fn plain(&self, columns: u16) -> Vec<String> {
+        let area = Rect::new(0, 0, columns, 10 + self.components() as u16 * 4);
+        let mut buffer = Buffer::empty(area);
+        self.render(area, &mut buffer);
+        let row = |y| (0..columns).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+        let mut lines: Vec<String> = (0..area.height).map(row).collect();
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+        lines
+    }
+
+    fn components(&self) -> usize {
+        self.looks.latest().map_or(0, |pipeline| pipeline.inputs.len() + pipeline.endpoints.len()).min(1000)
+    }
+
+    fn render(&self, area: Rect, buffer: &mut Buffer) {
+        let mut head = self.head();
+        let Some(pipeline) = self.looks.latest() else {
+            head.push(Line::raw(" waiting for the first answer"));
+            place(&head, area, buffer);
+            return;
+        };
+        head.push(self.totals(pipeline));
+        let used = place(&head, area, buffer);
+        let foot = u16::from(self.has_keys);
+        let sections = [self.endpoints(pipeline), self.inputs(pipeline)];
+        let losses = self.losses(pipeline);
+        // A blank line and a heading for each part.
+        let fixed =
+            used as usize + usize::from(foot) + 2 * (sections.len() + usize::from(!losses.is_empty()));
+        let room = usize::from(area.height).saturating_sub(fixed);
+        let [endpoints, inputs] = &sections;
+        let rows = allot(room, [endpoints.rows.len(), inputs.rows.len(), losses.len()]);
+        let mut y = area.y + used;
+        for (section, rows) in sections.iter().zip(rows) {
+            y = self.section(section, rows, y + 1, area, buffer);
+        }
+        if !losses.is_empty() {
+            let heading = Line::styled(" LOST OR UNUSED SINCE THE START", self.bold());
+            y += 1 + place(&[heading], below(area, y + 1), buffer);
+            place(&cut(losses, rows[2]), below(area, y), buffer);
+        }
+        if self.has_keys && area.height > 0 {
+            let keys = format!(" q quit   s sorted by {}", self.order.word());
+            let last = below(area, area.bottom().saturating_sub(1));
+            place(&[Line::styled(keys, self.dim())], last, buffer);
+        }
+    }
+
+    fn head(&self) -> Vec<Line<'static>> {
+        let address = shown(self.address, SHOWN);
+        let Some(pipeline) = self.looks.latest() else {
+            let failure =
+                self.failure.map(|failure| Line::styled(format!(" {}", shown(failure, SHOWN)), self.bad()));
+            return [Line::styled(format!(" metlog at {address}"), self.bold())]
+                .into_iter()
+                .chain(failure)
+                .collect();
+        };
+        let verdict = Verdict::of(pipeline);
+        let health = match (self.failure, verdict.is_healthy()) {
+            (Some(_), _) => Span::styled("does not answer", self.bad()),
+            (None, true) => Span::styled("healthy", self.good()),
+            (None, false) => Span::styled("in trouble", self.bad()),
+        };
+        let up = format!("   up {}", span(pipeline.uptime_seconds.floor()));
+        let version = shown(&pipeline.version, 20);
+        let mut lines = vec![Line::from(vec![
+            Span::styled(format!(" metlog {version} at {address}   "), self.bold()),
+            health,
+            Span::styled(up, self.dim()),
+        ])];
+        if let Some(failure) = self.failure {
+            lines.push(Line::styled(format!(" {}", shown(failure, SHOWN)), self.bad()));
+        }
+        let problems = verdict.problems.iter().take(PROBLEMS);
+        lines.extend(problems.map(|problem| Line::styled(format!(" {problem}"), self.bad())));
+        if verdict.problems.len() > PROBLEMS {
+            let more = format!(" … {} more: metlog status", verdict.problems.len() - PROBLEMS);
+            lines.push(Line::styled(more, self.bad()));
+        }
+        lines
+    }
+
+    fn totals(&self, pipeline: &Pipeline) -> Line<'static> {
+        let inputs = |number: fn(&Input) -> u64| -> f64 {
+            pipeline.inputs.iter().map(|input| self.looks.of_input(input, number)).sum()
+        };
+        let endpoints = |number: fn(&Endpoint) -> u64| -> f64 {
+            pipeline.endpoints.iter().map(|endpoint| self.looks.of_endpoint(endpoint, number)).sum()
+        };
+        let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
+        Line::raw(format!(
+            " in {}/s, {}/s   out {}/s   waiting {}   rejected {}/s   dropped {}/s",
+            rate(inputs(|input| input.received)),
+            bytes(inputs(|input| input.bytes) as u64),
+            rate(endpoints(|endpoint| endpoint.delivered)),
+            count(waiting),
+            rate(inputs(rejected)),
+            rate(endpoints(dropped)),
+        ))
+    }
+
+    fn inputs(&self, pipeline: &Pipeline) -> Section {
+        let mut inputs: Vec<&Input> = pipeline.inputs.iter().collect();
+        let speed = |input: &Input| self.looks.of_input(input, |input| input.received);
+        match self.order {
+            Order::Name => inputs.sort_by(|a, b| a.name.cmp(&b.name)),
+            _ => inputs.sort_by(|a, b| speed(b).total_cmp(&speed(a))),
+        }
+        let row = |input: &Input| {
+            let per_second = |number: fn(&Input) -> u64| rate(self.looks.of_input(input, number));
+            let bytes_per_second = self.looks.of_input(input, |input| input.bytes);
+            let open = input.connections.opened.saturating_sub(input.connections.closed);
+            let cells = [
+                name_of(&input.name, input.removed),
+                shown(&input.kind, SHOWN),
+                per_second(|input| input.received),
+                format!("{}/s", bytes(bytes_per_second as u64)),
+                per_second(rejected),
+                per_second(|input| input.unrouted),
+                count(open),
+            ];
+            let loses = self.looks.of_input(input, rejected) > 0.0;
+            (cells, if loses { self.bad() } else { Style::new() })
+        };
+        Section {
+            header: ["INPUT", "KIND", "IN/s", "BYTES/s", "REJECTED/s", "UNROUTED/s", "OPEN"],
+            widths: [8, 12, 10, 10, 10],
+            rows: inputs.into_iter().map(row).collect(),
+        }
+    }
+
+    fn endpoints(&self, pipeline: &Pipeline) -> Section {
+        let mut endpoints: Vec<&Endpoint> = pipeline.endpoints.iter().collect();
+        let speed = |endpoint: &Endpoint| self.looks.of_endpoint(endpoint, |endpoint| endpoint.delivered);
+        match self.order {
+            Order::Trouble => endpoints
+                .sort_by(|a, b| is_in_trouble(b).cmp(&is_in_trouble(a)).then(speed(b).total_cmp(&speed(a)))),
+            Order::Rate => endpoints.sort_by(|a, b| speed(b).total_cmp(&speed(a))),
+            Order::Waiting => endpoints.sort_by_key(|endpoint| Reverse(endpoint.queued)),
+            Order::Name => endpoints.sort_by(|a, b| a.name.cmp(&b.name)),
+        }
+        let row = |endpoint: &Endpoint| {
+            let cells = [
+                name_of(&endpoint.name, endpoint.removed),
+                shown(&endpoint.kind, SHOWN),
+                rate(speed(endpoint)),
+                count(endpoint.queued),
+                fill(endpoint),
+                endpoint.oldest_undelivered_seconds.map_or("-".to_owned(), span),
+                rate(self.looks.of_endpoint(endpoint, dropped)),
+            ];
+            (cells, if is_in_trouble(endpoint) { self.bad() } else { Style::new() })
+        };
+        Section {
+            header: ["ENDPOINT", "KIND", "OUT/s", "WAITING", "BUFFER", "OLDEST", "DROPPED/s"],
+            widths: [8, 12, 10, 10, 10],
+            rows: endpoints.into_iter().map(row).collect(),
+        }
+    }
+
+    /// One line for each reason for which something was lost, the largest first.
+    fn losses(&self, pipeline: &Pipeline) -> Vec<Line<'static>> {
+        let mut losses: Vec<(u64, String, f64)> = Vec::new();
+        let mut add = |who: &str, what: &str, counts: &BTreeMap<String, u64>, speed: &dyn Fn(&str) -> f64| {
+            for (reason, number) in counts {
+                let text = format!("{} {what}: {}", shown(who, SHOWN), shown(reason, SHOWN));
+                losses.push((*number, text, speed(reason)));
+            }
+        };
+        for endpoint in &pipeline.endpoints {
+            let name = &endpoint.name;
+            add(name, "dropped", &endpoint.dropped, &|reason| {
+                self.looks
+                    .of_endpoint(endpoint, |endpoint| endpoint.dropped.get(reason).copied().unwrap_or(0))
+            });
+            add(name, "refused", &endpoint.refused, &|reason| {
+                self.looks
+                    .of_endpoint(endpoint, |endpoint| endpoint.refused.get(reason).copied().unwrap_or(0))
+            });
+        }
+        for input in &pipeline.inputs {
+            let name = &input.name;
+            add(name, "rejected", &input.rejected, &|reason| {
+                self.looks.of_input(input, |input| input.rejected.get(reason).copied().unwrap_or(0))
+            });
+            let others =
+                [("no route took it", input.unrouted), ("dropped by the kernel", input.kernel_drops)];
+            let others: BTreeMap<String, u64> =
+                others.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| (what.to_owned(), n)).collect();
+            add(name, "received", &others, &|reason| match reason {
+                "no route took it" => self.looks.of_input(input, |input| input.unrouted),
+                _ => self.looks.of_input(input, |input| input.kernel_drops),
+            });
+        }
+        losses.sort_by_key(|(number, ..)| Reverse(*number));
+        let line = |(number, text, speed): (u64, String, f64)| {
+            let now = if speed > 0.0 { format!(", now {}/s", rate(speed)) } else { String::new() };
+            let style = if speed > 0.0 { self.bad() } else { Style::new() };
+            Line::styled(format!(" {:>11}  {text}{now}", count(number)), style)
+        };
+        losses.into_iter().map(line).collect()
+    }
+
+    /// Draws a section with so many of its rows; gives the row below it.
+    fn section(&self, section: &Section, rows: usize, y: u16, area: Rect, buffer: &mut Buffer) -> u16 {
+        let area = below(area, y);
+        let kept = if rows < section.rows.len() { rows.saturating_sub(1) } else { rows };
+        // On a narrow terminal what matters least gives way to the names.
+        let columns: &[usize] = match area.width {
+            ..50 => &[0, 2, 3],
+            50..74 => &[0, 2, 3, 4, 5],
+            _ => &[0, 1, 2, 3, 4, 5, 6],
+        };
+        let cells = |cells: &[String; 7]| {
+            let cell = |&column: &usize| {
+                let line = Line::raw(cells[column].clone());
+                Cell::from(if column < 2 { line.left_aligned() } else { line.right_aligned() })
+            };
+            Row::new(columns.iter().map(cell).collect::<Vec<_>>())
+        };
+        let header = cells(&section.header.map(str::to_owned)).style(self.bold());
+        let shown_rows = section.rows.iter().take(kept).map(|(row, style)| cells(row).style(*style));
+        let widths = columns.iter().map(|&column| match column {
+            0 => Constraint::Fill(1),
+            1 => Constraint::Length(7),
+            _ => Constraint::Length(section.widths[column - 2]),
+        });
+        let inside = Rect { x: area.x + area.width.min(1), width: area.width.saturating_sub(2), ..area };
+        let height = (1 + kept as u16).min(area.height);
+        Table::new(shown_rows, widths).header(header).render(Rect { height, ..inside }, buffer);
+        let end = y + height;
+        if kept == section.rows.len() {
+            return end;
+        }
+        let more = format!(" … {} more", section.rows.len() - kept);
+        end + place(&[Line::styled(more, self.dim())], below(area, end), buffer)
+    }
+
+    fn bold(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    fn dim(&self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    fn good(&self) -> Style {
+        if self.color { Style::new().fg(Color::Green) } else { Style::new() }
+    }
+
+    fn bad(&self) -> Style {
+        let style = self.bold();
+        if self.color { style.fg(Color::Red) } else { style }
+    }
+}
+
+fn rejected(input: &Input) -> u64 {
+    input.rejected.values().sum()
+}
+
+fn dropped(endpoint: &Endpoint) -> u64 {
+    endpoint.dropped.values().sum()
+}
+
+/// How full the buffer is.
+fn fill(endpoint: &Endpoint) -> String {
+    match endpoint.buffer_limit_bytes {
+        0 => "-".to_owned(),
+        limit => format!("{:.0} %", endpoint.queued_bytes as f64 * 100.0 / limit as f64),
+    }
+}
+
+/// The rows that each part gets: one after the other takes one more, until all have what they want.
+fn allot(mut room: usize, wanted: [usize; 3]) -> [usize; 3] {
+    let mut given = [0; 3];
+    while room > 0 && given != wanted {
+        for (given, wanted) in given.iter_mut().zip(wanted) {
+            if *given < wanted && room > 0 {
+                *given += 1;
+                room -= 1;
+            }
+        }
+    }
+    given
+}
+
+/// The first lines; the last of these says how many there are not.
+fn cut(mut lines: Vec<Line<'static>>, most: usize) -> Vec<Line<'static>> {
+    if lines.len() > most {
+        let kept = most.saturating_sub(1);
+        let more = format!(" … {} more", lines.len() - kept);
+        lines.truncate(kept);
+        if most > 0 {
+            lines.push(Line::raw(more));
+        }
+    }
+    lines
+}
+
+/// What of an area lies below this row.
+fn below(area: Rect, y: u16) -> Rect {
+    let y = y.min(area.bottom());
+    Rect { y, height: area.bottom() - y, ..area }
+}
+
+/// Writes lines from the top of an area; gives how many there was room for.
+fn place(lines: &[Line<'_>], area: Rect, buffer: &mut Buffer) -> u16 {
+    let placed = lines.len().min(usize::from(area.height)) as u16;
+    for (line, y) in lines.iter().zip(area.y..area.y + placed) {
+        line.render(Rect { y, height: 1, ..area }, buffer);
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::rates::tests::pipeline;
+    use ratatui::{Terminal, backend::TestBackend};
+
+    fn looks() -> Looks {
+        let mut looks = Looks::default();
+        looks.add(pipeline(7384.0, 1_000_000));
+        let mut latest = pipeline(7386.0, 1_006_800);
+        *latest.endpoints[1].dropped.get_mut("buffer-full").unwrap() = 113;
+        looks.add(latest);
+        looks
+    }
+
+    fn screen(looks: &Looks) -> Screen<'_> {
+        Screen {
+            address: "127.0.0.1:5580",
+            looks,
+            failure: None,
+            order: Order::default(),
+            color: true,
+            has_keys: true,
+        }
+    }
+
+    fn drawn(screen: &Screen<'_>, columns: u16, rows: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal.draw(|frame| screen.draw(frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let row = |y| (0..columns).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+        (0..rows).map(row).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn everything_fits_a_small_terminal() {
+        let looks = looks();
+        assert_eq!(
+            drawn(&screen(&looks), 80, 24),
+            r" metlog 0.1.0 at 127.0.0.1:5580   in trouble   up 2 h 3 min
+ endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row); 400
+ in 3.4k/s, 996 KiB/s   out 3.4k/s   waiting 400   rejected 0/s   dropped 10/s
+
+ ENDPOINT        KIND       OUT/s      WAITING     BUFFER     OLDEST  DROPPED/s
+ stats           statsd         0          400       75 %  2 min 5 s         10
+ log             file        3.4k            0        0 %          -          0
+
+ INPUT           KIND        IN/s      BYTES/s REJECTED/s UNROUTED/s       OPEN
+ tcp             tcp         3.4k    996 KiB/s          0          0          3
+
+ LOST OR UNUSED SINCE THE START
+         113  stats dropped: buffer-full, now 10/s
+          10  tcp rejected: invalid-json
+           7  stats refused: not-a-number
+           5  tcp received: no route took it
+           2  tcp rejected: too-large
+
+
+
+
+
+
+ q quit   s sorted by trouble"
+        );
+    }
+
+    #[test]
+    fn too_many_components_are_cut_and_counted() {
+        let mut looks = Looks::default();
+        let mut many = pipeline(1.0, 10);
+        let log = many.endpoints[0].clone();
+        many.endpoints.extend((0..50).map(|n| Endpoint { name: format!("log-{n:02}"), ..log.clone() }));
+        looks.add(many);
+        let text = drawn(&screen(&looks), 80, 24);
+        assert!(text.contains("… 4"), "{text}");
+        assert!(
+            text.contains("tcp             tcp") && text.ends_with("q quit   s sorted by trouble"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn any_size_is_drawn_without_a_word_too_much() {
+        let looks = looks();
+        for (columns, rows) in [(1, 1), (10, 3), (20, 8), (40, 12), (300, 100)] {
+            drawn(&screen(&looks), columns, rows);
+        }
+        let narrow = drawn(&screen(&looks), 60, 24);
+        assert!(narrow.contains(" stats                 0          400       75 %  2 min 5 s"), "{narrow}");
+        drawn(&Screen { failure: Some("no"), ..screen(&Looks::default()) }, 30, 2);
+    }
+
+    #[test]
+    fn a_router_that_does_not_answer_is_said_above_its_last_numbers() {
+        let looks = looks();
+        let text = drawn(&Screen { failure: Some("connection refused"), ..screen(&looks) }, 80, 24);
+        assert!(text.contains("does not answer") && text.contains("connection refused"), "{text}");
+        assert!(text.contains("log             file"), "{text}");
+    }
+
+    #[test]
+    fn plain_text_has_no_empty_lines_at_its_end() {
+        let looks = looks();
+        let lines = Screen { has_keys: false, ..screen(&looks) }.plain(80);
+        assert_eq!(lines.last().map(String::as_str), Some("           2  tcp rejected: too-large"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Is anything wrong? What a router's ledger says, in words.
+
+use std::collections::BTreeMap;
+
+use super::{
+    numbers::{count, counted, span},
+    safe_text::shown,
+};
+use crate::api::{
+    is_in_trouble,
+    pipeline::{Endpoint, Input, Pipeline, State},
+};
+
+/// Characters of a name or an error that are shown.
+const SHOWN: usize = 300;
+
+/// What there is to say of a router's health.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is wrong at this moment. Nothing: the router is healthy.
+    pub problems: Vec<String>,
+    /// What was lost, refused or taken by no route since the router started. It may be long ago, and intended.
+    pub notes: Vec<String>,
+}
+
+impl Verdict {
+    /// The verdict on what a router says of itself.
+    pub fn of(pipeline: &Pipeline) -> Verdict {
+        let mut problems = Vec::new();
+        if pipeline.state == State::Stopping {
+            problems.push("the router is stopping: it takes no more messages".to_owned());
+        }
+        problems.extend(pipeline.endpoints.iter().filter(|endpoint| is_in_trouble(endpoint)).map(problem));
+        let inputs = pipeline.inputs.iter().flat_map(input_notes);
+        let notes = inputs.chain(pipeline.endpoints.iter().flat_map(endpoint_notes)).collect();
+        Verdict { problems, notes }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+fn problem(endpoint: &Endpoint) -> String {
+    let name = shown(&endpoint.name, SHOWN);
+    let mut text = match &endpoint.failure {
+        Some(failure) => {
+            let attempts = counted(failure.attempts.into(), "attempt", "attempts in a row");
+            format!("endpoint `{name}` fails: {} ({attempts})", shown(&failure.error, SHOWN))
+        }
+        None => format!("endpoint `{name}` does not keep up"),
+    };
+    if let Some(age) = endpoint.oldest_undelivered_seconds {
+        let waiting = counted(endpoint.queued, "message waits", "messages wait");
+        text += &format!("; {waiting}, the oldest for {}", span(age));
+    }
+    text
+}
+
+fn input_notes(input: &Input) -> Vec<String> {
+    let at = format!("at input `{}`", shown(&input.name, SHOWN));
+    let mut notes = Vec::new();
+    if let Some(reasons) = by_reason(&input.rejected) {
+        let rejected = counted(input.rejected.values().sum(), "frame", "frames");
+        notes.push(format!("{rejected} rejected {at}: {reasons} (see them: metlog tap --rejects only)"));
+    }
+    for (number, one, several) in [
+        (input.unrouted, "message that no route took", "messages that no route took"),
+        (input.kernel_drops, "datagram dropped by the kernel", "datagrams dropped by the kernel"),
+        (input.connections.refused, "connection refused", "connections refused"),
+    ] {
+        if number > 0 {
+            notes.push(format!("{} {at}", counted(number, one, several)));
+        }
+    }
+    notes
+}
+
+fn endpoint_notes(endpoint: &Endpoint) -> Vec<String> {
+    let name = shown(&endpoint.name, SHOWN);
+    [("dropped in front of endpoint", &endpoint.dropped), ("refused by endpoint", &endpoint.refused)]
+        .into_iter()
+        .filter_map(|(what, counts)| {
+            let messages = counted(counts.values().sum(), "message", "messages");
+            Some(format!("{messages} {what} `{name}`: {}", by_reason(counts)?))
+        })
+        .collect()
+}
+
+/// A component's name in a table, which says so if a reload has removed the component.
+pub fn name_of(name: &str, is_removed: bool) -> String {
+    shown(name, SHOWN) + if is_removed { " (removed)" } else { "" }
+}
+
+/// `buffer-full 93, shutdown 1`; `None` where nothing was counted.
+pub fn by_reason(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let mut counts: Vec<(&String, &u64)> = counts.iter().filter(|(_, count)| **count > 0).collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let words: Vec<String> = counts
+        .iter()
+        .map(|(reason, number)| format!("{} {}", shown(reason, SHOWN), count(**number)))
+        .collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::rates::tests::pipeline;
+
+    #[test]
+    fn what_is_wrong_now_is_told_from_what_was_lost_before() {
+        let verdict = Verdict::of(&pipeline(100.0, 1000));
+        assert_eq!(
+            verdict.problems,
+            [
+                "endpoint `stats` fails: connection\\u{1b}[2J refused (14 attempts in a row); 400 messages wait, the oldest for 2 min 5 s"
+            ]
+        );
+        assert_eq!(
+            verdict.notes,
+            [
+                "12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see them: metlog tap --rejects only)",
+                "5 messages that no route took at input `tcp`",
+                "1 connection refused at input `tcp`",
+                "93 messages dropped in front of endpoint `stats`: buffer-full 93",
+                "7 messages refused by endpoint `stats`: not-a-number 7",
+            ]
+        );
+        assert!(!verdict.is_healthy());
+    }
+
+    #[test]
+    fn a_router_that_delivers_is_healthy_whatever_it_dropped_once() {
+        let mut pipeline = pipeline(100.0, 1000);
+        pipeline.endpoints[1].failure = None;
+        assert!(!Verdict::of(&pipeline).is_healthy(), "its oldest message waits for more than a minute");
+        pipeline.endpoints[1].oldest_undelivered_seconds = Some(1.0);
+        assert!(Verdict::of(&pipeline).is_healthy());
+        pipeline.state = State::Stopping;
+        assert!(!Verdict::of(&pipeline).is_healthy());
+    }
+}

@@ -1,0 +1,99 @@
+//! The commands that look at a running router once: is anything wrong, and what are the numbers?
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::{Router, router::METLOG, senders};
+
+const CONFIGURATION: &str = r#"
+shutdown_timeout = "1s"
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.log]
+kind = "file"
+path = "log.jsonl"
+
+[endpoints.stuck]
+kind = "file"
+path = "/dev/full"
+
+[[routes]]
+match = { type = "oldstyle" }
+to = ["log"]
+
+[[routes]]
+match = { type = "stuck" }
+to = ["stuck"]
+"#;
+
+fn metlog(router: &Router, arguments: &[&str]) -> Output {
+    let api = router.api().to_string();
+    Command::new(METLOG).args(arguments).args(["--api", &api]).output().expect("run metlog")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+#[test]
+fn a_healthy_router_says_so_and_shows_its_ledger() {
+    let router = Router::start(CONFIGURATION);
+    senders::tcp(router.address("tcp"), b"{\"type\":\"oldstyle\"}\n{\"type\":\"other\"}\nno json\n");
+    router.wait_until_delivered(3);
+    let output = metlog(&router, &["status"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.lines().next().expect("a line").ends_with("is healthy: every endpoint delivers"), "{said}");
+    for part in ["3 frames received", "1 frame rejected at input `tcp`: invalid-json 1", "no route took"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let json: Value = serde_json::from_str(&text(&metlog(&router, &["status", "--json"]))).expect("JSON");
+    assert_eq!(json["health"], "healthy");
+    assert_eq!(json["inputs"][0]["received"], 3);
+    assert_eq!(json["endpoints"][0]["delivered"], 1);
+    router.stop();
+}
+
+#[test]
+fn a_failing_endpoint_is_named_and_is_the_exit_status() {
+    let router = Router::start(CONFIGURATION);
+    senders::tcp(router.address("tcp"), b"{\"type\":\"stuck\"}\n");
+    router.wait("the endpoint fails", |ledger| !ledger.endpoint("stuck")["failure"].is_null());
+    let output = metlog(&router, &["status"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("IN TROUBLE\n  endpoint `stuck` fails: "), "{said}");
+    assert!(said.contains("1 message waits"), "{said}");
+    let json: Value = serde_json::from_str(&text(&metlog(&router, &["status", "--json"]))).expect("JSON");
+    assert_eq!(json["health"], "in trouble");
+    router.stop();
+}
+
+#[test]
+fn a_router_that_cannot_be_reached_is_a_status_of_its_own() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("an address");
+    let output = Command::new(METLOG).args(["status", "--json", "--api", &free.to_string()]).output();
+    let output = output.expect("run metlog");
+    assert_eq!(output.status.code(), Some(2));
+    let json: Value = serde_json::from_str(&text(&output)).expect("JSON");
+    assert_eq!(json["health"], "unreachable");
+    assert!(json["problems"][0].as_str().expect("a text").contains("connection refused"), "{json}");
+}
+
+#[test]
+fn top_prints_one_picture_where_there_is_no_terminal() {
+    let router = Router::start(CONFIGURATION);
+    senders::tcp(router.address("tcp"), b"{\"type\":\"oldstyle\"}\nno json\n");
+    router.wait_until_delivered(2);
+    let output = metlog(&router, &["top", "--once", "--interval", "0.1"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for part in ["healthy", "ENDPOINT", "INPUT", "1  tcp rejected: invalid-json"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains('\x1b'), "{said:?}");
+    router.stop();
+}
