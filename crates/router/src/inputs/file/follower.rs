@@ -121,7 +121,7 @@ impl Follower {
     }
 
     /// The same, but what is left of the line at its position is not wanted.
-    pub fn from_next_line(mut self) -> Self {
+    pub fn skipping_to_next_line(mut self) -> Self {
         self.skipped = Some(Skipped::default());
         self
     }

@@ -143,7 +143,8 @@ impl Scanner {
                 let follower = self.start(look, found, &place);
                 // Before it there is a line of which the end is still to come.
                 let is_within_line = from > 0 && !is_line_break(&file, from - 1);
-                let follower = if is_within_line { follower.map(Follower::from_next_line) } else { follower };
+                let follower =
+                    if is_within_line { follower.map(Follower::skipping_to_next_line) } else { follower };
                 (place, follower)
             }
         };
