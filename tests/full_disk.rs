@@ -1,43 +1,8 @@
 //! A file endpoint on a full disk: it waits, the others go on, and when there is room again everything arrives.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::fs;
 
-use crate::support::{Router, Setup, ledger::number, messages, receivers, senders, wait};
-
-/// A file system of 256 KiB, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where mounting is not permitted; on the machines that check every change it must be.
-    fn mount(path: PathBuf) -> Option<SmallDisk> {
-        fs::create_dir_all(&path).expect("make a folder");
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
-        let is_mounted = mount.as_ref().is_ok_and(|mount| mount.status.success());
-        if !is_mounted {
-            assert!(std::env::var_os("CI").is_none(), "cannot mount a small disk: {mount:?}");
-            eprintln!("not run: mounting a small disk needs root");
-            return None;
-        }
-        Some(SmallDisk(path))
-    }
-
-    /// Leaves room for about `bytes`.
-    fn fill_all_but(&self, bytes: usize) {
-        fs::write(self.0.join("filler"), vec![0; 256 * 1024 - bytes]).expect("fill the disk");
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.0.join("filler")).expect("remove the filler");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a router of a failed test may still have a file open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+use crate::support::{Router, Setup, SmallDisk, ledger::number, messages, receivers, senders, wait};
 
 fn configuration(path: &str, more: &str) -> String {
     format!(

@@ -36,17 +36,7 @@ fn files_that_are_renamed_under_load_lose_nothing_and_keep_the_order() {
     let address = router.address("tcp");
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let mut stream = TcpStream::connect(address).expect("connect");
-            let mut sent = 0;
-            while !stop.load(Ordering::Relaxed) {
-                let lines: Vec<String> =
-                    (sent..sent + 50).map(|number| messages::numbered_one("load", number, 150)).collect();
-                stream.write_all(messages::text_of(&lines).as_bytes()).expect("send");
-                sent += 50;
-            }
-            sent
-        });
+        let sender = scope.spawn(|| senders::numbered_until(&stop, address, "load"));
         for rotation in 0..ROTATIONS {
             let before = router.ledger().delivered("fixed");
             router.wait("messages flow", |ledger| {
@@ -160,4 +150,43 @@ fn who_does_not_know_the_token_opens_no_files_anew() {
     assert!(output.status.success(), "{}", said(&output));
     router.signal("TERM");
     router.wait_until_stopped_by_itself();
+}
+
+#[test]
+fn an_application_closes_the_files_and_opens_them_again_where_its_input_allows_that() {
+    let text = CONFIGURATION.replace("kind = \"tcp\"", "kind = \"tcp\"\nallow_meta = true")
+        + "[inputs.others]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n";
+    let router = Router::start(&text);
+    let order = |word: &str| {
+        format!(
+            "{{\"type\":\"meta\",\"logger\":\"load\",\"fields\":{{\"meta\":\"metlog::file::{word}\"}}}}\n"
+        )
+    };
+    let lines = messages::numbered("load", 300, 150);
+    // From an input that may not, it is a message like any other: it is written.
+    senders::tcp(router.address("others"), order("close").as_bytes());
+    router.wait_until_delivered(1);
+    let mut stream = TcpStream::connect(router.address("tcp")).expect("connect");
+    let mut send = |text: &str| stream.write_all(text.as_bytes()).expect("send");
+    send(&(messages::text_of(&lines[..100]) + &order("close") + &messages::text_of(&lines[100..200])));
+    router.wait("both wait with what came behind", |ledger| {
+        ["fixed", "by-logger"].iter().all(|endpoint| {
+            let waits = ledger.endpoint(endpoint)["failure"]["error"].as_str().unwrap_or_default();
+            waits.contains("a message has closed the files") && ledger.delivered(endpoint) == 102
+        })
+    });
+    for name in ["fixed.jsonl", "by-logger/load.jsonl"] {
+        fs::rename(router.path(name), router.path(&format!("{name}.old"))).expect("rename");
+    }
+    send(&(messages::text_of(&lines[200..]) + &order("open")));
+    router.wait_until_delivered(303);
+    router.wait("nothing is in the way any more", |ledger| ledger.endpoint("fixed")["failure"].is_null());
+    let stopped = router.stop();
+    for name in ["fixed.jsonl", "by-logger/load.jsonl"] {
+        let old = receivers::lines(&stopped.path(&format!("{name}.old")));
+        assert!(old[0].contains("metlog::file::close"), "{}", old[0]);
+        assert_eq!(old[1..], lines[..100]);
+        assert_eq!(receivers::lines(&stopped.path(name)), lines[100..]);
+    }
+    assert_eq!(stopped.ledger.delivered("fixed"), 303);
 }

@@ -5,8 +5,10 @@ pub mod messages;
 pub mod receivers;
 pub mod router;
 pub mod senders;
+pub mod small_disk;
 pub mod syslog_servers;
 pub mod wait;
 
 pub use ledger::Ledger;
 pub use router::{Router, Setup};
+pub use small_disk::SmallDisk;

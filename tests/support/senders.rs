@@ -4,9 +4,10 @@ use std::{
     io::Write,
     net::{SocketAddr, TcpStream, UdpSocket},
     os::unix::net::{UnixDatagram, UnixStream},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::{Router, wait};
+use super::{Router, messages, wait};
 
 /// The longest datagram that UDP carries over IPv4.
 pub const LARGEST_DATAGRAM: usize = 65_507;
@@ -22,6 +23,19 @@ pub fn tcp(address: SocketAddr, bytes: &[u8]) {
 /// Sends over a new connection to a Unix socket and closes it.
 pub fn unix_stream(path: &str, bytes: &[u8]) {
     UnixStream::connect(path).expect("connect").write_all(bytes).expect("send");
+}
+
+/// Sends numbered messages of one logger over one connection until it is told to stop; returns how many.
+pub fn numbered_until(stop: &AtomicBool, address: SocketAddr, logger: &str) -> usize {
+    let mut stream = TcpStream::connect(address).expect("connect");
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let lines: Vec<String> =
+            (sent..sent + 50).map(|number| messages::numbered_one(logger, number, 150)).collect();
+        stream.write_all(messages::text_of(&lines).as_bytes()).expect("send");
+        sent += 50;
+    }
+    sent
 }
 
 /// A socket that sends datagrams to a router's UDP input.

@@ -42,6 +42,8 @@ pub struct Batch {
     /// The messages lie one behind the other, with nothing between them.
     is_contiguous: bool,
     received: Timestamp,
+    /// Whether its input may send meta messages.
+    allows_meta: bool,
 }
 
 /// One message, borrowed from its batch.
@@ -55,6 +57,8 @@ pub struct Message<'b> {
     pub index: &'b Index,
     /// When the router received it.
     pub received: Timestamp,
+    /// Whether its input may send messages that tell an endpoint what to do (`allow_meta`).
+    pub allows_meta: bool,
 }
 
 impl Batch {
@@ -70,7 +74,13 @@ impl Batch {
             }
             _ => false,
         };
-        Batch { slab, entries, is_contiguous, received }
+        Batch { slab, entries, is_contiguous, received, allows_meta: false }
+    }
+
+    /// The same, from an input that may or may not send messages that tell an endpoint what to do.
+    pub fn allowing_meta(mut self, allows_meta: bool) -> Self {
+        self.allows_meta = allows_meta;
+        self
     }
 
     /// How many messages there are.
@@ -106,6 +116,7 @@ impl Batch {
             line: self.slab.get(start..=end).unwrap_or_default(),
             index: &entry.index,
             received: self.received,
+            allows_meta: self.allows_meta,
         }
     }
 
@@ -123,7 +134,7 @@ impl Batch {
             entries.push(Entry { start, end: slab.len() as u32 - 1, index: entry.index });
         }
         entries.shrink();
-        Batch { slab, entries, is_contiguous: true, received: self.received }
+        Batch { slab, entries, is_contiguous: true, received: self.received, allows_meta: self.allows_meta }
     }
 }
 
@@ -164,6 +175,11 @@ impl Handover {
         if let Some(acknowledgement) = &self.acknowledgement {
             acknowledgement.withhold();
         }
+    }
+
+    /// Whether there may be messages in it that tell an endpoint what to do.
+    pub fn allows_meta(&self) -> bool {
+        self.batch.allows_meta
     }
 
     /// Hands over the messages with these numbers, ascending. A selection of less than half of the slab's bytes is

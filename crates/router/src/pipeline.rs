@@ -74,6 +74,8 @@ impl Parked {
 #[derive(Debug)]
 pub struct Pipeline {
     input: Arc<str>,
+    /// Whether its messages may tell an endpoint what to do.
+    allows_meta: bool,
     decoder: FrameDecoder,
     outlets: Arc<Outlets>,
     counters: Arc<InputCounters>,
@@ -107,6 +109,7 @@ impl Pipeline {
         let selections = vec![Vec::new(); outlets.outlets.len()];
         Pipeline {
             input: input.into(),
+            allows_meta: false,
             decoder,
             outlets,
             counters,
@@ -136,6 +139,12 @@ impl Pipeline {
         hand_over(self);
         self.acknowledgement = None;
         acknowledged
+    }
+
+    /// The same, for an input that may or may not send messages that tell an endpoint what to do.
+    pub fn allowing_meta(mut self, allows_meta: bool) -> Self {
+        self.allows_meta = allows_meta;
+        self
     }
 
     /// The input's counters.
@@ -328,7 +337,7 @@ impl Pipeline {
         let now = self.clock.monotonic();
         self.hand_over_rejects(open.received, now, waiter, parked);
         let Some(batch) = open.close() else { return };
-        let batch = Arc::new(batch);
+        let batch = Arc::new(batch.allowing_meta(self.allows_meta));
         if self.outlets.tap.is_open() {
             let Outlets { outlets, tap, .. } = &*self.outlets;
             let passing =

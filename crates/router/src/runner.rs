@@ -68,6 +68,8 @@ pub struct Runner {
     lingers_until: Option<Duration>,
     /// The last request to open files anew that was done.
     reopen_done: u64,
+    /// The endpoint's last answer was to wait.
+    is_waiting: bool,
     /// Since when it has been without work.
     idle_since: Duration,
 }
@@ -95,6 +97,7 @@ impl Runner {
             is_stopping: false,
             lingers_until: None,
             reopen_done: 0,
+            is_waiting: false,
             idle_since: Duration::ZERO,
         }
     }
@@ -218,6 +221,14 @@ impl Runner {
                 }
                 self.failed(now, error, after);
             }
+            Then::Wait { until, longest } => {
+                // No failure: neither the back-off nor the breaker is to know.
+                if self.counters.set_failure(Some(Failure { error: until.clone(), attempts: 0 })) {
+                    tracing::info!(endpoint = self.name, "waiting: {until}");
+                }
+                self.is_waiting = true;
+                self.not_before = Some(now + longest);
+            }
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
@@ -229,7 +240,7 @@ impl Runner {
     }
 
     fn succeeded(&mut self) {
-        if self.retry.failures() > 0 {
+        if std::mem::take(&mut self.is_waiting) || self.retry.failures() > 0 {
             self.retry.succeeded();
             self.counters.set_failure(None);
             tracing::info!(endpoint = self.name, "delivering again");
@@ -404,6 +415,26 @@ mod tests {
         );
         control.stop_by(SECOND * 9);
         assert_eq!(runner.next(SECOND * 2, Waker::noop()), Step::SleepUntil(SECOND * 6));
+    }
+
+    #[test]
+    fn an_endpoint_that_was_told_to_wait_is_asked_again_soon_with_all_that_has_come() {
+        let (mut runner, buffer, _) = runner(Duration::ZERO);
+        let waker = Waker::noop();
+        let mut now = SECOND;
+        for round in 1..=20 {
+            push(&buffer, 10);
+            assert_eq!(runner.next(now, waker), Step::Deliver);
+            assert_eq!(runner.work().len(), round * 10, "no breaker makes it less");
+            let then = Then::Wait { until: "told to go on".to_owned(), longest: SECOND };
+            runner.answered(now, Answer { then, ..Answer::delivered(0) });
+            assert_eq!(runner.next(now, waker), Step::SleepUntil(now + SECOND), "no back-off makes it more");
+            now += SECOND;
+        }
+        assert!(runner.counters.read(&buffer, now).failure.is_some(), "the operator sees why nothing moves");
+        assert_eq!(runner.next(now, waker), Step::Deliver);
+        runner.answered(now, Answer::delivered(200));
+        assert_eq!(runner.counters.read(&buffer, now).failure, None);
     }
 
     #[test]

@@ -640,7 +640,7 @@ impl Destination {
                 let latest = now + ceiling.max(asked) + self.linger;
                 self.retry_between = Some((now + (ceiling / 2).max(asked), latest));
             }
-            Then::Gone { .. } => panic!("no simulated endpoint says so"),
+            Then::Wait { .. } | Then::Gone { .. } => panic!("no simulated endpoint says so"),
         }
     }
 }

@@ -55,7 +55,7 @@ impl<S: ?Sized> Kind<S> {
         diagnostics.mask().add_keys(&(self.docs)());
         let table = parse(&placed, &mut diagnostics);
         let mut section = Section::new(self.name, 0..body.len(), &table, &mut diagnostics);
-        for key in ["kind", "decoder", "buffer"] {
+        for key in ["kind", "decoder", "allow_meta", "buffer"] {
             section.value(key);
         }
         let settings = (self.read)(&mut section);
@@ -212,6 +212,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let decoder = decoder(section);
+    let allow_meta = section.or_default("allow_meta", false);
     let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
     Some(InputComponent {
@@ -219,6 +220,7 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
         kind: kind.name,
         settings: settings?,
         decoder: decoder?,
+        allow_meta: allow_meta?,
         own,
         common,
     })

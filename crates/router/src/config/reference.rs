@@ -25,7 +25,8 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
     section(&mut page, "`[api]`", "", &Api::docs(), "");
     page.push_str(
         "## Inputs\n\nEvery `[inputs.NAME]` takes `kind` and `decoder`: `\"json\"` (default), or `\"line\"`, which makes every line the payload of \
-         a message of type `oldstyle` with the `logger` and `severity` given beside it.\n\n",
+         a message of type `oldstyle` with the `logger` and `severity` given beside it. With `allow_meta = true` its messages may tell a `file` endpoint to \
+         close and open its files (see [Files](files.md#meta-messages)); without it they are messages like any other.\n\n",
     );
     for kind in inputs {
         kind_section(&mut page, "inputs", kind);

@@ -42,6 +42,8 @@ pub struct InputComponent<I: ?Sized> {
     pub settings: Box<I>,
     /// How bytes become messages.
     pub decoder: DecoderSettings,
+    /// Whether its messages may tell an endpoint what to do.
+    pub allow_meta: bool,
     /// Of what only this kind takes: where the bytes come from.
     pub own: Fingerprint,
     /// Of what every input takes: what becomes of the bytes.

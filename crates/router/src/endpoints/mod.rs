@@ -73,6 +73,11 @@ impl Work {
         })
     }
 
+    /// Whether there may be messages in it that tell an endpoint what to do (`allow_meta`).
+    pub fn allows_meta(&self) -> bool {
+        self.handovers.iter().any(Handover::allows_meta)
+    }
+
     pub(crate) fn charged_bytes(&self) -> usize {
         self.handovers.iter().map(Charge::charged_bytes).sum()
     }
@@ -110,6 +115,13 @@ pub enum Then {
         error: String,
         /// Not before this time has passed, where the endpoint's peer said so; otherwise the runner backs off.
         after: Option<Duration>,
+    },
+    /// Nothing is wrong, but it was told to wait: ask again soon, or when there is more.
+    Wait {
+        /// What it waits for, in words for an operator.
+        until: String,
+        /// How long it waits at most before it is asked again.
+        longest: Duration,
     },
     /// It will never take anything again, and the router is to end: who read its standard output has gone.
     Gone {

@@ -104,6 +104,7 @@ impl Ground {
                 self.clock.clone(),
                 self.pool.clone(),
             )
+            .allowing_meta(component.allow_meta)
         });
     }
 

@@ -10,6 +10,7 @@
 mod compression;
 mod housekeeping;
 mod log_file;
+mod meta;
 mod open_files;
 mod output;
 mod permissions;
@@ -28,15 +29,17 @@ use metlog_buffer::WhenFull;
 
 use self::{
     housekeeping::{Housekeeper, Rules},
+    meta::{Meta, Order},
     open_files::OpenFiles,
     output::Output,
     permissions::{Group, Mode, Permissions, User},
     rotation::{Opening, Rotate, Rotation},
 };
-use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
+use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Then, Work};
 use crate::{
     acknowledgement::Ack,
     batch::Message,
+    clock::Clock,
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
     template::{Template, path_part},
@@ -82,6 +85,12 @@ const DIRECT_BYTES: usize = 16 * 1024;
 
 /// Pending bytes of all files together are written when they reach this size.
 const FLUSH_BYTES: usize = 256 * 1024;
+
+/// Files that a message has closed are opened again after so long, whether or not another message says so.
+const CLOSED_LONGEST: Duration = Duration::from_secs(10);
+
+/// While they are closed, what has come meanwhile is looked at after so long.
+const CLOSED_PAUSE: Duration = Duration::from_millis(20);
 
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
@@ -141,6 +150,9 @@ impl Parameters {
             next_tick: opening.rotation.is_some().then_some(Duration::ZERO),
             files: OpenFiles::new(context.open_files, one_line_each, opening.clone()),
             opening,
+            clock: context.clock,
+            meta: Meta::new(),
+            closed: None,
             rendered: Vec::new(),
         })
     }
@@ -197,6 +209,10 @@ struct FileEndpoint {
     fixed: Option<PathBuf>,
     files: OpenFiles,
     opening: Arc<Opening>,
+    clock: Arc<dyn Clock>,
+    meta: Meta,
+    /// Since when its files are closed on order of a message, on the monotonic clock.
+    closed: Option<Duration>,
     /// When to look at the clock although nothing is written.
     next_tick: Option<Duration>,
     /// The path of the message at hand, in memory that is used again.
@@ -206,6 +222,9 @@ struct FileEndpoint {
 impl Endpoint for FileEndpoint {
     fn deliver(&mut self, work: &Work) -> Answer {
         self.files.keep_time();
+        if work.allows_meta() || self.closed.is_some() {
+            return self.deliver_obeying(work);
+        }
         match self.fixed.clone() {
             Some(path) => match self.files.get(path.as_os_str().as_encoded_bytes()) {
                 Ok(output) => deliver_to_one(&self.format, output, work),
@@ -230,6 +249,7 @@ impl Endpoint for FileEndpoint {
     }
 
     fn reopen(&mut self) -> Result<(), String> {
+        self.closed = None;
         self.files.close_all();
         match &self.fixed {
             Some(path) => match self.files.get(path.as_os_str().as_encoded_bytes()) {
@@ -270,6 +290,12 @@ fn deliver_to_one(format: &LineFormat, output: &mut Output, work: &Work) -> Answ
     }
 }
 
+/// The answer while files are closed on order of a message, behind what was settled before.
+fn wait_behind(settled: Answer) -> Answer {
+    let until = "a message has closed the files; until one opens them".to_owned();
+    Answer { then: Then::Wait { until, longest: CLOSED_PAUSE }, ..settled }
+}
+
 /// Reasons for which a path that a message leads to can never be written, as opposed to "not now".
 fn is_for_good(error: &io::Error) -> bool {
     matches!(
@@ -279,6 +305,28 @@ fn is_for_good(error: &io::Error) -> bool {
 }
 
 impl FileEndpoint {
+    /// The same as [`Self::deliver_by_path`], with an eye on messages that tell it to close its files or to open them.
+    ///
+    /// What comes behind a `close` waits in the buffer. The `open` that ends this lies behind it there, so it is looked for
+    /// in all that is handed out before any of it is written.
+    fn deliver_obeying(&mut self, work: &Work) -> Answer {
+        if let Some(since) = self.closed {
+            let is_over = self.clock.monotonic() >= since + CLOSED_LONGEST;
+            if is_over {
+                let waited = CLOSED_LONGEST.as_secs();
+                let endpoint = &self.name;
+                tracing::warn!(
+                    endpoint,
+                    "no message has opened the files again for {waited} s: opening them"
+                );
+            } else if !self.meta.opens_behind(work, 0) {
+                return wait_behind(Answer::delivered(0));
+            }
+            self.closed = None;
+        }
+        self.deliver_by_path(work)
+    }
+
     /// The file depends on the message: lines are gathered by file and written when enough have come together.
     ///
     /// The answer is for a prefix, so after an error everything since the last complete flush is delivered again, also to
@@ -287,7 +335,23 @@ impl FileEndpoint {
         let mut settled = Answer::delivered(0);
         let mut pending = Answer::delivered(0);
         let mut pending_bytes = 0;
+        let obeys = work.allows_meta();
         for message in work.messages() {
+            if obeys && let Some(order) = self.meta.order(&message) {
+                if let Err(problem) = self.files.flush_all() {
+                    return settled.stopped(problem);
+                }
+                self.files.close_all();
+                pending.settled += 1;
+                settled = settled.and(std::mem::replace(&mut pending, Answer::delivered(0)));
+                pending_bytes = 0;
+                tracing::info!(endpoint = self.name, "a message tells it to {}", order.word());
+                if order == Order::Close && !self.meta.opens_behind(work, settled.settled) {
+                    self.closed = Some(self.clock.monotonic());
+                    return wait_behind(settled);
+                }
+                continue;
+            }
             self.rendered.clear();
             render_path(&self.path, &message, &mut self.rendered, self.opening.rotation.is_some());
             match self.files.get(&self.rendered) {

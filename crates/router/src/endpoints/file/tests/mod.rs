@@ -1,5 +1,6 @@
 //! Tests of the endpoint as a whole.
 
+mod meta;
 mod rotation;
 
 use std::{path::Path, sync::Arc};
