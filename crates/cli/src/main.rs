@@ -6,10 +6,11 @@ mod commands;
 mod demo;
 mod live;
 mod logging;
+mod logstash;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// One call in an application, any destination behind it.
 ///
@@ -22,26 +23,21 @@ struct Arguments {
     command: Command,
 }
 
+// What a command is for is said by its arguments: a comment here would replace all of it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the whole system at work, with nothing else installed
     Demo(commands::demo::Arguments),
-    /// Run the router
     Run(commands::run::Arguments),
-    /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
-    /// Show the health and the ledger of a running router, once
+    Config(commands::config::Arguments),
     Status(commands::status::Arguments),
-    /// Show live messages of a running router
     Tap(commands::tap::Arguments),
-    /// Show rates, buffers and losses of a running router, live
     Top(commands::top::Arguments),
-    /// Have a running router open its log files anew, after they were renamed
     Reopen(commands::reopen::Arguments),
-    /// Send a message, or many from standard input
     Send(commands::send::Arguments),
-    /// Put load on a router and report what became of it
     Bench(commands::bench::Arguments),
+    Completions(commands::completions::Arguments),
+    Man(commands::man::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,12 +45,15 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Config(arguments) => commands::config::run(arguments),
         Command::Status(arguments) => commands::status::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
+        Command::Completions(arguments) => commands::completions::run(arguments, Arguments::command()),
+        Command::Man(arguments) => commands::man::run(arguments, Arguments::command()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

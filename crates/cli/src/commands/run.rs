@@ -29,8 +29,16 @@ use crate::{
     logging::{self, LogFormat},
 };
 
-/// The arguments of `metlog run`.
+/// Run the router
+///
+/// It runs until SIGTERM or SIGINT (it then takes what has arrived, delivers what it holds within `shutdown_timeout`, and says what
+/// became of it), or until all its inputs have ended, as standard input does. Its own log goes to standard error.
+///
+/// Exit status 0 after a stop, 1 when the configuration cannot be used or it was told twice to stop.
+///
+///   metlog run --config /etc/metlog/metlog.toml
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The configuration file
     #[arg(long, short, value_name = "FILE")]

@@ -25,7 +25,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 use self::subject::Subject;
 use super::{
     diagnostics::{Diagnostic, Diagnostics},
-    reader::{Value, found},
+    parameters::ParameterDoc,
+    reader::{FromConfig, Schema, Value, found},
     sources::Source,
     suggest,
 };
@@ -39,6 +40,53 @@ mod subject;
 mod tests;
 
 const OPERATORS: [&str; 6] = ["min", "max", "prefix", "glob", "regex", "exists"];
+
+/// What one value is tested with, for the reference and the schema; the keys are those of [`OPERATORS`].
+pub(super) fn operator_docs() -> Vec<ParameterDoc> {
+    let text = |name, doc: &str| ParameterDoc { name, ..ParameterDoc::of::<Option<String>>(name, doc, None) };
+    let number = |name, doc: &str| ParameterDoc {
+        expected: "a number".to_owned(),
+        schema: Schema::Number,
+        ..text(name, doc)
+    };
+    vec![
+        number("min", "The value is a number that is at least this."),
+        number("max", "The value is a number that is at most this."),
+        text("prefix", "The value is a string that begins like this."),
+        text(
+            "glob",
+            "The value is a string of this shape: `*` anything, `?` one character, `[a-z]` a class, `{a,b}` alternatives.",
+        ),
+        text("regex", "The value is a string in which this expression finds something."),
+        ParameterDoc::of::<Option<bool>>("exists", "Whether there is a value at all.", None),
+    ]
+}
+
+/// What combines whole conditions.
+pub(super) const GROUPS: [(&str, &str); 3] = [
+    ("any", "A list of conditions of which at least one holds."),
+    ("all", "A list of conditions that all hold."),
+    ("not", "A condition that does not hold."),
+];
+
+/// For declarations; problems are reported in more detail than this trait asks for.
+impl FromConfig for Condition {
+    fn expected() -> String {
+        "a table such as { type = \"counter\" }".to_owned()
+    }
+
+    fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Condition> {
+        read(value, diagnostics)
+    }
+
+    fn to_toml(&self) -> String {
+        String::new()
+    }
+
+    fn schema() -> Schema {
+        Schema::Condition
+    }
+}
 
 const SEVERITIES: &str =
     "0 emergency, 1 alert, 2 critical, 3 error, 4 warning, 5 notice, 6 informational, 7 debug";

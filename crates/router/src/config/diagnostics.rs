@@ -139,6 +139,18 @@ impl Diagnostics {
         Diagnostics::default()
     }
 
+    /// The same, for a file that is no configuration of ours; places are bytes of its text.
+    pub fn about(source: &Source) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new();
+        diagnostics.add_source(Arc::new(source.clone()));
+        diagnostics
+    }
+
+    /// What stands at this place is a secret: it is shown as `*`.
+    pub fn hide(&mut self, span: Range<usize>) {
+        self.mask.add_value(span);
+    }
+
     /// Adds an error; the result takes a label and a help.
     pub fn error(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Error, span, message.into())

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::{
     Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, include, routes,
-    settings::{DecoderName, General, LineDecoder},
+    settings::{DecoderName, General, InputKeys, LineDecoder},
     sources::Placed,
     syntax::Stumbles,
 };
@@ -211,8 +211,8 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
 }
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
-    let decoder = decoder(section);
-    let allow_meta = section.or_default("allow_meta", false);
+    let keys = InputKeys::read(section);
+    let decoder = keys.as_ref().and_then(|keys| decoder(keys.decoder, section));
     let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
     Some(InputComponent {
@@ -220,15 +220,15 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
         kind: kind.name,
         settings: settings?,
         decoder: decoder?,
-        allow_meta: allow_meta?,
+        allow_meta: keys?.allow_meta,
         own,
         common,
     })
 }
 
 /// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
-fn decoder(section: &mut Section<'_>) -> Option<DecoderSettings> {
-    match section.or_default("decoder", DecoderName::Json)? {
+fn decoder(name: DecoderName, section: &mut Section<'_>) -> Option<DecoderSettings> {
+    match name {
         DecoderName::Line => {
             let LineDecoder { logger, severity } = LineDecoder::read(section)?;
             if severity > 7 {

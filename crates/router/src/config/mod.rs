@@ -18,6 +18,7 @@ pub mod file;
 mod fingerprint;
 mod http;
 mod include;
+pub mod json_schema;
 mod masking;
 pub mod parameters;
 mod planned;

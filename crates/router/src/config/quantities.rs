@@ -133,6 +133,10 @@ impl FromConfig for Duration {
         let (unit, factor) = TIME_UNITS.iter().rev().find(whole).copied().unwrap_or(("s", 1_000_000));
         quoted(&format!("{}{unit}", micros / u128::from(factor)))
     }
+
+    fn schema() -> Schema {
+        Schema::Time
+    }
 }
 
 #[cfg(test)]

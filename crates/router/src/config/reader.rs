@@ -51,6 +51,12 @@ pub enum Schema {
     Secret,
     /// A size in bytes: text with a unit, or a whole number.
     Size,
+    /// A time: text with a unit.
+    Time,
+    /// Any number.
+    Number,
+    /// The table of a route's `match`.
+    Condition,
     /// One of these words, each with its description.
     Choice(Vec<(&'static str, String)>),
     /// A list.
@@ -291,11 +297,12 @@ impl Schema {
         match self {
             Schema::Boolean => value.is_bool(),
             Schema::Integer { .. } => value.is_integer(),
-            Schema::String | Schema::Secret | Schema::Choice(_) => value.is_str(),
+            Schema::String | Schema::Secret | Schema::Time | Schema::Choice(_) => value.is_str(),
             Schema::Size => value.is_str() || value.is_integer(),
+            Schema::Number => value.is_integer() || value.is_float(),
             Schema::List(_) => value.is_array(),
             Schema::OneOrMany(item) => value.is_array() || item.written_as(value),
-            Schema::Table(_) | Schema::Map(_) => value.is_table(),
+            Schema::Table(_) | Schema::Map(_) | Schema::Condition => value.is_table(),
         }
     }
 }

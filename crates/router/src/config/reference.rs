@@ -3,10 +3,16 @@
 use std::fmt::Write;
 
 use super::{
+    Ack, FromConfig, conditions,
     file::Kind,
     parameters::ParameterDoc,
-    settings::{Api, BufferSettings, Limits, Rejects},
+    reader::Schema,
+    settings::{
+        Api, BufferSettings, DecoderName, EndpointKeys, General, InputKeys, Limits, LineDecoder, Rejects,
+        RouteKeys, WhenFull,
+    },
 };
+use crate::decoders::line;
 
 /// The page as Markdown.
 pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>]) -> String {
@@ -16,28 +22,41 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
          metlog-router --test documentation` writes it anew.\n\n\
          Sizes are texts such as `\"8MiB\"`, times texts such as `\"50ms\"`. `${NAME}` and `${NAME:-default}` in a text are filled \
          from the environment; `$$` is a dollar sign.\n\n\
-         At the top of the file: `threads` (reader threads, default one per core) and \
-         `shutdown_timeout` (how long buffers may drain, default `\"30s\"`). `data_dir` is the folder for what is kept over a restart: \
-         the positions of `file` inputs (default `\"./metlog-data\"`). Two routers cannot share one.\n\n",
+         [The configuration](configuration.md) has more about the file itself. `metlog config schema` prints all of this as a JSON Schema.\n\n",
     );
+    section(&mut page, "At the top of the file", "", &General::docs(), "");
     section(&mut page, "`[limits]`", "", &Limits::docs(), "");
     section(&mut page, "`[rejects]`", "", &Rejects::docs(), "");
     section(&mut page, "`[api]`", "", &Api::docs(), "");
+    section(&mut page, "`[[routes]]`", "", &RouteKeys::docs(), "");
     page.push_str(
-        "## Inputs\n\nEvery `[inputs.NAME]` takes `kind` and `decoder`: `\"json\"` (default), or `\"line\"`, which makes every line the payload of \
-         a message of type `oldstyle` with the `logger` and `severity` given beside it. With `allow_meta = true` its messages may tell a `file` endpoint to \
-         close and open its files (see [Files](files.md#meta-messages)); without it they are messages like any other.\n\n",
+        "The keys of `match` are paths into the message, such as `type` or `\"fields.user.id\"`. Each has a value that it must equal, \
+         a list of such values, or a table of operators, which must all hold:\n\n",
     );
+    keys(&mut page, &conditions::operator_docs());
+    page.push_str("Three keys combine whole conditions:\n\n| key | meaning |\n| --- | --- |\n");
+    for (word, doc) in conditions::GROUPS {
+        let _ = writeln!(page, "| `{word}` | {doc} |");
+    }
+    page.push_str(
+        "\n[Routes](routes.md) has examples.\n\n## Inputs\n\nEvery `[inputs.NAME]` takes `kind` and:\n\n",
+    );
+    keys(&mut page, &InputKeys::docs());
+    choices(&mut page, &DecoderName::schema());
+    page.push_str("With `decoder = \"line\"` also:\n\n");
+    keys(&mut page, &LineDecoder::docs());
+    let _ = writeln!(page, "```toml\n[inputs.nginx]\nkind = \"tcp\"\n{}\n```\n", line::SAMPLE.trim());
     for kind in inputs {
         kind_section(&mut page, "inputs", kind);
     }
-    page.push_str("## Endpoints\n\nEvery `[endpoints.NAME]` takes `kind`, `ack` and `buffer`.\n\n");
-    page.push_str(
-        "`ack` says when a message is acknowledged to an input that keeps a position, as `file` does: `\"durable\"` (default of \
-         `file`), once it is delivered, so that everything else comes again after a crash; or `\"queued\"` (default of the rest), \
-         once it waits in memory, where a crash loses it.\n\n`buffer` is a table:\n\n",
-    );
+    page.push_str("## Endpoints\n\nEvery `[endpoints.NAME]` takes `kind` and:\n\n");
+    keys(&mut page, &EndpointKeys::docs());
+    page.push_str("`ack` is one of:\n\n");
+    choices(&mut page, &Ack::schema());
+    page.push_str("`buffer` is a table:\n\n");
     keys(&mut page, &BufferSettings::docs());
+    page.push_str("`when_full` is one of:\n\n");
+    choices(&mut page, &WhenFull::schema());
     for kind in endpoints {
         kind_section(&mut page, "endpoints", kind);
     }
@@ -80,6 +99,15 @@ fn keys(page: &mut String, docs: &[ParameterDoc]) {
             cell(&default),
             cell(&key.doc)
         );
+    }
+    page.push('\n');
+}
+
+/// The words that a key takes, with what each means.
+fn choices(page: &mut String, schema: &Schema) {
+    let Schema::Choice(words) = schema else { return };
+    for (word, doc) in words {
+        let _ = writeln!(page, "- `\"{word}\"`: {}", doc.replace('\n', " "));
     }
     page.push('\n');
 }

@@ -150,6 +150,45 @@ parameters! {
 }
 
 parameters! {
+    /// What every input takes besides the keys of its kind.
+    pub struct InputKeys {
+        /// How bytes become messages.
+        pub decoder: DecoderName = DecoderName::Json,
+        /// Its messages may tell a `file` endpoint to close and open its files, see [Files](files.md#meta-messages). Without it
+        /// they are messages like any other.
+        pub allow_meta: bool = false,
+    }
+}
+
+parameters! {
+    /// What every endpoint takes besides the keys of its kind.
+    pub struct EndpointKeys {
+        /// When a message is acknowledged to an input that keeps a position, as `file` does. The default of `file` is
+        /// `"durable"`, that of the other kinds `"queued"`.
+        pub ack: Option<Ack>,
+        /// The queue in front of it.
+        pub buffer: Option<BufferSettings>,
+    }
+}
+
+parameters! {
+    /// Which messages go where. A message goes to the endpoints of every route that it matches.
+    pub struct RouteKeys {
+        /// What the route is called where it is shown.
+        pub name: Option<String>,
+        /// Which messages it takes: paths into the message and what they are tested with; all must hold. Without it, every
+        /// message.
+        pub r#match: Option<Condition>,
+        /// The names of the endpoints that its messages go to.
+        pub to: Vec<String>,
+        /// No later route sees a message that this one took.
+        pub r#final: bool = false,
+        /// The catch-all: takes what no other route took. It has no `match`.
+        pub unrouted: bool = false,
+    }
+}
+
+parameters! {
     /// The queue in front of one endpoint.
     pub struct BufferSettings {
         /// How many bytes wait in memory for the endpoint. The buffers together must fit into three quarters of

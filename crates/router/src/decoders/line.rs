@@ -13,6 +13,13 @@ pub struct LineDecoder {
     json: Decoder,
 }
 
+/// An input with this decoder, for the reference page and the tests.
+pub const SAMPLE: &str = r#"
+decoder = "line"
+logger = "nginx"
+severity = 5
+"#;
+
 /// Everything behind the payload's content.
 const BEHIND: &[u8] = b"\",\"fields\":{},\"env_version\":\"0.8\"}";
 

@@ -1,0 +1,153 @@
+//! Whole files, and what becomes of their parts.
+
+use super::*;
+
+fn turned(text: &str, allow_hosts: &[&str]) -> (String, Vec<String>, Vec<String>) {
+    let choices = Choices { allow_hosts: allow_hosts.iter().map(|host| (*host).to_owned()).collect() };
+    let (configuration, diagnostics) = turn(&Source::new("logstash.conf", text), &choices);
+    let messages = |errors: bool| {
+        let wanted = diagnostics
+            .iter()
+            .filter(|item| (item.severity == metlog_router::config::Severity::Error) == errors);
+        wanted.map(|item| item.message.clone()).collect()
+    };
+    (configuration.unwrap_or_default(), messages(true), messages(false))
+}
+
+const TAGGERS: &str = r#"
+filter {
+    tagger { type => "metlog" pattern => ["type", "oldstyle"] add_tag => ["text"] }
+    tagger { type => "metlog" pattern => ["type", "counter", "type", "timer"] add_tag => ["statsd"] }
+    catchall { tags => ["text", "statsd"] add_tag => ["filter-catchall"] }
+}
+"#;
+
+const INPUT: &str =
+    "input { udp { type => \"metlog\" mode => \"server\" format => \"json\" host => \"\" port => 5565 } }\n";
+
+const OUTPUTS: &str = r#"
+    metlog_file { tags => ["text"] format => "preformatted_field" prefix_timestamps => true formatted_field => "payload" path => "logs/classic.log" }
+    metlog_statsd { tags => ["statsd"] host => '127.0.0.1' port => 8125 }
+    metlog_file { tags => ["filter-catchall"] format => "json" path => "rest.jsonl" }
+"#;
+
+#[test]
+fn tags_become_conditions_and_the_catchall_what_no_other_route_took() {
+    let (configuration, errors, warnings) = turned(&format!("{INPUT}{TAGGERS}output {{ {OUTPUTS} }}"), &[]);
+    assert_eq!((errors, warnings), (Vec::new(), Vec::new()), "{configuration}");
+    for part in [
+        "[inputs.udp]\nkind = \"udp\"\nlisten = \"0.0.0.0:5565\"\n",
+        "[endpoints.classic]\nkind = \"file\"\npath = \"logs/classic.log\"\nformat = \"text\"\ntemplate = \"{timestamp} {payload}\"\n",
+        "[endpoints.statsd]\nkind = \"statsd\"\naddress = \"127.0.0.1:8125\"\n",
+        "[[routes]]\nmatch = { type = \"oldstyle\" }\nto = [\"classic\"]\n",
+        "[[routes]]\nmatch = { type = [\"counter\", \"timer\"] }\nto = [\"statsd\"]\n",
+        "[[routes]]\nunrouted = true\nto = [\"rest\"]\n",
+        "# logstash.conf:1:9: input udp\n",
+    ] {
+        assert!(configuration.contains(part), "{part} is missing in:\n{configuration}");
+    }
+}
+
+#[test]
+fn an_output_that_gets_everything_leaves_the_catchall_its_meaning() {
+    let (configuration, errors, _) =
+        turned(&format!("{INPUT}{TAGGERS}output {{ stdout {{ }} {OUTPUTS} }}"), &[]);
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(configuration.contains("[[routes]]\nto = [\"stdout\"]\n"), "{configuration}");
+    let rest = "match = { not = { type = [\"oldstyle\", \"counter\", \"timer\"] } }\nto = [\"rest\"]\n";
+    assert!(configuration.contains(rest), "{configuration}");
+}
+
+#[test]
+fn tags_are_followed_through_filters_that_ask_for_tags() {
+    let (configuration, ..) = turned(
+        r#"
+        filter {
+            tagger { pattern => ["logger", "sync"] add_tag => ["sync"] }
+            tagger { tags => ["sync"] pattern => ["severity", "3"] add_tag => ["page"] }
+            tagger { exclude_tags => ["sync"] pattern => ["fields/kind", "*"] add_tag => ["other"] remove_tag => ["page"] }
+        }
+        output {
+            metlog_file { tags => ["page"] path => "page" }
+            metlog_file { tags => ["other"] path => "other" }
+        }"#,
+        &[],
+    );
+    let page = "match = { severity = 3, logger = \"sync\" }\nto = [\"page\"]";
+    assert!(configuration.contains(page), "{configuration}");
+    assert!(
+        configuration.contains("match = { not = { logger = \"sync\" } }\nto = [\"other\"]"),
+        "{configuration}"
+    );
+}
+
+#[test]
+fn what_cannot_be_turned_is_said_with_its_place_and_stands_in_the_result() {
+    let (configuration, errors, warnings) = turned(
+        r#"input { zeromq { address => "tcp://*:5565" } }
+        filter { grok { } tagger { type => "other" pattern => ["a", "b"] add_tag => ["t"] } }
+        output { if [type] == "x" { stdout { } } elasticsearch { } metlog_file { path => "x" compress => true } }"#,
+        &[],
+    );
+    assert_eq!(errors.len(), 5, "{errors:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for words in
+        ["the input zeromq", "the filter grok", "a conditional", "the output elasticsearch", "`compress` of"]
+    {
+        assert!(errors.iter().any(|error| error.contains(words)), "{words}");
+        assert!(configuration.contains(words), "{words}");
+    }
+    assert!(
+        configuration.contains("# logstash.conf:1:9: the input zeromq is not turned\n"),
+        "{configuration}"
+    );
+}
+
+#[test]
+fn a_sentry_secret_is_kept_and_not_shown() {
+    let text = "output { metlog_sentry { dsn => \"http://public:sesame@sentry.example.org/1\" } }";
+    let (configuration, diagnostics) = turn(&Source::new("logstash.conf", text), &Choices::default());
+    assert!(configuration.unwrap().contains("dsn = \"http://public:sesame@sentry.example.org/1\"\n"));
+    let shown = diagnostics.render(false);
+    assert!(shown.contains("dsn => \"****") && !shown.contains("sesame"), "{shown}");
+}
+
+#[test]
+fn hosts_of_messages_own_dsns_are_the_operators_choice() {
+    let text = "output { metlog_sentry_dsn { } metlog_cef { } }";
+    let (configuration, errors, _) = turned(text, &[]);
+    assert!(configuration.contains("allow_hosts = []") && errors.len() == 1, "{configuration} {errors:?}");
+    let (configuration, errors, warnings) = turned(text, &["sentry.example.org", "10.0.0.1:9000"]);
+    assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+    let hosts = "allow_hosts = [\"sentry.example.org\", \"10.0.0.1:9000\"]\n";
+    assert!(configuration.contains(hosts), "{configuration}");
+    assert!(
+        configuration.contains("[endpoints.cef]\nkind = \"syslog\"\ntransport = \"unix\""),
+        "{configuration}"
+    );
+}
+
+#[test]
+fn a_field_that_is_missing_is_not_written() {
+    let (configuration, ..) = turned(
+        "output { metlog_file { format => preformatted_field formatted_field => \"fields/logtext\" path => \"cef.log\" } }",
+        &[],
+    );
+    assert!(configuration.contains("template = \"{fields.logtext}\"\n"), "{configuration}");
+    assert!(
+        configuration.contains("match = { \"fields.logtext\" = { exists = true } }\n"),
+        "{configuration}"
+    );
+}
+
+#[test]
+fn what_is_not_logstash_is_refused_with_its_place() {
+    let (configuration, diagnostics) =
+        turn(&Source::new("x.conf", "input {\n  udp => 5\n}"), &Choices::default());
+    assert!(configuration.is_none());
+    let shown = diagnostics.render(false);
+    assert!(
+        shown.contains("x.conf:2:7") && shown.contains("a `{` behind the name of the plug-in"),
+        "{shown}"
+    );
+}
