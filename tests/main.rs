@@ -15,6 +15,7 @@ mod support;
 
 mod api;
 mod cases;
+mod chain;
 mod check;
 mod demo;
 mod follow;
@@ -22,8 +23,10 @@ mod from_logstash;
 mod full_disk;
 mod generated;
 mod hostile_frames;
+mod http;
 mod limits;
 mod logrotate;
+mod nginx;
 mod real_messages;
 mod reopen;
 mod rotation;

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a router in a folder of its own, its ledger, senders, and receivers.
 
+pub mod http_server;
 pub mod ledger;
 pub mod messages;
 pub mod receivers;

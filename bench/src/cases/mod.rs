@@ -17,6 +17,7 @@ mod tap;
 mod tcp_one_file;
 mod tcp_shuffled;
 mod tcp_three_files;
+mod tcp_to_router;
 mod udp;
 
 /// One case: it may give several rows.
@@ -30,10 +31,11 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 14] = [
+pub const CASES: [Case; 15] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
+    Case { name: "tcp-to-router", about: tcp_to_router::ABOUT, run: tcp_to_router::run },
     Case { name: "follow-file", about: follow_file::ABOUT, run: follow_file::run },
     Case { name: "syslog", about: syslog::ABOUT, run: syslog::run },
     Case { name: "udp", about: udp::ABOUT, run: udp::run },
