@@ -30,6 +30,7 @@ mod nginx;
 mod real_messages;
 mod reopen;
 mod rotation;
+mod sentry;
 mod shutdown;
 mod slow_endpoints;
 mod startup;

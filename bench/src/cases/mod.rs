@@ -11,6 +11,7 @@ mod latency;
 mod many_routes;
 mod memory;
 pub mod peers;
+mod sentry;
 mod start;
 mod syslog;
 mod tap;
@@ -41,6 +42,7 @@ pub const CASES: [Case; 15] = [
     Case { name: "udp", about: udp::ABOUT, run: udp::run },
     Case { name: "routes-types", about: many_routes::ABOUT_TYPES, run: many_routes::run_types },
     Case { name: "routes-loggers", about: many_routes::ABOUT_LOGGERS, run: many_routes::run_loggers },
+    Case { name: "sentry", about: sentry::ABOUT, run: sentry::run },
     Case { name: "tap", about: tap::ABOUT, run: tap::run },
     Case { name: "latency", about: latency::ABOUT, run: latency::run },
     Case { name: "memory", about: memory::ABOUT, run: memory::run },
