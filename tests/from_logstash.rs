@@ -122,7 +122,7 @@ fn a_published_configuration_does_the_same_turned_and_written_by_hand() {
         .expect("run metlog");
     let said = String::from_utf8_lossy(&turned.stderr);
     assert!(turned.status.success(), "{said}");
-    assert!(said.contains("logstash.conf:67:16") && !said.contains("public:secret"), "{said}");
+    assert!(said.contains("logstash.conf:66:16") && !said.contains("public:secret"), "{said}");
     let turned = String::from_utf8(turned.stdout).expect("text");
     let by_hand = fs::read_to_string(folder.join("by-hand.toml")).expect("read");
 
