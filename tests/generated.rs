@@ -20,6 +20,18 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
+fn the_help_of_every_command_says_more_than_its_name() {
+    for command in commands() {
+        let help = String::from_utf8(metlog(&[&command, "--help"]).stdout).expect("text");
+        let about = help.split("\nUsage:").next().expect("what it is for");
+        let summary = about.lines().next().unwrap_or_default();
+        assert!(summary.len() > 10 && summary.len() < 100, "{command}: {summary}");
+        // `config` has commands of its own, which say it.
+        assert!(command == "config" || about.trim().lines().count() > 1, "{command}:\n{help}");
+    }
+}
+
+#[test]
 fn the_schema_is_a_json_document() {
     let output = metlog(&["config", "schema"]);
     assert!(output.status.success());

@@ -52,7 +52,18 @@ pub struct Ledger {
 impl Router {
     /// Starts it with its working directory in `folder`, and waits until `input` (a name) listens.
     pub fn start(context: &Context, config: &Path, folder: &Path, input: &str) -> anyhow::Result<Self> {
-        let mut router = Self::start_input_only(context, config, folder, input)?;
+        Self::start_with_variables(context, config, folder, input, &[])
+    }
+
+    /// The same, with environment variables that the configuration names.
+    fn start_with_variables(
+        context: &Context,
+        config: &Path,
+        folder: &Path,
+        input: &str,
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let mut router = Self::spawn(context, config, folder, input, variables)?;
         // The API may be off, or come later: after a moment it is taken as absent.
         while router.api.is_none() {
             match router.process.wait_for_line("where it listens", API_PATIENCE, listener) {
@@ -71,9 +82,18 @@ impl Router {
         folder: &Path,
         input: &str,
     ) -> anyhow::Result<Self> {
-        let program = context.metlog.as_ref().context("no router: give --metlog PATH")?;
-        let mut command = Command::new(program);
-        command.arg("run").arg("--config").arg(config).current_dir(folder);
+        Self::spawn(context, config, folder, input, &[])
+    }
+
+    fn spawn(
+        context: &Context,
+        config: &Path,
+        folder: &Path,
+        input: &str,
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let mut command = Self::command(context, config, folder)?;
+        command.envs(variables.iter().cloned());
         let mut process = Process::start("metlog run", command)?;
         let mut api = None;
         loop {
@@ -83,6 +103,20 @@ impl Router {
                 _ => {}
             }
         }
+    }
+
+    /// Starts one of which no input listens on an address.
+    fn start_api_only(context: &Context, config: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let mut process = Process::start("metlog run", Self::command(context, config, folder)?)?;
+        let (_, address) = process.wait_for_line("where its API listens", START_TIMEOUT, listener)?;
+        Ok(Self { process, input: address, api: Some(address) })
+    }
+
+    fn command(context: &Context, config: &Path, folder: &Path) -> anyhow::Result<Command> {
+        let program = context.metlog.as_ref().context("no router: give --metlog PATH")?;
+        let mut command = Command::new(program);
+        command.arg("run").arg("--config").arg(config).current_dir(folder);
+        Ok(command)
     }
 
     /// When the process was started.
@@ -219,6 +253,57 @@ pub fn tcp_job_watched<W>(
     outputs::check(waited, &pairs)?;
     check_ledger(ledger, mix.count())?;
     Ok((Run { peak_bytes, ..run_of(&finished, mix.count(), elapsed) }, ledger))
+}
+
+/// One run over a file that is there when the router starts. The time is from its start to the last byte in the outputs.
+pub fn follow_job(
+    context: &Context,
+    config: &Path,
+    mix: &Mix,
+    outputs: &[(&str, &str)],
+) -> anyhow::Result<Run> {
+    let folder = context.fresh_folder("router")?;
+    std::fs::write(folder.join("sent.jsonl"), &mix.sent).context("write the file to follow")?;
+    let pairs = pairs(&folder, mix, outputs);
+    let begin = Instant::now();
+    let router = Router::start_api_only(context, config, &folder)?;
+    let waited = outputs::wait_for_sizes(&pairs);
+    let elapsed = begin.elapsed();
+    let ledger = router.ledger();
+    let peak_bytes = router.peak_memory_bytes()?;
+    let finished = router.stop()?;
+    outputs::check(waited, &pairs)?;
+    check_ledger(ledger, mix.count())?;
+    Ok(Run { peak_bytes, ..run_of(&finished, mix.count(), elapsed) })
+}
+
+/// One run over TCP through two routers, the first of which is measured: `config` says `${NEXT_ROUTER}` where the second
+/// listens, which runs with `next_config` and writes the outputs.
+pub fn tcp_chain_job(
+    context: &Context,
+    config: &Path,
+    next_config: &Path,
+    mix: &Mix,
+    outputs: &[(&str, &str)],
+) -> anyhow::Result<Run> {
+    let (folder, next_folder) = (context.fresh_folder("router")?, context.fresh_folder("next-router")?);
+    let next = Router::start(context, next_config, &next_folder, "tcp")?;
+    let variables = [("NEXT_ROUTER", next.input.to_string())];
+    let router = Router::start_with_variables(context, config, &folder, "tcp", &variables)?;
+    let pairs = pairs(&next_folder, mix, outputs);
+    let begin = Instant::now();
+    load::replay(router.input, &mix.sent)?;
+    let waited = outputs::wait_for_sizes(&pairs);
+    let elapsed = begin.elapsed();
+    let ledgers = [router.ledger(), next.ledger()];
+    let peak_bytes = router.peak_memory_bytes()?;
+    let finished = router.stop()?;
+    next.stop()?;
+    outputs::check(waited, &pairs)?;
+    for ledger in ledgers {
+        check_ledger(ledger, mix.count())?;
+    }
+    Ok(Run { peak_bytes, ..run_of(&finished, mix.count(), elapsed) })
 }
 
 /// One run over UDP at this rate. Loss is not an error here but a figure of the answer; what did arrive is only

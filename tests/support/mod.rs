@@ -1,10 +1,12 @@
 //! What the end-to-end tests share: a router in a folder of its own, its ledger, senders, and receivers.
 
+pub mod http_server;
 pub mod ledger;
 pub mod messages;
 pub mod receivers;
 pub mod router;
 pub mod senders;
+pub mod sentry;
 pub mod small_disk;
 pub mod syslog_servers;
 pub mod wait;

@@ -24,33 +24,22 @@ struct Arguments {
     command: Command,
 }
 
+// What a command is for is said by its arguments: a comment here would replace all of it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the whole system at work, with nothing else installed
     Demo(commands::demo::Arguments),
-    /// Run the router
     Run(commands::run::Arguments),
-    /// Validate a configuration and show every problem in it
     Check(commands::check::Arguments),
-    /// Print the JSON Schema of the configuration, or turn another system's configuration into ours
     Config(commands::config::Arguments),
-    /// Say what would become of a message, and why
     Explain(commands::explain::Arguments),
-    /// Show the health and the ledger of a running router, once
     Status(commands::status::Arguments),
-    /// Show live messages of a running router
     Tap(commands::tap::Arguments),
-    /// Show rates, buffers and losses of a running router, live
     Top(commands::top::Arguments),
-    /// Have a running router open its log files anew, after they were renamed
+    Reload(commands::reload::Arguments),
     Reopen(commands::reopen::Arguments),
-    /// Send a message, or many from standard input
     Send(commands::send::Arguments),
-    /// Put load on a router and report what became of it
     Bench(commands::bench::Arguments),
-    /// Print the completions for a shell
     Completions(commands::completions::Arguments),
-    /// Print the manual page, or write one for each command
     Man(commands::man::Arguments),
 }
 
@@ -64,6 +53,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::status::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),
+        Command::Reload(arguments) => commands::reload::run(arguments),
         Command::Reopen(arguments) => commands::reopen::run(arguments),
         Command::Send(arguments) => commands::send::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),

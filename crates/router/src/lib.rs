@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod framing;
 pub mod http_client;
 pub mod inputs;
+pub mod lanes;
 pub mod latch;
 pub mod ledger;
 pub mod line_format;

@@ -9,8 +9,16 @@ use metlog_router::topology::{self, Configuration};
 
 use crate::logging;
 
-/// The arguments of `metlog check`.
+/// Validate a configuration and show every problem in it
+///
+/// Every problem is shown with its file, line and column, and what would be right; files that it includes are read too.
+/// Nothing is opened and nothing is changed.
+///
+/// Exit status 0 when the configuration can be run (warnings included), 1 when it cannot.
+///
+///   metlog check --config metlog.toml
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The configuration file
     #[arg(long, short, value_name = "FILE")]

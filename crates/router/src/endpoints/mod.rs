@@ -10,6 +10,7 @@ pub mod http;
 pub mod metlog;
 pub mod null;
 pub mod registry;
+pub mod sentry;
 pub mod statsd;
 pub mod stdout;
 pub mod syslog;
@@ -226,12 +227,25 @@ pub trait NetworkEndpoint: Send {
     fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a>;
 }
 
+/// An endpoint whose messages go several ways that must not wait for one another: its lanes. Within a lane messages are
+/// delivered in order, one delivery at a time; different lanes in parallel. Driven by a task on the shared network runtime.
+pub trait LaneEndpoint: Send + Sync {
+    /// Appends the key of the lane in which a message goes, or says why the endpoint will never take it.
+    fn lane(&self, message: &Message<'_>, key: &mut Vec<u8>) -> Result<(), &'static str>;
+
+    /// Delivers, in order, as much of `work` as is good to have under way at once: one message at least. All of it is of
+    /// the lane with this key.
+    fn deliver<'a>(&'a self, key: &'a [u8], work: &'a Work) -> Delivery<'a>;
+}
+
 /// An opened endpoint, by the way in which it is driven.
 pub enum Opened {
     /// By an OS thread.
     Blocking(Box<dyn Endpoint>),
     /// By a task.
     Network(Box<dyn NetworkEndpoint>),
+    /// By a task, in lanes, of which there are so many at most.
+    Lanes(Arc<dyn LaneEndpoint>, usize),
 }
 
 /// What an endpoint is given when it is opened.

@@ -23,7 +23,10 @@ use crate::{
     clock::Clock,
     config::{self, Fingerprint},
     control::Control,
-    endpoints::{Endpoint, EndpointContext, EndpointSettings, NetworkEndpoint, OpenError, Opened},
+    endpoints::{
+        Endpoint, EndpointContext, EndpointSettings, LaneEndpoint, NetworkEndpoint, OpenError, Opened,
+    },
+    lanes::{Lanes, drive_lanes},
     latch::Latch,
     ledger::{EndpointAccount, EndpointCounters},
     pipeline::Outlet,
@@ -237,6 +240,9 @@ impl Succession {
             Opened::Network(endpoint) => {
                 self.ground.network.spawn(this.drive_network(endpoint, linger));
             }
+            Opened::Lanes(endpoint, most_lanes) => {
+                self.ground.network.spawn(this.drive_lanes(endpoint, most_lanes));
+            }
         }
         Ok(())
     }
@@ -260,6 +266,17 @@ impl Succession {
 
     async fn drive_network(self: Arc<Self>, endpoint: Box<dyn NetworkEndpoint>, linger: Duration) {
         drive_network(self.runner(linger), endpoint, self.ground.clock.clone()).await;
+        match self.take_next() {
+            None => self.end(),
+            Some(next) => self.go_on(next),
+        }
+    }
+
+    async fn drive_lanes(self: Arc<Self>, endpoint: Arc<dyn LaneEndpoint>, most_lanes: usize) {
+        let Outlet { buffer, counters, .. } = self.outlet.clone();
+        let seed = self.ground.random.hash_one(&self.name);
+        let lanes = Lanes::new(&self.name, buffer, counters, self.control.clone(), most_lanes, seed);
+        drive_lanes(lanes, endpoint, self.ground.clock.clone()).await;
         match self.take_next() {
             None => self.end(),
             Some(next) => self.go_on(next),
