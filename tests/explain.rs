@@ -92,7 +92,8 @@ fn a_message_is_told_route_by_route_with_the_bytes_at_the_end() {
 fn the_page_in_the_documentation_shows_what_it_really_says() {
     let page = fs::read_to_string(messages::tests_folder().join("../docs/explain.md")).expect("the page");
     let block = |language: &str| {
-        let blocks = page.split(&format!("```{language}\n")).skip(1);
+        let begin = format!("```{language}\n");
+        let blocks = page.split(&begin).skip(1);
         blocks.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect::<Vec<_>>()
     };
     let folder = folder_with(&block("toml")[0]);

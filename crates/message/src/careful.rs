@@ -91,7 +91,11 @@ impl Scanner<'_> {
                     *place = Slot { start: start as u32, end: self.at as u32 };
                 }
                 if self.depth == 0 {
-                    return if self.at == self.text.len() { Ok(rewrite) } else { Err(Reason::InvalidJson) };
+                    if self.at == self.text.len() {
+                        return Ok(rewrite);
+                    }
+                    self.white_space();
+                    return Err(Reason::InvalidJson);
                 }
                 rewrite |= self.white_space();
                 match self.peek() {

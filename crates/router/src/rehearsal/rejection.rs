@@ -98,8 +98,8 @@ fn not_json(frame: &[u8], position: usize) -> (String, Option<&'static str>) {
         };
     }
     if is_whole(before) {
-        let help = match rest.trim_ascii_start().first() {
-            Some(b'{') => "put each message on a line of its own",
+        let help = match byte {
+            b'{' => "put each message on a line of its own",
             _ => "nothing may stand behind the message",
         };
         return ("the message has ended before this".to_owned(), Some(help));
