@@ -20,7 +20,7 @@ use crate::{
     live::safe_text,
 };
 
-/// Say what would become of a message: which routes take it and why, or why not, and the bytes that endpoints would send
+/// Say what would become of a message: which routes take it and why, and what would be sent
 ///
 /// Reads messages from files or standard input, one a line, and goes through the configuration with each: how it decodes or
 /// why it is rejected, what every route says to it, and the very bytes that each endpoint would send. Nothing is opened
