@@ -6,6 +6,7 @@ pub mod messages;
 pub mod receivers;
 pub mod router;
 pub mod senders;
+pub mod sentry;
 pub mod small_disk;
 pub mod syslog_servers;
 pub mod wait;

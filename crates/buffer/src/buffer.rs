@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Charge, Pushed, Queue, Status, WhenFull};
+use crate::{Charge, Pushed, Queue, Status, Ticket, WhenFull};
 
 /// A [`Queue`] shared by several producers and one consumer.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl<T: Charge + Clone> Buffer<T> {
     /// while others wait for room it gets none either, or it would take every free byte before they are woken.
     pub fn push(&self, item: T, now: Duration, waiter: Option<&Waker>) -> Pushed<T> {
         let mut state = self.lock();
-        let was_empty = state.queue.is_empty();
+        let had_work = state.queue.has_untaken();
         let may_wait = state.queue.when_full() == WhenFull::Block;
         if may_wait && waiter.is_none() && !state.producers.is_empty() && !state.queue.is_closed() {
             return Pushed::Full(item);
@@ -63,7 +63,7 @@ impl<T: Charge + Clone> Buffer<T> {
             }
             (pushed, _) => pushed,
         };
-        let consumer = if was_empty && !state.queue.is_empty() { state.consumer.take() } else { None };
+        let consumer = if !had_work && state.queue.has_untaken() { state.consumer.take() } else { None };
         drop(state);
         if let Some(consumer) = consumer {
             consumer.wake();
@@ -84,14 +84,44 @@ impl<T: Charge + Clone> Buffer<T> {
 
     /// See [`Queue::settle`]; wakes producers that wait, once there is room.
     pub fn settle(&self, messages: usize) {
+        // Not dropped under the lock: the last owner of an item may have to tell somebody, who may look at this buffer.
+        drop(self.make_room(|queue| queue.settle(messages)));
+    }
+
+    /// Moves an item out as [`Queue::take`] does. When there is none, `consumer` is kept and woken at the next push or at
+    /// [`Buffer::close`].
+    pub fn take(&self, consumer: &Waker) -> Option<(Ticket, T)> {
         let mut state = self.lock();
-        let done = state.queue.settle(messages);
+        let taken = state.queue.take();
+        if taken.is_none() {
+            state.consumer = Some(consumer.clone());
+        }
+        taken
+    }
+
+    /// See [`Queue::recharge`]; wakes producers that wait, once there is room.
+    pub fn recharge(&self, ticket: Ticket, bytes: usize) {
+        self.make_room(|queue| queue.recharge(ticket, bytes));
+    }
+
+    /// See [`Queue::release`]; wakes producers that wait, once there is room.
+    pub fn release(&self, ticket: Ticket, messages: usize, bytes: usize) {
+        self.make_room(|queue| queue.release(ticket, messages, bytes));
+    }
+
+    /// See [`Queue::put_back`].
+    pub fn put_back(&self, items: Vec<(Ticket, T)>) {
+        self.make_room(|queue| queue.put_back(items));
+    }
+
+    fn make_room<R>(&self, change: impl FnOnce(&mut Queue<T>) -> R) -> R {
+        let mut state = self.lock();
+        let changed = change(&mut state.queue);
         let producers =
             if state.queue.has_room() { std::mem::take(&mut state.producers) } else { Vec::new() };
         drop(state);
-        // Not under the lock: the last owner of an item may have to tell somebody, who may look at this buffer.
-        drop(done);
         producers.into_iter().for_each(Waker::wake);
+        changed
     }
 
     /// Changes the bound and what happens at it, and wakes the producers that wait: what that means for them has changed.
@@ -112,7 +142,7 @@ impl<T: Charge + Clone> Buffer<T> {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Empties the buffer; returns how many messages were in it, and the items.
+    /// Empties the buffer; returns how many messages were in it, and the items that were not moved out.
     pub fn abandon(&self) -> (usize, Vec<T>) {
         self.lock().queue.abandon()
     }
@@ -268,6 +298,21 @@ mod tests {
             assert_eq!(buffer.push(Parcel(10), Duration::ZERO, Some(&producer)), Pushed::Full(Parcel(10)));
         }
         assert!(buffer.lock().producers.is_empty());
+    }
+
+    #[test]
+    fn a_consumer_that_moves_items_out_is_woken_for_new_ones_while_older_ones_are_unsettled() {
+        let buffer = Buffer::new(100, WhenFull::Block);
+        let (rung, consumer) = bell();
+        buffer.push(Parcel(25), Duration::ZERO, None);
+        let (ticket, _) = buffer.take(&consumer).unwrap();
+        assert!(buffer.take(&consumer).is_none());
+        buffer.push(Parcel(25), Duration::ZERO, None);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+        let (producer_rung, producer) = bell();
+        assert_eq!(buffer.push(Parcel(75), Duration::ZERO, Some(&producer)), Pushed::Waiting(Parcel(75)));
+        buffer.release(ticket, 1, 0);
+        assert_eq!(producer_rung.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -11,4 +11,4 @@ pub mod queue;
 
 pub use buffer::Buffer;
 pub use policy::WhenFull;
-pub use queue::{Charge, Pushed, Queue, Status};
+pub use queue::{Charge, Pushed, Queue, Status, Ticket};

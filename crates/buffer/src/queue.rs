@@ -3,8 +3,15 @@
 //! An item stays in the queue, and stays charged, until the endpoint has answered for the last of its messages.
 //! That makes the queue itself the only place that knows what is undelivered: the ledger's `queued` is read here,
 //! never computed from other counters.
+//!
+//! An endpoint answers in one of two ways. [`Queue::begin`] and [`Queue::settle`] hand out the front and settle a prefix of
+//! it: one stream, in order. [`Queue::take`] moves items out under a [`Ticket`] each, and [`Queue::release`] settles them in
+//! any order, message by message: several streams that do not wait for one another. A queue is used in one way or the other.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use crate::WhenFull;
 
@@ -48,9 +55,21 @@ pub struct Status {
     pub oldest: Option<Duration>,
 }
 
+/// Stands for an item that was moved out of the queue and is not yet settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
 #[derive(Debug)]
 struct Held<T> {
     item: T,
+    pushed_at: Duration,
+}
+
+/// What is still owed for an item that was moved out.
+#[derive(Debug)]
+struct Taken {
+    messages: usize,
+    bytes: usize,
     pushed_at: Duration,
 }
 
@@ -84,6 +103,10 @@ pub struct Queue<T> {
     in_delivery: usize,
     /// How many messages of the front item were already answered for.
     cursor: usize,
+    /// What was moved out, the oldest first. Nothing stays behind for an item that is settled, however long an older one
+    /// takes.
+    taken: BTreeMap<Ticket, Taken>,
+    next_ticket: u64,
     messages: usize,
     bytes: usize,
     limit_bytes: usize,
@@ -99,6 +122,8 @@ impl<T: Charge + Clone> Queue<T> {
             held: VecDeque::new(),
             in_delivery: 0,
             cursor: 0,
+            taken: BTreeMap::new(),
+            next_ticket: 0,
             messages: 0,
             bytes: 0,
             limit_bytes,
@@ -132,7 +157,7 @@ impl<T: Charge + Clone> Queue<T> {
     }
 
     fn fits(&self, item: &T) -> bool {
-        self.held.is_empty() || self.bytes + item.charged_bytes() <= self.limit_bytes
+        self.is_empty() || self.bytes + item.charged_bytes() <= self.limit_bytes
     }
 
     /// Throws out the oldest items that are not being delivered until `item` fits; nothing at all if that cannot be
@@ -147,7 +172,7 @@ impl<T: Charge + Clone> Queue<T> {
             missing = missing.saturating_sub(held.item.charged_bytes());
             count += 1;
         }
-        if missing > 0 && count < self.held.len() {
+        if missing > 0 && (count < self.held.len() || !self.taken.is_empty()) {
             return None;
         }
         let mut messages = 0;
@@ -203,6 +228,65 @@ impl<T: Charge + Clone> Queue<T> {
         done
     }
 
+    /// Moves the oldest item out. It stays charged, and its messages stay queued, until they are released.
+    pub fn take(&mut self) -> Option<(Ticket, T)> {
+        let Held { item, pushed_at } = self.held.pop_front()?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let taken = Taken { messages: item.messages(), bytes: item.charged_bytes(), pushed_at };
+        self.taken.insert(ticket, taken);
+        Some((ticket, item))
+    }
+
+    /// Whether there is something to [`take`](Queue::take).
+    pub fn has_untaken(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// What was moved out under `ticket` was divided, and keeps `bytes` of memory alive from now on.
+    pub fn recharge(&mut self, ticket: Ticket, bytes: usize) {
+        if let Some(taken) = self.taken.get_mut(&ticket) {
+            self.bytes = self.bytes - taken.bytes + bytes;
+            taken.bytes = bytes;
+        }
+    }
+
+    /// So many messages of what was moved out under `ticket` are done with, and so many bytes of its memory are free. With
+    /// its last message goes what is left of its charge.
+    pub fn release(&mut self, ticket: Ticket, messages: usize, bytes: usize) {
+        let Some(taken) = self.taken.get_mut(&ticket) else { return };
+        let messages = messages.min(taken.messages);
+        taken.messages -= messages;
+        let bytes = if taken.messages == 0 { taken.bytes } else { bytes.min(taken.bytes) };
+        taken.bytes -= bytes;
+        if taken.messages == 0 {
+            self.taken.remove(&ticket);
+        }
+        self.messages -= messages;
+        self.bytes -= bytes;
+    }
+
+    /// Takes back what was moved out and is not settled, in this order: it is at the front again. Items may be parts of
+    /// what was moved out; those of tickets that are settled or abandoned are not taken.
+    pub fn put_back(&mut self, items: Vec<(Ticket, T)>) {
+        let mut returned = Vec::new();
+        let owed = std::mem::take(&mut self.taken);
+        for taken in owed.values() {
+            self.messages -= taken.messages;
+            self.bytes -= taken.bytes;
+        }
+        for (ticket, item) in items {
+            if let Some(taken) = owed.get(&ticket) {
+                self.messages += item.messages();
+                self.bytes += item.charged_bytes();
+                returned.push(Held { item, pushed_at: taken.pushed_at });
+            }
+        }
+        for held in returned.into_iter().rev() {
+            self.held.push_front(held);
+        }
+    }
+
     /// Changes the bound and what happens at it. What is held stays, even if it is more than the new bound.
     pub fn set_bound(&mut self, limit_bytes: usize, when_full: WhenFull) {
         self.limit_bytes = limit_bytes;
@@ -214,10 +298,12 @@ impl<T: Charge + Clone> Queue<T> {
         self.closed = true;
     }
 
-    /// Empties the queue; returns how many messages were in it, and the items.
+    /// Empties the queue; returns how many messages were in it, and the items that were not moved out.
     pub fn abandon(&mut self) -> (usize, Vec<T>) {
-        let messages = self.messages;
-        (messages, self.settle(messages))
+        self.taken.clear();
+        (self.in_delivery, self.cursor, self.bytes) = (0, 0, 0);
+        let items = self.held.drain(..).map(|held| held.item).collect();
+        (std::mem::take(&mut self.messages), items)
     }
 
     /// Whether [`Queue::close`] was called.
@@ -225,9 +311,9 @@ impl<T: Charge + Clone> Queue<T> {
         self.closed
     }
 
-    /// Whether nothing is held.
+    /// Whether nothing is held and nothing moved out.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.taken.is_empty()
     }
 
     /// Whether at least half of the limit is free: the moment at which waiting producers are told, so that they do not
@@ -238,10 +324,11 @@ impl<T: Charge + Clone> Queue<T> {
 
     /// What is held now.
     pub fn status(&self) -> Status {
+        let oldest_taken = self.taken.first_key_value().map(|(_, taken)| taken.pushed_at);
         Status {
             messages: self.messages,
             bytes: self.bytes,
-            oldest: self.held.front().map(|held| held.pushed_at),
+            oldest: oldest_taken.or_else(|| self.held.front().map(|held| held.pushed_at)),
         }
     }
 
@@ -355,6 +442,73 @@ mod tests {
         queue.begin(usize::MAX, &mut work);
         queue.settle(2);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_was_moved_out_is_settled_in_any_order_and_charged_until_then() {
+        let mut queue = Queue::new(60, WhenFull::DropNewest);
+        let at = Duration::from_secs;
+        queue.push(parcel(1, 3), at(1));
+        queue.push(parcel(2, 3), at(2));
+        let (first, second) = (queue.take().unwrap(), queue.take().unwrap());
+        assert_eq!((first.1, second.1), (parcel(1, 3), parcel(2, 3)));
+        assert!(!queue.has_untaken() && !queue.is_empty());
+        assert_eq!(queue.push(parcel(3, 1), at(3)), Pushed::Full(parcel(3, 1)));
+        queue.release(second.0, 3, 0);
+        assert_eq!(queue.status(), Status { messages: 3, bytes: 30, oldest: Some(at(1)) });
+        assert_eq!(queue.push(parcel(3, 3), at(3)), Pushed::Accepted);
+        queue.release(first.0, 2, 20);
+        assert_eq!(queue.status(), Status { messages: 4, bytes: 40, oldest: Some(at(1)) });
+        queue.release(first.0, 9, 0);
+        assert_eq!(queue.status(), Status { messages: 3, bytes: 30, oldest: Some(at(3)) });
+        queue.release(first.0, 1, 10);
+        assert_eq!(queue.status().messages, 3, "a ticket is good once");
+        assert_eq!(queue.abandon().0, 3);
+    }
+
+    #[test]
+    fn an_item_that_was_divided_is_charged_what_its_parts_keep_alive() {
+        let mut queue = Queue::new(100, WhenFull::DropNewest);
+        queue.push(parcel(1, 10), NOW);
+        let (ticket, _) = queue.take().unwrap();
+        queue.recharge(ticket, 44);
+        assert_eq!(queue.status().bytes, 44);
+        queue.release(ticket, 4, 22);
+        assert_eq!((queue.status().messages, queue.status().bytes), (6, 22));
+        assert_eq!(queue.abandon(), (6, vec![]));
+        queue.release(ticket, 6, 22);
+        assert_eq!(queue.status(), Status::default(), "nothing is owed for what was abandoned");
+    }
+
+    #[test]
+    fn what_was_moved_out_can_be_taken_back() {
+        let mut queue = Queue::new(100, WhenFull::DropNewest);
+        let at = Duration::from_secs;
+        for number in 1..=3 {
+            queue.push(parcel(number, 3), at(number as u64));
+        }
+        let (first, second) = (queue.take().unwrap().0, queue.take().unwrap().0);
+        queue.release(first, 2, 0);
+        queue.put_back(vec![(first, parcel(11, 1)), (second, parcel(21, 2)), (second, parcel(22, 1))]);
+        assert_eq!(queue.status(), Status { messages: 7, bytes: 70, oldest: Some(at(1)) });
+        let mut work = Vec::new();
+        assert_eq!(queue.begin(usize::MAX, &mut work), 0);
+        assert_eq!(work, [parcel(11, 1), parcel(21, 2), parcel(22, 1), parcel(3, 3)]);
+        queue.settle(7);
+        queue.put_back(vec![(second, parcel(4, 1))]);
+        assert_eq!(queue.status(), Status::default(), "a ticket is good once");
+    }
+
+    #[test]
+    fn an_item_that_is_too_large_waits_for_those_that_were_moved_out() {
+        for policy in [WhenFull::DropNewest, WhenFull::DropOldest] {
+            let mut queue = Queue::new(50, policy);
+            queue.push(parcel(1, 1), NOW);
+            let (ticket, _) = queue.take().unwrap();
+            assert_eq!(queue.push(parcel(2, 9), NOW), Pushed::Full(parcel(2, 9)));
+            queue.release(ticket, 1, 0);
+            assert_eq!(queue.push(parcel(2, 9), NOW), Pushed::Accepted);
+        }
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! Every message in a slab is followed by a line break, so an endpoint that writes lines writes the slab's bytes.
 //! Slabs are recycled: a batch gives its memory back to the pool it came from when the last endpoint lets go of it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use metlog_buffer::Charge;
 use metlog_message::{Index, Timestamp};
@@ -201,6 +201,24 @@ impl Handover {
         }
     }
 
+    /// The messages at these positions within this hand-over, ascending, in memory of their own unless they are all. Who
+    /// waits for the whole waits for each part.
+    pub fn part(&self, positions: &[u32]) -> Handover {
+        if positions.len() == self.len() {
+            return self.clone();
+        }
+        let selected: Cow<'_, [u32]> = match &self.selected {
+            Selected::All => positions.into(),
+            Selected::Some(selected) => {
+                positions.iter().filter_map(|&position| selected.get(position as usize).copied()).collect()
+            }
+        };
+        let entries = selected.iter().filter_map(|&number| self.batch.entries.get(number as usize));
+        let bytes = entries.map(Entry::line_bytes).sum();
+        let part = Handover::all(&Arc::new(self.batch.copy(&selected, bytes)));
+        part.acknowledged_by(self.acknowledgement.clone())
+    }
+
     /// How many messages are handed over.
     pub fn len(&self) -> usize {
         match &self.selected {
@@ -288,6 +306,21 @@ mod tests {
         assert_eq!(bytes, lines(3).concat().as_bytes());
         assert_eq!(handover.run(3).unwrap().0, 4);
         assert!(handover.run(7).is_none());
+    }
+
+    #[test]
+    fn a_part_of_a_handover_has_memory_of_its_own() {
+        let batch = Arc::new(batch_of(&lines(10)));
+        for handover in [Handover::all(&batch), Handover::select(&batch, &[0, 1, 2, 3, 4, 6, 8])] {
+            let part = handover.part(&[1, 5, 6]);
+            let expected = [1, 5, 6].map(|position| handover.message(position).unwrap().bytes);
+            let found: Vec<_> =
+                (0..part.len()).map(|position| part.message(position).unwrap().bytes).collect();
+            assert_eq!(found, expected);
+            assert!(!Arc::ptr_eq(&part.batch, &batch));
+        }
+        let whole = Handover::all(&batch).part(&(0..10).collect::<Vec<u32>>());
+        assert!(Arc::ptr_eq(&whole.batch, &batch));
     }
 
     #[test]

@@ -251,19 +251,31 @@ pub enum DropReason {
     BufferFull,
     /// The router stopped before they could be delivered.
     Shutdown,
+    /// One of the endpoint's lanes held its share of the buffer already.
+    LaneFull,
+    /// They were of a new lane, and none of the endpoint's lanes was idle.
+    TooManyLanes,
     /// The endpoint was taken out of the configuration, or the input that had read them, before they could be delivered.
     Removed,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 3] = [DropReason::BufferFull, DropReason::Shutdown, DropReason::Removed];
+    pub const ALL: [DropReason; 5] = [
+        DropReason::BufferFull,
+        DropReason::Shutdown,
+        DropReason::LaneFull,
+        DropReason::TooManyLanes,
+        DropReason::Removed,
+    ];
 
     /// The name that the ledger uses.
     pub fn name(self) -> &'static str {
         match self {
             DropReason::BufferFull => "buffer-full",
             DropReason::Shutdown => "shutdown",
+            DropReason::LaneFull => "lane-full",
+            DropReason::TooManyLanes => "too-many-lanes",
             DropReason::Removed => "removed",
         }
     }
@@ -358,7 +370,7 @@ impl EndpointCounters {
     }
 
     /// The endpoint is no longer part of the configuration: what it cannot deliver any more counts as `removed`.
-    pub(crate) fn remove(&self) {
+    pub fn remove(&self) {
         self.is_removed.store(true, Ordering::Release);
     }
 

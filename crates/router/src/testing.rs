@@ -53,6 +53,16 @@ pub fn buffer(limit_bytes: usize) -> Arc<Buffer<Handover>> {
     Arc::new(Buffer::new(limit_bytes, WhenFull::Block))
 }
 
+/// Messages of the logger that each text names, numbered from `first` on in their payloads.
+pub fn lines_of(loggers: &[&str], first: usize) -> Vec<String> {
+    let numbered = loggers.iter().zip(first..);
+    numbered
+        .map(|(logger, number)| {
+            format!("{{\"type\":\"t\",\"logger\":\"{logger}\",\"payload\":\"{number}\",\"timestamp\":\"2012-07-18T21:13:25Z\"}}")
+        })
+        .collect()
+}
+
 /// A clock that stands still until a test moves it.
 #[derive(Debug, Default)]
 pub struct ManualClock(std::sync::Mutex<Duration>);

@@ -234,6 +234,11 @@ impl Diagnostics {
         self.incomplete = true;
     }
 
+    /// Shows `*` in place of the value at this place wherever the file is quoted.
+    pub fn conceal(&mut self, value: Range<usize>) {
+        self.mask().add_value(value);
+    }
+
     /// Reports that a file could not be read (which is said elsewhere).
     pub(super) fn a_file_is_missing(&mut self) {
         self.file_missing = true;

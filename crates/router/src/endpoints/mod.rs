@@ -10,6 +10,7 @@ pub mod http;
 pub mod metlog;
 pub mod null;
 pub mod registry;
+pub mod sentry;
 pub mod statsd;
 pub mod stdout;
 pub mod syslog;
@@ -226,12 +227,25 @@ pub trait NetworkEndpoint: Send {
     fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a>;
 }
 
+/// An endpoint whose messages go several ways that must not wait for one another: its lanes. Within a lane messages are
+/// delivered in order, one delivery at a time; different lanes in parallel. Driven by a task on the shared network runtime.
+pub trait LaneEndpoint: Send + Sync {
+    /// Appends the key of the lane in which a message goes, or says why the endpoint will never take it.
+    fn lane(&self, message: &Message<'_>, key: &mut Vec<u8>) -> Result<(), &'static str>;
+
+    /// Delivers, in order, as much of `work` as is good to have under way at once: one message at least. All of it is of
+    /// the lane with this key.
+    fn deliver<'a>(&'a self, key: &'a [u8], work: &'a Work) -> Delivery<'a>;
+}
+
 /// An opened endpoint, by the way in which it is driven.
 pub enum Opened {
     /// By an OS thread.
     Blocking(Box<dyn Endpoint>),
     /// By a task.
     Network(Box<dyn NetworkEndpoint>),
+    /// By a task, in lanes, of which there are so many at most.
+    Lanes(Arc<dyn LaneEndpoint>, usize),
 }
 
 /// What an endpoint is given when it is opened.
@@ -274,6 +288,11 @@ pub enum Preview {
     },
     /// It takes the message and sends nothing.
     Keeps,
+    /// It does what the message tells it to (`allow_meta`), and sends nothing.
+    Obeys {
+        /// What that is: "close its files".
+        order: &'static str,
+    },
 }
 
 /// An endpoint's checked parameters, ready to be opened.
@@ -289,6 +308,13 @@ pub trait EndpointSettings: Debug + Send + Sync {
 
     /// What it would do with this message, found with the very code that does it. Opens and sends nothing.
     fn preview(&self, message: &Message<'_>) -> Preview;
+
+    /// What is meant by a reason for which it refuses messages, in words for an operator. `None` for a reason of which it
+    /// knows nothing.
+    fn refusal(&self, reason: &str) -> Option<&'static str> {
+        let _ = reason;
+        None
+    }
 
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {

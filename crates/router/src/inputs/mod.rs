@@ -5,6 +5,7 @@
 //! the reader and its pipeline. Adding a kind is one file here and its two lines in [`registry`].
 
 pub mod datagrams;
+pub mod file;
 pub mod parked;
 pub mod registry;
 pub mod sockets;
@@ -152,6 +153,11 @@ impl InputContext {
 pub trait InputSettings: Debug + Send + Sync {
     /// Opens it.
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError>;
+
+    /// Whether what it takes are datagrams, which may name their decoder.
+    fn takes_datagrams(&self) -> bool {
+        false
+    }
 
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {

@@ -117,7 +117,7 @@ fn opened(body: &str) -> Box<dyn NetworkEndpoint> {
     };
     match settings(body).unwrap().open(context).unwrap() {
         Opened::Network(endpoint) => endpoint,
-        Opened::Blocking(_) => panic!("it is a network endpoint"),
+        _ => panic!("it is a network endpoint"),
     }
 }
 

@@ -58,7 +58,7 @@ fn open(body: &str) -> Opened {
     };
     match kind.read_body(body).unwrap().open(context).unwrap() {
         super::Opened::Network(endpoint) => Opened { endpoint, counters },
-        super::Opened::Blocking(_) => panic!("a statsd endpoint is driven by a task"),
+        _ => panic!("a statsd endpoint is driven by a task"),
     }
 }
 

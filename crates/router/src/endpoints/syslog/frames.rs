@@ -1,6 +1,6 @@
 //! How messages lie one behind the other in a stream (RFC 6587), or alone in a datagram.
 
-use super::record::{Encoder, Remarks, append_number};
+use super::record::{Encoder, Remarks};
 use crate::{batch::Message, config::choices};
 
 choices! {
@@ -39,26 +39,26 @@ impl Frames {
         }
     }
 
-    /// The length is known last. Most have three digits: these are written over a place that is kept free, others make
+    /// The length is known last. Most have three digits: these are written into a place that is kept free, others make
     /// the message move.
     fn append_counted(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Remarks {
         const DIGITS: usize = 3;
+        // More than the longest message has.
+        const MOST_DIGITS: usize = 10;
         let start = out.len();
         out.extend_from_slice(b"000 ");
         let remarks = self.encoder.append(message, out);
-        let end = out.len();
-        let length = end - start - DIGITS - 1;
-        append_number(length, out);
-        let digits = out.len() - end;
-        if digits == DIGITS {
-            out.copy_within(end.., start);
-            out.truncate(end);
-        } else {
-            // The digits are behind the message: turned round they are in front, over the place that was kept free.
-            if let Some(frame) = out.get_mut(start + DIGITS..) {
-                frame.rotate_right(digits);
-            }
-            out.drain(start..start + DIGITS);
+        let mut rest = out.len() - start - DIGITS - 1;
+        let mut digits = [b'0'; MOST_DIGITS];
+        let mut first = MOST_DIGITS;
+        while rest > 0 && first > 0 {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        match (out.get_mut(start..start + DIGITS), digits.get(first..).unwrap_or_default()) {
+            (Some(place), digits) if digits.len() == DIGITS => place.copy_from_slice(digits),
+            (_, digits) => drop(out.splice(start..start + DIGITS, digits.iter().copied())),
         }
         remarks
     }

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
-use metlog_message::{Key, Kind, Value, lookup};
+use memchr::{memchr, memmem};
+use metlog_message::{Key, Kind, Path, Value, lookup};
 
 use super::priority::{Facility, Severity};
 use crate::batch::Message;
@@ -19,19 +19,31 @@ pub(super) struct Meta<'m> {
     pub(super) has_unknown_name: bool,
 }
 
-impl<'m> Meta<'m> {
-    pub(super) fn of(message: &Message<'m>, path: &metlog_message::Path) -> Meta<'m> {
-        // Most messages have none, and looking at the bytes is cheaper than walking through the members.
-        let may_have_it = message
-            .index
-            .raw(message.bytes, Key::Fields)
-            .is_some_and(|fields| memmem::find(fields, b"_meta").is_some() || fields.contains(&b'\\'));
-        if !may_have_it {
-            return Meta::default();
-        }
-        lookup(message.bytes, message.index, path).map(Meta::read).unwrap_or_default()
+/// Finds it in messages.
+#[derive(Debug)]
+pub(super) struct MetaReader {
+    path: Option<Path>,
+    name: memmem::Finder<'static>,
+}
+
+impl MetaReader {
+    pub(super) fn new() -> MetaReader {
+        MetaReader { path: Path::parse("fields.cef_meta").ok(), name: memmem::Finder::new(b"cef_meta") }
     }
 
+    pub(super) fn read<'m>(&self, message: &Message<'m>) -> Meta<'m> {
+        // Most messages have none, and looking at the bytes is cheaper than walking through the members. A name may be
+        // written with escapes.
+        let fields = message.index.raw(message.bytes, Key::Fields).unwrap_or_default();
+        if self.name.find(fields).is_none() && memchr(b'\\', fields).is_none() {
+            return Meta::default();
+        }
+        let found = self.path.as_ref().and_then(|path| lookup(message.bytes, message.index, path));
+        found.map(Meta::read).unwrap_or_default()
+    }
+}
+
+impl<'m> Meta<'m> {
     fn read(value: Value<'m>) -> Meta<'m> {
         let mut meta = Meta::default();
         let text = |name| value.get(name).filter(|value| value.kind() != Kind::Null).map(Value::text);
@@ -52,15 +64,13 @@ impl<'m> Meta<'m> {
 mod tests {
     use std::sync::Arc;
 
-    use metlog_message::Path;
-
     use super::*;
     use crate::{batch::Handover, testing::batch_of};
 
     fn read(fields: &str) -> (Option<Facility>, Option<Severity>, Option<String>, bool) {
         let message = format!(r#"{{"type":"cef","timestamp":"2012-07-18T21:13:25Z","fields":{fields}}}"#);
         let handover = Handover::all(&Arc::new(batch_of(&[message])));
-        let meta = Meta::of(&handover.message(0).unwrap(), &Path::parse("fields.cef_meta").unwrap());
+        let meta = MetaReader::new().read(&handover.message(0).unwrap());
         (meta.facility, meta.severity, meta.ident.map(Cow::into_owned), meta.has_unknown_name)
     }
 

@@ -5,7 +5,7 @@ use metlog_message::{Key, Path, Timestamp, lookup};
 use super::{
     Parameters,
     legacy_time::LegacyTime,
-    meta::Meta,
+    meta::{Meta, MetaReader},
     priority::{Facility, Severity},
     text::{self, Field},
 };
@@ -62,7 +62,7 @@ pub(super) struct Encoder {
     time: LegacyTime,
     /// The router's own host: RFC 3164 has no way to say that the host is not known.
     own_host: String,
-    meta_path: Option<Path>,
+    meta: MetaReader,
 }
 
 impl Encoder {
@@ -77,22 +77,19 @@ impl Encoder {
             max_bytes: parameters.largest_message(),
             time: LegacyTime::new(parameters.timezone),
             own_host: sys::host_name(),
-            meta_path: Path::parse("fields.cef_meta").ok(),
+            meta: MetaReader::new(),
         }
     }
 
     /// Appends the message, without a frame.
     pub(super) fn append(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Remarks {
         let end = out.len() + self.max_bytes;
-        let meta = match &self.meta_path {
-            Some(path) => Meta::of(message, path),
-            None => Meta::default(),
-        };
+        let meta = self.meta.read(message);
         let facility = meta.facility.unwrap_or(self.facility).code();
         let severity =
             meta.severity.or(self.severity).map_or_else(|| message.index.severity(), Severity::code);
         out.push(b'<');
-        append_number(usize::from(facility * 8 + severity), out);
+        append_small(facility * 8 + severity, out);
         let mut is_truncated = match self.format {
             Format::Rfc5424 => self.append_header(message, &meta, out, end),
             Format::Rfc3164 | Format::Local => {
@@ -118,7 +115,8 @@ impl Encoder {
         out.push(b' ');
         self.append_ident(message, meta, &text::APP_NAME, out);
         out.push(b' ');
-        append_key(message, Key::Pid, &text::PROCESS, out);
+        // A number's digits are what they are.
+        out.extend_from_slice(message.index.raw(message.bytes, Key::Pid).unwrap_or(b"-"));
         out.push(b' ');
         append_key(message, Key::Type, &text::MESSAGE_ID, out);
         out.push(b' ');
@@ -145,9 +143,9 @@ impl Encoder {
             out.push(b' ');
         }
         self.append_ident(message, meta, &text::TAG, out);
-        if message.index.raw(message.bytes, Key::Pid).is_some() {
+        if let Some(process) = message.index.raw(message.bytes, Key::Pid) {
             out.push(b'[');
-            append_key(message, Key::Pid, &text::PROCESS, out);
+            out.extend_from_slice(process);
             out.push(b']');
         }
         out.push(b':');
@@ -284,9 +282,13 @@ fn escape_parameter(out: &mut Vec<u8>, start: usize) {
 }
 
 /// Appends a number in decimal digits.
-pub(super) fn append_number(number: usize, out: &mut Vec<u8>) {
-    if number >= 10 {
-        append_number(number / 10, out);
+#[inline]
+fn append_small(number: u8, out: &mut Vec<u8>) {
+    if number >= 100 {
+        out.push(b'0' + number / 100);
     }
-    out.push(b'0' + (number % 10) as u8);
+    if number >= 10 {
+        out.push(b'0' + number / 10 % 10);
+    }
+    out.push(b'0' + number % 10);
 }

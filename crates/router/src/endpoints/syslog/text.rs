@@ -16,8 +16,6 @@ pub(super) struct Field {
 pub(super) static HOST: Field = Field::printable(255, b":[]");
 /// The program in RFC 5424.
 pub(super) static APP_NAME: Field = Field::printable(48, b"");
-/// The process in RFC 5424.
-pub(super) static PROCESS: Field = Field::printable(128, b"");
 /// The kind of message in RFC 5424.
 pub(super) static MESSAGE_ID: Field = Field::printable(32, b"");
 /// The name of a structured element or of its parameters.
@@ -105,7 +103,11 @@ impl Field {
 /// Appends the host as RFC 5424 has it.
 pub(super) fn host(name: &[u8], out: &mut Vec<u8>) {
     let is_address = || str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv6Addr>().is_ok());
-    if !HOST.takes(name) && is_address() { out.extend_from_slice(name) } else { HOST.append(name, out) }
+    if !name.is_empty() && (HOST.takes(name) || is_address()) {
+        out.extend_from_slice(name);
+    } else {
+        HOST.append(name, out);
+    }
 }
 
 /// Appends a value that may not fill `out` much beyond `end`. Line breaks are written as `\n` and `\r`, other control

@@ -1,0 +1,477 @@
+//! Drives an endpoint whose messages go several ways that must not wait for one another, each to its own server or under
+//! its own limit: buffer → lanes → work → answer, with retry, breaker and waiting per lane.
+//!
+//! Everything is moved out of the buffer at once and sorted by the key that the endpoint finds in each message; it stays
+//! charged to the buffer until it is answered for. A lane delivers in order, one delivery at a time, and holds a quarter of the
+//! buffer at most: what comes for a lane that is held up for long is dropped before it takes the room of the others. Only where
+//! the operator chose `when_full = "block"` may a lane fill the buffer.
+//!
+//! [`Lanes`] is a state machine like [`Runner`](crate::runner::Runner): it is asked what to do next, and told what the endpoint
+//! answered. [`drive_lanes`] is the loop around it.
+
+mod lane;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    future::poll_fn,
+    hash::BuildHasher,
+    pin::pin,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use metlog_buffer::{Buffer, Charge, Ticket, WhenFull};
+use tokio::{task::JoinSet, time::Instant};
+
+use self::lane::{Lane, Piece, State};
+use crate::{
+    batch::{Handover, Message},
+    clock::Clock,
+    control::Control,
+    endpoints::{Answer, LaneEndpoint, Then, Work},
+    ledger::{DropReason, EndpointCounters, Failure},
+    runner::abandon,
+};
+
+/// A lane holds at most this part of the buffer.
+const LANE_PART: usize = 4;
+
+/// Hand-overs that are sorted before other tasks get their turn.
+const SORTED_AT_ONCE: usize = 64;
+
+/// While the router stops, failed deliveries are repeated sooner, but not in a tight loop.
+const SHORTEST_LAST_WAIT: Duration = Duration::from_millis(20);
+
+/// What a lane is called.
+pub type LaneKey = Arc<[u8]>;
+
+/// What a driver does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Hand this to the endpoint and tell [`Lanes::answered`] what it said; meanwhile ask for more.
+    Deliver(LaneKey, Work),
+    /// Nothing to do until this moment, unless the waker rings or a delivery ends.
+    SleepUntil(Duration),
+    /// Nothing to do until the waker rings or a delivery ends.
+    AwaitWork,
+    /// All is delivered, or given up; deliveries that are under way are of no interest any more.
+    Finished,
+    /// Another endpoint goes on from here, over the same buffer, which holds again what was not delivered.
+    MakeWay,
+}
+
+/// The state of one endpoint's deliveries.
+#[derive(Debug)]
+pub struct Lanes {
+    name: String,
+    buffer: Arc<Buffer<Handover>>,
+    counters: Arc<EndpointCounters>,
+    control: Arc<Control>,
+    lanes: HashMap<LaneKey, Lane, RandomState>,
+    most_lanes: usize,
+    seed: u64,
+    ready: VecDeque<LaneKey>,
+    waiting: BTreeSet<(Duration, LaneKey)>,
+    delivering: usize,
+    failing: usize,
+    is_stopping: bool,
+    reopen_done: u64,
+}
+
+impl Lanes {
+    /// Lanes for one endpoint, at most so many at a time. `seed` decides the jitter of retries.
+    pub fn new(
+        name: &str,
+        buffer: Arc<Buffer<Handover>>,
+        counters: Arc<EndpointCounters>,
+        control: Arc<Control>,
+        most_lanes: usize,
+        seed: u64,
+    ) -> Self {
+        Lanes {
+            name: name.to_owned(),
+            buffer,
+            counters,
+            control,
+            lanes: HashMap::default(),
+            most_lanes: most_lanes.max(1),
+            seed,
+            ready: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            delivering: 0,
+            failing: 0,
+            is_stopping: false,
+            reopen_done: 0,
+        }
+    }
+
+    /// What to do now. `waker` rings when a step that waits may be over; `sort` is [`LaneEndpoint::lane`].
+    pub fn next(
+        &mut self,
+        now: Duration,
+        waker: &Waker,
+        sort: impl Fn(&Message<'_>, &mut Vec<u8>) -> Result<(), &'static str>,
+    ) -> Step {
+        self.control.listen(waker);
+        let request = self.control.reopen_asked();
+        if request > self.reopen_done {
+            // It has no files; whoever asks wants to know when all is done.
+            self.reopen_done = request;
+            self.control.has_reopened(request, Ok(()));
+        }
+        let deadline = self.control.deadline();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return self.give_up();
+        }
+        if self.control.makes_way() {
+            // Between two deliveries of each lane: nothing new begins, and what is under way is waited for.
+            if self.delivering == 0 {
+                self.give_back();
+                return Step::MakeWay;
+            }
+            return deadline.map_or(Step::AwaitWork, Step::SleepUntil);
+        }
+        if deadline.is_some() && !self.is_stopping {
+            self.is_stopping = true;
+            self.give_another_chance();
+        }
+        self.end_waits(now);
+        // Closed is read before the buffer is found empty: what was pushed before the close is never missed.
+        let closing = self.buffer.is_closed();
+        let mut sorted = 0;
+        while let Some((ticket, handover)) = self.buffer.take(waker) {
+            self.sort_in(now, ticket, &handover, &sort);
+            sorted += 1;
+            if sorted == SORTED_AT_ONCE {
+                break;
+            }
+        }
+        if let Some(key) = self.ready.pop_front()
+            && let Some(lane) = self.lanes.get_mut(&key)
+        {
+            lane.state = State::Delivering;
+            self.delivering += 1;
+            return Step::Deliver(key, lane.work());
+        }
+        if sorted == SORTED_AT_ONCE {
+            return Step::SleepUntil(now);
+        }
+        if !closing
+            && self.control.is_leaving()
+            && self.lanes.values().all(Lane::is_empty)
+            && !self.counters.is_waited_for()
+        {
+            self.buffer.close();
+            return self.next(now, waker, sort);
+        }
+        if closing && self.delivering == 0 {
+            if self.lanes.values().all(Lane::is_empty) {
+                return Step::Finished;
+            }
+            if deadline.is_some_and(|deadline| self.nothing_moves_before(deadline)) {
+                return self.give_up();
+            }
+        }
+        let next_end = self.waiting.first().map(|(until, _)| *until);
+        match (next_end, deadline) {
+            (Some(until), Some(deadline)) => Step::SleepUntil(until.min(deadline)),
+            (Some(moment), None) | (None, Some(moment)) => Step::SleepUntil(moment),
+            (None, None) => Step::AwaitWork,
+        }
+    }
+
+    fn give_up(&mut self) -> Step {
+        // Otherwise who stops the router closes it, once nobody hands anything over any more.
+        if self.control.is_leaving() {
+            self.buffer.close();
+        }
+        self.withhold();
+        abandon(&self.buffer, &self.counters);
+        self.lanes.clear();
+        self.ready.clear();
+        self.waiting.clear();
+        Step::Finished
+    }
+
+    /// What the lanes still hold must not count as acknowledged where the router ends.
+    fn withhold(&self) {
+        if self.counters.end() == DropReason::Shutdown {
+            self.lanes.values().flat_map(Lane::handovers).for_each(Handover::withhold);
+        }
+    }
+
+    /// Puts what is not delivered back into the buffer, the oldest first. Whoever goes on may know nothing of lanes.
+    fn give_back(&mut self) {
+        let mut items: Vec<((Ticket, u32), Handover)> =
+            self.lanes.values_mut().flat_map(Lane::give_back).collect();
+        items.sort_by_key(|(stood, _)| *stood);
+        self.buffer.put_back(items.into_iter().map(|((ticket, _), handover)| (ticket, handover)).collect());
+        self.lanes.clear();
+        self.ready.clear();
+        self.waiting.clear();
+    }
+
+    /// Peers may be back by now, and there is little time left to find out.
+    fn give_another_chance(&mut self) {
+        let lanes = &self.lanes;
+        let own_wait = |key: &LaneKey| lanes.get(key).is_some_and(|lane| !lane.peer_asked);
+        let over: Vec<LaneKey> =
+            self.waiting.iter().filter(|(_, key)| own_wait(key)).map(|(_, key)| key.clone()).collect();
+        for key in over {
+            self.end_wait(&key);
+        }
+    }
+
+    /// Whether all that is left waits because its peer asked for it, for longer than there is time.
+    fn nothing_moves_before(&self, deadline: Duration) -> bool {
+        self.lanes
+            .values()
+            .filter(|lane| !lane.is_empty())
+            .all(|lane| matches!(lane.state, State::Waiting(until) if lane.peer_asked && until >= deadline))
+    }
+
+    fn end_waits(&mut self, now: Duration) {
+        while let Some((until, key)) = self.waiting.first()
+            && *until <= now
+        {
+            let key = key.clone();
+            self.end_wait(&key);
+        }
+    }
+
+    fn end_wait(&mut self, key: &LaneKey) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        if let State::Waiting(until) = lane.state {
+            self.waiting.remove(&(until, key.clone()));
+        }
+        lane.state = State::Idle;
+        self.get_ready(key);
+    }
+
+    fn get_ready(&mut self, key: &LaneKey) {
+        if let Some(lane) = self.lanes.get_mut(key)
+            && lane.state == State::Idle
+            && !lane.is_empty()
+        {
+            lane.state = State::Ready;
+            self.ready.push_back(key.clone());
+        }
+    }
+
+    /// Divides a hand-over among the lanes. Messages of different lanes get memory of their own, so that none keeps the
+    /// memory of another alive.
+    fn sort_in(
+        &mut self,
+        now: Duration,
+        ticket: Ticket,
+        handover: &Handover,
+        sort: impl Fn(&Message<'_>, &mut Vec<u8>) -> Result<(), &'static str>,
+    ) {
+        let mut groups: Vec<(LaneKey, Vec<u32>)> = Vec::new();
+        let mut settled = 0;
+        let mut key = Vec::new();
+        for position in 0..handover.len() {
+            let Some(message) = handover.message(position) else { continue };
+            key.clear();
+            match sort(&message, &mut key) {
+                Err(reason) => {
+                    self.counters.refuse(reason, 1);
+                    settled += 1;
+                }
+                // Neighbours are often of one lane, and there are few lanes in a batch.
+                Ok(()) => match groups.iter_mut().rev().find(|(known, _)| **known == *key) {
+                    Some((_, positions)) => positions.push(position as u32),
+                    None => groups.push((self.key(&key), vec![position as u32])),
+                },
+            }
+        }
+        let part = |positions: &[u32]| Piece {
+            ticket,
+            handover: handover.part(positions),
+            position: positions.first().copied().unwrap_or_default(),
+            cursor: 0,
+        };
+        let pieces: Vec<(LaneKey, Piece)> =
+            groups.into_iter().map(|(key, positions)| (key, part(&positions))).collect();
+        let bytes = pieces.iter().map(|(_, piece)| piece.handover.charged_bytes()).sum();
+        self.buffer.recharge(ticket, bytes);
+        self.buffer.release(ticket, settled, 0);
+        for (key, piece) in pieces {
+            self.push(now, key, piece);
+        }
+    }
+
+    fn key(&self, key: &[u8]) -> LaneKey {
+        self.lanes.get_key_value(key).map_or_else(|| key.into(), |(known, _)| known.clone())
+    }
+
+    fn push(&mut self, now: Duration, key: LaneKey, piece: Piece) {
+        if !self.lanes.contains_key(&key) {
+            if self.lanes.len() >= self.most_lanes && !self.evict() {
+                return self.drop_piece(DropReason::TooManyLanes, &piece);
+            }
+            let seed = self.lanes.hasher().hash_one(&*key) ^ self.seed;
+            self.lanes.insert(key.clone(), Lane::new(seed));
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.last_used = now;
+        let part = if self.buffer.when_full() == WhenFull::Block { 1 } else { LANE_PART };
+        match lane.push(piece, self.buffer.limit_bytes() / part) {
+            Ok(()) => self.get_ready(&key),
+            Err(piece) => self.drop_piece(DropReason::LaneFull, &piece),
+        }
+    }
+
+    fn drop_piece(&self, reason: DropReason, piece: &Piece) {
+        self.counters.drop_messages(reason, piece.messages());
+        self.buffer.release(piece.ticket, piece.messages(), piece.handover.charged_bytes());
+    }
+
+    /// Forgets the lane that has been without work for longest: one that waits for nothing, or else one that does.
+    fn evict(&mut self) -> bool {
+        let unused = self.lanes.iter().filter(|(_, lane)| lane.is_empty() && lane.state != State::Delivering);
+        let least = unused.min_by_key(|(_, lane)| (lane.state != State::Idle, lane.last_used));
+        let Some(key) = least.map(|(key, _)| key.clone()) else { return false };
+        self.end_wait(&key);
+        if let Some(lane) = self.lanes.remove(&key)
+            && lane.error.is_some()
+        {
+            self.recovered();
+        }
+        true
+    }
+
+    /// The endpoint's answer for the work of this lane.
+    pub fn answered(&mut self, now: Duration, key: &LaneKey, answer: Answer) {
+        self.delivering = self.delivering.saturating_sub(1);
+        // The deadline has passed, and what was under way is counted as dropped.
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let settled = lane.settle(answer.settled, &self.buffer);
+        let refused = answer.refused.total().min(settled);
+        for (reason, messages) in answer.refused.iter() {
+            self.counters.refuse(reason, messages as u64);
+        }
+        self.counters.delivered.add((settled - refused) as u64);
+        lane.state = State::Idle;
+        lane.last_used = now;
+        match answer.then {
+            Then::Done => {
+                lane.retry.succeeded();
+                if lane.error.take().is_some() {
+                    tracing::info!(endpoint = self.name, "delivering again");
+                    self.recovered();
+                }
+                self.get_ready(key);
+            }
+            Then::Retry { error, after } => {
+                if settled > 0 {
+                    // It got somewhere: this is not the failure that the last one was.
+                    lane.retry.succeeded();
+                }
+                self.failed(now, key, error, after);
+            }
+            // No failure: neither the back-off nor the breaker is to know.
+            Then::Wait { until, longest } => self.hold(now + longest, key, until, 0),
+            Then::Gone { error } => {
+                // Closed first: what comes later is counted by whoever brings it.
+                self.buffer.close();
+                tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
+                self.give_up();
+                self.counters.set_failure(Some(Failure { error, attempts: 1 }));
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Duration, key: &LaneKey, error: String, after: Option<Duration>) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let mut wait = lane.retry.failed(after);
+        lane.peer_asked = after.is_some();
+        if let Some(deadline) = self.control.deadline()
+            && !lane.peer_asked
+        {
+            // Several more attempts fit into the time that is left.
+            wait = wait.min((deadline.saturating_sub(now) / 4).max(SHORTEST_LAST_WAIT));
+        }
+        let attempts = lane.retry.failures();
+        self.counters.retries.add(1);
+        self.hold(now + wait, key, error, attempts);
+    }
+
+    /// Leaves a lane alone until a moment, and shows why.
+    fn hold(&mut self, until: Duration, key: &LaneKey, error: String, attempts: u32) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.state = State::Waiting(until);
+        self.waiting.insert((until, key.clone()));
+        if lane.error.is_none() {
+            self.failing += 1;
+            tracing::warn!(endpoint = self.name, error, "one of its servers takes nothing now; trying again");
+        }
+        lane.error = Some(error.clone());
+        self.counters.set_failure(Some(Failure { error, attempts }));
+    }
+
+    /// A lane fails no longer: another that does is shown in its place.
+    fn recovered(&mut self) {
+        self.failing = self.failing.saturating_sub(1);
+        if self.failing == 0 {
+            self.counters.set_failure(None);
+            return;
+        }
+        let failing = self.lanes.values().find_map(|lane| Some((lane.error.clone()?, lane.retry.failures())));
+        self.counters.set_failure(failing.map(|(error, attempts)| Failure { error, attempts }));
+    }
+}
+
+/// However it ends, also when the runtime ends it.
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.withhold();
+    }
+}
+
+/// Drives an endpoint as a task, until its buffer is closed and empty, the deadline for stopping passes, or it makes way for
+/// another.
+pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, clock: Arc<dyn Clock>) {
+    let mut deliveries = JoinSet::new();
+    let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+    poll_fn(|context| {
+        loop {
+            while let Poll::Ready(Some(ended)) = deliveries.poll_join_next(context) {
+                match ended {
+                    Ok((key, answer)) => lanes.answered(clock.monotonic(), &key, answer),
+                    // As when an endpoint without lanes panics.
+                    Err(error) => {
+                        if let Ok(panic) = error.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                }
+            }
+            let now = clock.monotonic();
+            match lanes.next(now, context.waker(), |message, key| endpoint.lane(message, key)) {
+                Step::Deliver(key, work) => {
+                    let endpoint = endpoint.clone();
+                    deliveries.spawn(async move {
+                        let answer = endpoint.deliver(&key, &work).await;
+                        (key, answer)
+                    });
+                }
+                Step::SleepUntil(moment) => {
+                    sleep.as_mut().reset(Instant::now() + moment.saturating_sub(now));
+                    if sleep.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Step::AwaitWork => return Poll::Pending,
+                Step::Finished | Step::MakeWay => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests;
