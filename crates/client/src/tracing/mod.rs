@@ -66,6 +66,9 @@ use visitor::Visitor;
 /// Spans further out than this are left out.
 const DEEPEST_SPAN: usize = 64;
 
+/// Says of a span whether it is sent as a timer.
+type Timed = dyn Fn(&Metadata<'_>) -> bool + Send + Sync;
+
 /// A layer that sends events as log lines.
 pub fn layer(client: Client) -> MetlogLayer {
     MetlogLayer { client, timed: None, target_as_logger: false, source_location: false }
@@ -76,7 +79,7 @@ pub fn layer(client: Client) -> MetlogLayer {
 pub struct MetlogLayer {
     client: Client,
     /// Which spans are sent as timers.
-    timed: Option<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>,
+    timed: Option<Box<Timed>>,
     target_as_logger: bool,
     source_location: bool,
 }

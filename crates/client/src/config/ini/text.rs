@@ -98,18 +98,21 @@ fn entry(content: &str, span: Range<usize>) -> Result<Entry, Fault> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<(String, Vec<(String, Vec<String>)>)> {
+    /// A key and the lines of its value.
+    type Pair = (String, Vec<String>);
+
+    fn read(text: &str) -> Vec<(String, Vec<Pair>)> {
         let sections = sections(text).unwrap_or_else(|fault| panic!("{}: {text}", fault.problem));
         let lines = |entry: &Entry| entry.lines.iter().map(|line| line.text.clone()).collect();
         let entries = |section: &Section| section.entries.iter().map(|e| (e.key.clone(), lines(e))).collect();
         sections.iter().map(|section| (section.name.clone(), entries(section))).collect()
     }
 
-    fn one(text: &str) -> Vec<(String, Vec<String>)> {
+    fn one(text: &str) -> Vec<Pair> {
         read(text).remove(0).1
     }
 
-    fn of(key: &str, lines: &[&str]) -> (String, Vec<String>) {
+    fn of(key: &str, lines: &[&str]) -> Pair {
         (key.to_owned(), lines.iter().map(|line| (*line).to_owned()).collect())
     }
 
