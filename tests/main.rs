@@ -28,6 +28,7 @@ mod limits;
 mod logrotate;
 mod nginx;
 mod real_messages;
+mod reload;
 mod reopen;
 mod rotation;
 mod sentry;

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::Instant,
@@ -148,6 +148,13 @@ impl Router {
         self.listening(input).parse().expect("a socket address")
     }
 
+    /// The address that an input listens on at this moment, after a reload.
+    #[track_caller]
+    pub fn address_now(&self, input: &str) -> SocketAddr {
+        let ledger = self.ledger();
+        ledger.input(input)["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
+    }
+
     /// The path of an input's Unix socket.
     #[track_caller]
     pub fn socket_path(&self, input: &str) -> String {
@@ -165,6 +172,39 @@ impl Router {
     /// Where its API listens.
     pub fn api(&self) -> SocketAddr {
         self.api.expect("an API")
+    }
+
+    /// Writes its configuration anew, as [`Setup::new`] does. The router does not know of it yet.
+    pub fn reconfigure(&self, configuration: &str) {
+        let configuration = format!("{configuration}\n[api]\nlisten = \"127.0.0.1:0\"\n");
+        fs::write(self.path("metlog.toml"), configuration).expect("write the configuration");
+    }
+
+    /// Has it go on with this configuration: what `metlog reload` says, which must work.
+    #[track_caller]
+    pub fn reload(&self, configuration: &str) -> String {
+        self.reconfigure(configuration);
+        let output = self.run_reload();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    /// Runs `metlog reload`.
+    pub fn run_reload(&self) -> Output {
+        let api = self.api().to_string();
+        let mut command = Command::new(METLOG);
+        command.args(["reload", "--api", &api]).env_remove("METLOG_API_TOKEN").env("NO_COLOR", "1");
+        command.output().expect("run metlog reload")
+    }
+
+    /// What it has open, and how many threads it has.
+    pub fn descriptors_and_threads(&self) -> (usize, usize) {
+        let count = |what: &str| {
+            let folder = format!("/proc/{}/{what}", self.child.id());
+            fs::read_dir(folder).expect("look at the process").count()
+        };
+        (count("fd"), count("task"))
     }
 
     /// The ledger now.

@@ -80,7 +80,7 @@ impl Control {
     }
 
     /// The successor has begun; from now on all this speaks to it.
-    pub(crate) fn has_made_way(&self) {
+    pub fn has_made_way(&self) {
         self.successor_waits.store(false, Ordering::Release);
     }
 

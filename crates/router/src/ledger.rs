@@ -370,7 +370,7 @@ impl EndpointCounters {
     }
 
     /// The endpoint is no longer part of the configuration: what it cannot deliver any more counts as `removed`.
-    pub(crate) fn remove(&self) {
+    pub fn remove(&self) {
         self.is_removed.store(true, Ordering::Release);
     }
 

@@ -1,7 +1,8 @@
 //! A simulated router: the real pipeline, buffers and runners, with a simulated clock and without threads.
 //!
 //! Each seed makes a world: endpoints that are slow, fail, refuse and are down for a while; connections that send in
-//! pieces of random size and are parked when a buffer is full; datagrams that cannot wait. One event happens after the
+//! pieces of random size and are parked when a buffer is full; datagrams that cannot wait; reloads that change the routes and
+//! add, replace and remove endpoints. One event happens after the
 //! other, in the order of simulated time, so that a run can be repeated exactly: `METLOG_SEED=17 cargo test --test
 //! simulation`. `METLOG_LONG=1` runs many more seeds.
 //!
@@ -87,6 +88,9 @@ fn the_worlds_are_worth_simulating() {
         seen.refused += world.seen.refused;
         seen.dropped_full += world.seen.dropped_full;
         seen.dropped_at_stop += world.seen.dropped_at_stop;
+        seen.made_way += world.seen.made_way;
+        seen.left += world.seen.left;
+        seen.dropped_removed += world.seen.dropped_removed;
     }
     let counts = [
         seen.parked,
@@ -95,6 +99,9 @@ fn the_worlds_are_worth_simulating() {
         seen.refused,
         seen.dropped_full,
         seen.dropped_at_stop,
+        seen.made_way,
+        seen.left,
+        seen.dropped_removed,
     ];
     assert!(counts.iter().all(|count| *count > 20), "{seen:?}");
 }
@@ -108,16 +115,19 @@ struct Seen {
     refused: u64,
     dropped_full: u64,
     dropped_at_stop: u64,
+    made_way: u64,
+    left: u64,
+    dropped_removed: u64,
 }
 
 /// A source and a message of it, as the messages themselves say.
 type Id = (usize, usize);
 
-/// A message on its way, and the endpoints that the routes mean it for.
+/// A message on its way.
 struct Sent {
     text: String,
-    /// `None` for a line that is no message.
-    meant_for: Option<Vec<usize>>,
+    /// Which route takes it, if that many exist; `None` for a line that is no message.
+    kind: Option<usize>,
 }
 
 struct Source {
@@ -141,6 +151,10 @@ struct Destination {
     waker: Waker,
     state: State,
     linger: Duration,
+    /// The largest bound that its buffer ever had.
+    largest_limit: usize,
+    /// A reload has removed it.
+    is_leaving: bool,
     /// Every delivery fails until then.
     down_until: Duration,
     /// One in so many deliveries fails; 0 for never.
@@ -174,6 +188,8 @@ enum Event {
     Drive(usize),
     /// An endpoint answers.
     Answer(usize),
+    /// Another configuration.
+    Reload,
     /// SIGTERM.
     Stop,
     /// The deadline for stopping.
@@ -190,6 +206,8 @@ struct World {
     inputs: Vec<Arc<InputCounters>>,
     sources: Vec<Source>,
     destinations: Vec<Destination>,
+    /// By route: the endpoints that its messages are meant for now.
+    routes: Vec<Vec<usize>>,
     largest_handover: usize,
     lines_sent: u64,
     stopping_by: Option<Duration>,
@@ -207,22 +225,7 @@ impl World {
         let routes: Vec<Vec<usize>> = (0..random.between(1, 5))
             .map(|_| (0..endpoint_count).filter(|_| random.one_in(2)).collect())
             .collect();
-        let outlets = destinations
-            .iter()
-            .map(|endpoint| Outlet {
-                name: "endpoint".into(),
-                buffer: endpoint.buffer.clone(),
-                counters: endpoint.counters.clone(),
-                ack: Ack::Queued,
-            })
-            .collect();
-        let table = RouteTable::compile(routes.iter().enumerate().map(route).collect(), endpoint_count);
-        let outlets = Arc::new(Outlets {
-            table: table.expect("routes"),
-            outlets,
-            rejects: Rejects::new(Vec::new(), 0),
-            tap: Arc::default(),
-        });
+        let outlets = outlets(&routes, &destinations);
         let pool = SlabPool::new(1 << 20);
         let inputs: Vec<Arc<InputCounters>> = (0..2).map(|_| Arc::default()).collect();
         let pipelines = inputs
@@ -239,7 +242,7 @@ impl World {
             })
             .collect();
         let sources: Vec<Source> = (0..random.between(1, 6) as usize)
-            .map(|number| Source::new(number, &routes, &mut random))
+            .map(|number| Source::new(number, routes.len(), &mut random))
             .collect();
         let mut world = World {
             random,
@@ -251,6 +254,7 @@ impl World {
             inputs,
             sources,
             destinations,
+            routes,
             largest_handover: 0,
             lines_sent: 0,
             stopping_by: None,
@@ -260,6 +264,10 @@ impl World {
         (0..world.sources.len()).for_each(|source| world.after(Duration::ZERO, Event::Send(source)));
         (0..world.destinations.len())
             .for_each(|endpoint| world.after(Duration::ZERO, Event::Drive(endpoint)));
+        for _ in 0..world.random.between(0, 4) {
+            let moment = Duration::from_millis(world.random.between(0, 3_000));
+            world.after(moment, Event::Reload);
+        }
         if world.random.one_in(2) {
             let moment = Duration::from_millis(world.random.between(0, 5_000));
             world.after(moment, Event::Stop);
@@ -289,6 +297,7 @@ impl World {
                 Event::Send(source) => self.send(source),
                 Event::Drive(endpoint) => self.drive(endpoint),
                 Event::Answer(endpoint) => self.answer(endpoint),
+                Event::Reload => self.reload(),
                 Event::Stop if self.stopping_by.is_none() => self.stop(),
                 Event::Stop => {}
                 Event::Deadline => self.give_up_what_is_parked(),
@@ -337,7 +346,8 @@ impl World {
             2 * text.len().next_power_of_two().max(1024) + 2 * piece.len() * (size_of::<Entry>() + 4);
         self.largest_handover = self.largest_handover.max(charge);
         self.lines_sent += piece.len() as u64;
-        for endpoint in piece.iter().filter_map(|sent| sent.meant_for.as_ref()).flatten() {
+        let routes = piece.iter().filter_map(|sent| self.routes.get(sent.kind?));
+        for endpoint in routes.flatten() {
             self.destinations[*endpoint].offered += 1;
         }
         let mut slab = self.pool.take(text.len());
@@ -363,7 +373,7 @@ impl World {
                 if let Some((earliest, latest)) = endpoint.retry_between {
                     // While the router stops, waits are shortened so that a few more attempts fit in.
                     assert!(
-                        now >= earliest || self.stopping_by.is_some(),
+                        now >= earliest || self.stopping_by.is_some() || endpoint.is_leaving,
                         "tried again after too short a wait"
                     );
                     assert!(now <= latest, "tried again after too long a wait");
@@ -382,7 +392,8 @@ impl World {
                     "sleeps past the deadline"
                 );
                 if let Some((earliest, latest)) = endpoint.retry_between {
-                    assert!(moment >= earliest || self.stopping_by.is_some(), "waits for too short a time");
+                    let is_ending = self.stopping_by.is_some() || endpoint.is_leaving;
+                    assert!(moment >= earliest || is_ending, "waits for too short a time");
                     assert!(moment <= latest, "waits for too long");
                 }
                 endpoint.state = State::Sleeping;
@@ -392,7 +403,12 @@ impl World {
                 endpoint.state = State::Idle;
                 assert_eq!(endpoint.buffer.status().messages, 0, "idle, and there is work");
             }
-            Step::MakeWay => panic!("nobody reloads"),
+            Step::MakeWay => {
+                self.seen.made_way += 1;
+                endpoint.take_over(self.random.next());
+                endpoint.state = State::Idle;
+                self.after(Duration::ZERO, Event::Drive(number));
+            }
             Step::Finished => {
                 endpoint.state = State::Finished;
                 assert_eq!(endpoint.buffer.status().messages, 0, "finished, and something is left");
@@ -425,6 +441,50 @@ impl World {
                 let soon = Duration::from_micros(self.random.between(0, 500));
                 self.after(soon, Event::Drive(number));
             }
+        }
+    }
+
+    /// As the topology does it: new endpoints, then the routes, and then the end of those to which nothing leads any more.
+    fn reload(&mut self) {
+        if self.stopping_by.is_some() {
+            return;
+        }
+        if self.random.one_in(3) {
+            let number = self.destinations.len();
+            self.destinations.push(Destination::new(number, &mut self.random));
+            self.after(Duration::ZERO, Event::Drive(number));
+        }
+        let present: Vec<usize> =
+            (0..self.destinations.len()).filter(|number| !self.destinations[*number].is_leaving).collect();
+        let removed = if self.random.one_in(2) { present.first().copied() } else { None };
+        let random = &mut self.random;
+        for route in &mut self.routes {
+            *route = present
+                .iter()
+                .copied()
+                .filter(|number| Some(*number) != removed && random.one_in(2))
+                .collect();
+        }
+        let outlets = outlets(&self.routes, &self.destinations);
+        self.pipelines.iter_mut().for_each(|pipeline| pipeline.route_by(outlets.clone()));
+        for number in present.into_iter().filter(|number| Some(*number) != removed) {
+            let endpoint = &mut self.destinations[number];
+            if self.random.one_in(2) {
+                endpoint.control.make_way();
+            }
+            if self.random.one_in(3) {
+                let limit = 1usize << self.random.between(12, 20);
+                endpoint.buffer.set_bound(limit, endpoint.when_full);
+                endpoint.largest_limit = endpoint.largest_limit.max(limit);
+            }
+        }
+        if let Some(number) = removed {
+            let deadline = self.now() + Duration::from_millis(self.random.between(1, 3_000));
+            let endpoint = &mut self.destinations[number];
+            endpoint.is_leaving = true;
+            endpoint.counters.remove();
+            endpoint.control.leave_by(deadline);
+            self.seen.left += 1;
         }
     }
 
@@ -468,7 +528,7 @@ impl World {
             let ledger = endpoint.counters.read(&endpoint.buffer, self.now());
             assert!(ledger.balances(), "{ledger:?}");
             assert_eq!((ledger.delivered, ledger.refused_total()), (endpoint.delivered, endpoint.refused));
-            let bound = endpoint.buffer.limit_bytes().max(self.largest_handover);
+            let bound = endpoint.largest_limit.max(self.largest_handover);
             assert!(ledger.queued_bytes <= bound as u64, "{} bytes are held", ledger.queued_bytes);
             if endpoint.when_full == WhenFull::Block && self.sources.iter().all(|source| source.can_wait) {
                 assert_eq!(ledger.dropped.get("buffer-full"), None, "dropped under `block`");
@@ -487,9 +547,12 @@ impl World {
             assert_eq!(ledger.queued, 0);
             assert_eq!(ledger.enqueued, endpoint.offered, "what was meant for it was offered to it");
             assert_eq!(ledger.dropped.get("shutdown"), None);
-            self.seen.dropped_full += ledger.dropped_total();
+            let removed = ledger.dropped.get("removed").copied().unwrap_or_default();
+            assert!(removed == 0 || endpoint.is_leaving, "dropped as removed, and it is not");
+            self.seen.dropped_removed += removed;
+            self.seen.dropped_full += ledger.dropped_total() - removed;
             let can_wait = self.sources.iter().all(|source| source.can_wait);
-            if endpoint.when_full == WhenFull::Block && can_wait {
+            if endpoint.when_full == WhenFull::Block && can_wait && removed == 0 {
                 assert_eq!(endpoint.answered.len() as u64, endpoint.offered, "nothing is lost");
             }
         }
@@ -512,7 +575,7 @@ impl World {
 }
 
 impl Source {
-    fn new(number: usize, routes: &[Vec<usize>], random: &mut Random) -> Source {
+    fn new(number: usize, routes: usize, random: &mut Random) -> Source {
         let is_burst = random.one_in(8);
         let count = if is_burst { 9_000 } else { random.between(1, 400) };
         let longest = if is_burst { 4 } else { random.between(1, 1_500) };
@@ -520,14 +583,14 @@ impl Source {
             .map(|sequence| {
                 if random.one_in(50) {
                     let text = ["nonsense", "", "{}", "[1]"][random.between(0, 3) as usize].to_owned();
-                    return Sent { text, meant_for: None };
+                    return Sent { text, kind: None };
                 }
-                let kind = random.between(0, routes.len() as u64) as usize;
+                let kind = random.between(0, routes as u64) as usize;
                 let filling = "x".repeat(random.between(0, longest) as usize);
                 let text = format!(
                     "{{\"type\":\"t{kind}\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"payload\":\"{number} {sequence} {filling}\"}}"
                 );
-                Sent { text, meant_for: routes.get(kind).cloned() }
+                Sent { text, kind: Some(kind) }
             })
             .collect();
         let (bell, waker) = Bell::new();
@@ -569,6 +632,8 @@ impl Destination {
             waker,
             state: State::Idle,
             linger,
+            largest_limit: limit,
+            is_leaving: false,
             down_until: if random.one_in(3) {
                 Duration::from_millis(random.between(1, 60_000))
             } else {
@@ -585,6 +650,15 @@ impl Destination {
             failures: 0,
             retry_between: None,
         }
+    }
+
+    /// Another endpoint goes on over the same buffer: it knows nothing of what failed before.
+    fn take_over(&mut self, seed: u64) {
+        self.control.has_made_way();
+        let (buffer, counters, control) = (self.buffer.clone(), self.counters.clone(), self.control.clone());
+        self.runner = Runner::new("successor", buffer, counters, control, self.linger, seed);
+        self.failures = 0;
+        self.retry_between = None;
     }
 
     /// Takes as much of the work as it will, and says so. The messages that it looks at are its attempts.
@@ -643,6 +717,23 @@ impl Destination {
             Then::Wait { .. } | Then::Gone { .. } => panic!("no simulated endpoint says so"),
         }
     }
+}
+
+/// The table of these routes, over all endpoints that ever were.
+fn outlets(routes: &[Vec<usize>], destinations: &[Destination]) -> Arc<Outlets> {
+    let table = RouteTable::compile(routes.iter().enumerate().map(route).collect(), destinations.len());
+    let outlet = |endpoint: &Destination| Outlet {
+        name: "endpoint".into(),
+        buffer: endpoint.buffer.clone(),
+        counters: endpoint.counters.clone(),
+        ack: Ack::Durable,
+    };
+    Arc::new(Outlets {
+        table: table.expect("routes"),
+        outlets: destinations.iter().map(outlet).collect(),
+        rejects: Rejects::new(Vec::new(), 0),
+        tap: Arc::default(),
+    })
 }
 
 /// Messages of type `tN` go to the endpoints of route N.

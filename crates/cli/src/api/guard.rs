@@ -8,7 +8,10 @@
 //! A page can also send a request blindly, without reading the answer. What changes something (any method but GET and
 //! HEAD) is therefore turned away if it comes from another site, which browsers say in `Sec-Fetch-Site` or `Origin`.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use axum::{
     Json,
@@ -25,7 +28,8 @@ const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 /// What a request must show.
 #[derive(Debug)]
 pub struct Guard {
-    token: Option<Token>,
+    /// A reload may bring another one.
+    token: RwLock<Option<Token>>,
     address: IpAddr,
 }
 
@@ -40,12 +44,22 @@ impl std::fmt::Debug for Token {
 impl Guard {
     /// A guard for an API on this address.
     pub fn new(token: Option<String>, address: IpAddr) -> Guard {
-        Guard { token: token.map(Token), address }
+        Guard { token: RwLock::new(token.map(Token)), address }
+    }
+
+    /// Requests must carry this one from now on.
+    pub fn set_token(&self, token: Option<String>) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token.map(Token);
+    }
+
+    fn token(&self) -> RwLockReadGuard<'_, Option<Token>> {
+        self.token.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the request may see everything: it carries the token, or there is none.
     pub fn knows(&self, headers: &HeaderMap) -> bool {
-        let Some(Token(token)) = &self.token else { return true };
+        let token = self.token();
+        let Some(Token(token)) = &*token else { return true };
         let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         match given.split_at_checked("Bearer ".len()) {
             Some((scheme, given)) => {
@@ -94,7 +108,7 @@ fn same(given: &[u8], token: &[u8]) -> bool {
 /// Turns away who may not ask.
 pub async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if guard.token.is_none() && !guard.is_addressed(headers) {
+    if guard.token().is_none() && !guard.is_addressed(headers) {
         let body =
             json!({ "error": "this API answers to its address and to localhost only; set a token in [api]" });
         return (StatusCode::MISDIRECTED_REQUEST, Json(body)).into_response();

@@ -22,6 +22,7 @@ mod metrics;
 mod observed;
 pub mod orders;
 pub mod pipeline;
+pub mod reload;
 pub mod reopen;
 pub mod tap;
 
@@ -41,6 +42,7 @@ use axum::{
 };
 use metlog_router::{config, topology::Topology};
 use serde_json::json;
+use tokio::task::AbortHandle;
 
 use self::guard::Guard;
 pub use self::{
@@ -50,15 +52,45 @@ pub use self::{
 };
 
 /// Every path that is answered.
-const PATHS: [&str; 6] =
-    ["/healthz", "/readyz", "/metrics", "/api/v1/pipeline", "/api/v1/tap", "/api/v1/reopen"];
+const PATHS: [&str; 7] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/api/v1/pipeline",
+    "/api/v1/tap",
+    "/api/v1/reopen",
+    "/api/v1/reload",
+];
 
 /// The API's socket: connections wait in it until [`Bound::serve`].
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    guard: Guard,
+    guard: Arc<Guard>,
+}
+
+/// The API at work.
+#[derive(Debug)]
+pub struct Server {
+    guard: Arc<Guard>,
+    accepting: AbortHandle,
+}
+
+impl Server {
+    /// Requests must carry this token from now on.
+    pub fn set_token(&self, settings: &config::Api) {
+        self.guard.set_token(token(settings));
+    }
+
+    /// Takes no more connections. Requests that are there already are still answered.
+    pub fn close(self) {
+        self.accepting.abort();
+    }
+}
+
+fn token(settings: &config::Api) -> Option<String> {
+    settings.token.as_ref().map(|token| token.reveal().to_owned())
 }
 
 impl Bound {
@@ -69,8 +101,8 @@ impl Bound {
             TcpListener::bind(listen).with_context(|| format!("the API cannot listen on {listen}"))?;
         listener.set_nonblocking(true).context("the API's socket")?;
         let address = listener.local_addr().context("the API's socket")?;
-        let token = settings.token.as_ref().map(|token| token.reveal().to_owned());
-        Ok(Bound { listener, address, guard: Guard::new(token, address.ip()) })
+        let guard = Arc::new(Guard::new(token(settings), address.ip()));
+        Ok(Bound { listener, address, guard })
     }
 
     /// Where it listens, with the port that the operating system chose if it was left to it.
@@ -80,17 +112,22 @@ impl Bound {
 
     /// Answers requests until the router's network runtime stops, which is the last thing that a router does.
     /// What requests order goes to `orders`.
-    pub fn serve(self, topology: &Topology, observed: Arc<Observed>, orders: Orders) -> anyhow::Result<()> {
+    pub fn serve(
+        self,
+        topology: &Topology,
+        observed: Arc<Observed>,
+        orders: Orders,
+    ) -> anyhow::Result<Server> {
         // A tokio socket belongs to the runtime in which it is made.
         let _inside = topology.network().enter();
         let listener = tokio::net::TcpListener::from_std(self.listener).context("the API's socket")?;
-        topology.network().spawn(connections::accept(listener, router(observed, orders, self.guard)));
-        Ok(())
+        let router = router(observed, orders, self.guard.clone());
+        let accepting = topology.network().spawn(connections::accept(listener, router));
+        Ok(Server { guard: self.guard, accepting: accepting.abort_handle() })
     }
 }
 
-fn router(observed: Arc<Observed>, orders: Orders, guard: Guard) -> Router {
-    let guard = Arc::new(guard);
+fn router(observed: Arc<Observed>, orders: Orders, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -98,6 +135,7 @@ fn router(observed: Arc<Observed>, orders: Orders, guard: Guard) -> Router {
         .route("/api/v1/pipeline", get(pipeline))
         .route("/api/v1/tap", get(tap::tap))
         .route("/api/v1/reopen", post(reopen::reopen))
+        .route("/api/v1/reload", post(reload::reload))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(guard.clone(), guard::admit))

@@ -74,7 +74,6 @@ impl Observed {
     }
 
     /// The router goes on with another configuration.
-    #[allow(dead_code, reason = "the command comes next")]
     pub fn follow(&self, plan: Plan) {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
     }

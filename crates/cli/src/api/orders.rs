@@ -15,11 +15,15 @@ use metlog_router::topology::NotReopened;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::reload::Reloaded;
+
 /// Something to do for the thread that owns the router.
 #[derive(Debug)]
 pub enum Order {
     /// Open all files anew; the reply is what did not work.
     Reopen(Reply<Vec<NotReopened>>),
+    /// Go on with what the configuration file says now; the reply is what came of it.
+    Reload(Reply<Reloaded>),
 }
 
 /// Where the answer to an order goes.

@@ -3,29 +3,23 @@
 use std::{
     collections::BTreeMap,
     panic,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, ExitCode},
-    sync::Arc,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
-    time::Duration,
 };
 
 use anyhow::Context;
-use metlog_router::{
-    clock::SystemClock,
-    open_files,
-    topology::{Configuration, End, NotReopened, Topology},
-};
+use metlog_router::topology::{Configuration, End};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     flag,
     iterator::Signals,
 };
 
-use super::check;
+use super::{check, running::Running};
 use crate::{
-    api::{self, Order, Orders, pipeline::Pipeline},
+    api::{Order, Orders, pipeline::Pipeline},
     logging::{self, LogFormat},
 };
 
@@ -48,9 +42,6 @@ pub struct Arguments {
     log_format: LogFormat,
 }
 
-/// How long files may take to be opened anew.
-const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What the router waits for while its threads do the work.
 enum Event {
     Signal(i32),
@@ -63,7 +54,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _log = logging::start(arguments.log_format);
     end_at_a_panic();
     let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
-    serve(configuration)
+    serve(&arguments.config, configuration)
 }
 
 /// A thread that panics would leave a router that looks alive and delivers nothing. Whoever supervises it can start it anew;
@@ -76,30 +67,17 @@ fn end_at_a_panic() {
     }));
 }
 
-fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
+fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> {
     // Watched before anything is started: a signal that comes early must not end the process in the middle.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch signals")?;
     // A file that may not grow any more (RLIMIT_FSIZE) is an error of its endpoint; unwatched, the signal ends the process.
     flag::register(SIGXFSZ, Arc::default()).context("cannot watch signals")?;
-    open_files::raise_limit(&configuration);
-    let bound = configuration.api.as_ref().map(api::Bound::bind).transpose()?;
-    let plan = api::Plan::of(&configuration);
     let (send, events) = mpsc::channel();
-    let ended = send.clone();
-    let topology = Topology::start(configuration, Arc::new(SystemClock::new()), move |end| {
+    let (ended, orders) = (send.clone(), send.clone());
+    let orders = Orders::new(move |order| orders.send(Event::Order(order)).is_ok());
+    let mut running = Running::start(file, configuration, orders, move |end| {
         let _ = ended.send(Event::Ended(end));
     })?;
-    for listening in topology.listening() {
-        tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
-    }
-    let observed = Arc::new(api::Observed::new(&topology, plan));
-    if let Some(bound) = bound {
-        let address = bound.address();
-        let orders = send.clone();
-        let orders = Orders::new(move |order| orders.send(Event::Order(order)).is_ok());
-        bound.serve(&topology, observed.clone(), orders)?;
-        tracing::info!(%address, "listening api");
-    }
     thread::spawn(move || {
         let mut asked_to_stop = false;
         for signal in signals.forever() {
@@ -116,8 +94,13 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
     });
     loop {
         match events.recv() {
-            Ok(Event::Signal(SIGHUP)) => drop(reopen(&topology)),
-            Ok(Event::Order(Order::Reopen(reply))) => reply.send(reopen(&topology)),
+            Ok(Event::Signal(SIGHUP)) => {
+                // Log files were renamed, or the configuration was changed; a bad one must not keep the old files open.
+                running.reload();
+                running.reopen();
+            }
+            Ok(Event::Order(Order::Reopen(reply))) => reply.send(running.reopen()),
+            Ok(Event::Order(Order::Reload(reply))) => reply.send(running.reload()),
             Ok(Event::Signal(_)) => {
                 tracing::info!("stopping: delivering what is buffered");
                 break;
@@ -133,22 +116,8 @@ fn serve(configuration: Configuration) -> anyhow::Result<ExitCode> {
             Err(_) => break,
         }
     }
-    observed.stopping();
-    topology.stop();
-    report(&Pipeline::read(&observed));
+    report(&running.stop());
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens files anew, logs what came of it, and returns what did not work.
-fn reopen(topology: &Topology) -> Vec<NotReopened> {
-    let problems = topology.reopen(REOPEN_TIMEOUT);
-    for NotReopened { endpoint, error } in &problems {
-        tracing::warn!(endpoint, "files not opened anew: {error}");
-    }
-    if problems.is_empty() {
-        tracing::info!("files opened anew");
-    }
-    problems
 }
 
 /// What the operator wants to know last: did everything arrive? Every number of both equations is there.

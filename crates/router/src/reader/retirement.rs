@@ -43,6 +43,11 @@ impl Retirement {
         self.released.wait(longest)
     }
 
+    /// Waits at most `longest` until the last source is closed; returns whether it is.
+    pub fn wait_for_end(&self, longest: Duration) -> bool {
+        self.ended.wait(longest)
+    }
+
     /// Whether the last source is closed, on every thread. The input's number is free then.
     pub fn has_ended(&self) -> bool {
         self.ended.is_open()

@@ -25,6 +25,9 @@ use crate::{
 /// How long a reader thread may take to hear of a change. It looks between any two reads, which take milliseconds.
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a new input waits for the ones that an earlier reload closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReloadReport {
@@ -169,6 +172,7 @@ impl Topology {
         let plan = |component: input::Component| {
             let running = self.inputs.iter().enumerate().find(|(_, running)| running.name == component.name);
             let open = |counters: Arc<InputCounters>| {
+                self.wait_for_closing();
                 let opened = self.input_ground.open(&component, counters.clone(), &inherited)?;
                 Ok::<_, StartError>((counters, opened))
             };
@@ -183,6 +187,15 @@ impl Topology {
             Ok((component, fate))
         };
         components.into_iter().map(plan).collect()
+    }
+
+    /// What an earlier reload closed has its address until a reader thread has come to it. Connections may take longer to
+    /// end, but they have no address of their own.
+    fn wait_for_closing(&self) {
+        let end = self.clock.monotonic() + CLOSE_TIMEOUT;
+        for (_, retirement) in &self.retiring {
+            retirement.wait_for_end(end.saturating_sub(self.clock.monotonic()));
+        }
     }
 
     /// Puts the endpoints of the new configuration in place, and returns those that are not part of it. The only error is
@@ -246,6 +259,7 @@ impl Topology {
         changes: &mut Changes,
     ) {
         self.readers.hold();
+        let mut taken = self.taken_numbers();
         let mut running: Vec<Option<RunningInput>> =
             std::mem::take(&mut self.inputs).into_iter().map(Some).collect();
         let mut take = |position: usize| running.get_mut(position).and_then(Option::take);
@@ -273,7 +287,8 @@ impl Topology {
                 }
                 Fate::Add { opened } => opened,
             };
-            let number = self.free_number();
+            let number = (0..).find(|number| !taken.contains(number)).unwrap_or(taken.len());
+            taken.push(number);
             let input = RunningInput::new(&component, number, counters, &opened);
             self.input_ground.serve(&self.readers, number, &component, &input.counters, outlets);
             self.inputs.push(input);
@@ -308,12 +323,11 @@ impl Topology {
         self.readers.release();
     }
 
-    /// The least number that no input has, open or closing.
-    fn free_number(&mut self) -> usize {
+    /// The numbers of all inputs, open or closing.
+    fn taken_numbers(&mut self) -> Vec<usize> {
         self.retiring.retain(|(_, retirement)| !retirement.has_ended());
-        let mut taken: Vec<usize> = self.inputs.iter().map(|input| input.number).collect();
-        taken.extend(self.retiring.iter().map(|(number, _)| *number));
-        (0..).find(|number| !taken.contains(number)).unwrap_or(taken.len())
+        let closing = self.retiring.iter().map(|(number, _)| *number);
+        self.inputs.iter().map(|input| input.number).chain(closing).collect()
     }
 
     /// Nothing is routed to these any more: they deliver what they hold, within `timeout`.

@@ -1,0 +1,166 @@
+//! A running router with its API, and how both go on with another configuration.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use metlog_router::{
+    clock::SystemClock,
+    config, open_files,
+    topology::{self, Configuration, End, NotReopened, Topology},
+};
+
+use super::reload::in_words;
+use crate::api::{Bound, Observed, Orders, Plan, Server, pipeline::Pipeline, reload::Reloaded};
+
+/// How long files may take to be opened anew.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What `metlog run` runs.
+pub struct Running {
+    /// What a reload reads: fixed at the start.
+    file: PathBuf,
+    topology: Topology,
+    observed: Arc<Observed>,
+    orders: Orders,
+    /// The address that was asked for, and who serves there.
+    api: Option<(SocketAddr, Server)>,
+}
+
+impl Running {
+    /// Starts the router and its API. Requests to the API may give `orders`.
+    pub fn start(
+        file: &Path,
+        configuration: Configuration,
+        orders: Orders,
+        ended: impl Fn(End) + Send + Sync + 'static,
+    ) -> anyhow::Result<Running> {
+        open_files::raise_limit(&configuration);
+        let bound = configuration.api.as_ref().map(Bound::bind).transpose()?;
+        let listen = configuration.api.as_ref().map(|api| api.listen);
+        let plan = Plan::of(&configuration);
+        let topology = Topology::start(configuration, Arc::new(SystemClock::new()), ended)?;
+        for listening in topology.listening() {
+            tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
+        }
+        let observed = Arc::new(Observed::new(&topology, plan));
+        let mut running = Running { file: file.to_owned(), topology, observed, orders, api: None };
+        if let (Some(listen), Some(bound)) = (listen, bound) {
+            running.serve(listen, bound)?;
+        }
+        Ok(running)
+    }
+
+    /// Goes on with what the file says now, and says in the log what came of it. What cannot be used changes nothing.
+    pub fn reload(&mut self) -> Reloaded {
+        let outcome = self.try_reload();
+        match &outcome.error {
+            Some(error) => {
+                tracing::error!(
+                    "the configuration cannot be used, and nothing has changed:\n{}",
+                    error.trim_end()
+                );
+            }
+            None => {
+                if !outcome.warnings.is_empty() {
+                    tracing::warn!("the configuration can be used, but:\n{}", outcome.warnings.trim_end());
+                }
+                let next_start = (!outcome.next_start.is_empty()).then(|| outcome.next_start.join(", "));
+                tracing::info!(
+                    inputs = in_words(&outcome.inputs),
+                    endpoints = in_words(&outcome.endpoints),
+                    routes = outcome.routes,
+                    next_start,
+                    "reloaded"
+                );
+            }
+        }
+        outcome
+    }
+
+    fn try_reload(&mut self) -> Reloaded {
+        let (configuration, diagnostics) = topology::load_file(&self.file);
+        let said = diagnostics.render(false);
+        let Some(configuration) = configuration else { return Reloaded::refused(said) };
+        let api = configuration.api.clone();
+        let plan = Plan::of(&configuration);
+        // Taken before anything else changes: then it is the only thing to give back.
+        let bound = match &api {
+            Some(settings) if self.api.as_ref().is_none_or(|(listen, _)| *listen != settings.listen) => {
+                match Bound::bind(settings) {
+                    Ok(bound) => Some(bound),
+                    Err(error) => return Reloaded::refused(format!("{error:#}")),
+                }
+            }
+            _ => None,
+        };
+        open_files::raise_limit(&configuration);
+        let before = self.topology.listening().to_vec();
+        let report = match self.topology.reload(configuration) {
+            Ok(report) => report,
+            Err(error) => return Reloaded::refused(error.to_string()),
+        };
+        self.observed.follow(plan);
+        for listening in self.topology.listening().iter().filter(|listening| !before.contains(listening)) {
+            tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
+        }
+        self.go_on_serving(api.as_ref(), bound);
+        Reloaded::done(report, said)
+    }
+
+    fn go_on_serving(&mut self, settings: Option<&config::Api>, bound: Option<Bound>) {
+        let Some(settings) = settings else {
+            if let Some((_, server)) = self.api.take() {
+                server.close();
+                tracing::info!("no api any more");
+            }
+            return;
+        };
+        match bound {
+            None => {
+                if let Some((_, server)) = &self.api {
+                    server.set_token(settings);
+                }
+            }
+            Some(bound) => {
+                let before = self.api.take();
+                if let Err(error) = self.serve(settings.listen, bound) {
+                    tracing::error!("{error:#}");
+                }
+                if let Some((_, server)) = before {
+                    server.close();
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, listen: SocketAddr, bound: Bound) -> anyhow::Result<()> {
+        let address = bound.address();
+        let server = bound.serve(&self.topology, self.observed.clone(), self.orders.clone())?;
+        tracing::info!(%address, "listening api");
+        self.api = Some((listen, server));
+        Ok(())
+    }
+
+    /// Opens files anew, says in the log what came of it, and returns what did not work.
+    pub fn reopen(&self) -> Vec<NotReopened> {
+        let problems = self.topology.reopen(REOPEN_TIMEOUT);
+        for NotReopened { endpoint, error } in &problems {
+            tracing::warn!(endpoint, "files not opened anew: {error}");
+        }
+        if problems.is_empty() {
+            tracing::info!("files opened anew");
+        }
+        problems
+    }
+
+    /// Stops the router, and returns its last state.
+    pub fn stop(self) -> Pipeline {
+        self.observed.stopping();
+        self.topology.stop();
+        Pipeline::read(&self.observed)
+    }
+}

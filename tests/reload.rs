@@ -1,0 +1,305 @@
+//! Reload: the router goes on with another configuration while messages flow, and every message is accounted for.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use crate::support::{Router, messages, receivers, senders, wait};
+
+const TCP: &str = "[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n";
+
+/// One TCP input, one file, everything there.
+fn to_file(name: &str, path: &str) -> String {
+    format!("{TCP}[endpoints.{name}]\nkind = \"file\"\npath = \"{path}\"\n[[routes]]\nto = [\"{name}\"]\n")
+}
+
+/// Sends numbered messages over one connection while `act` runs; returns how many.
+fn under_load<T>(address: SocketAddr, act: impl FnOnce() -> T) -> (usize, T) {
+    /// Also when something fails meanwhile: the sender must not go on for ever.
+    struct Stop<'s>(&'s AtomicBool);
+
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let stopping = Stop(&stop);
+        let sender = scope.spawn(|| {
+            let mut stream = TcpStream::connect(address).expect("connect");
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let lines: Vec<String> =
+                    (sent..sent + 50).map(|number| messages::numbered_one("load", number, 150)).collect();
+                stream.write_all(messages::text_of(&lines).as_bytes()).expect("send");
+                sent += 50;
+            }
+            sent
+        });
+        let outcome = act();
+        drop(stopping);
+        (sender.join().expect("send"), outcome)
+    })
+}
+
+#[test]
+fn a_connection_and_its_half_sent_line_survive_a_reload() {
+    let router = Router::start(&to_file("a", "a.jsonl"));
+    let lines = messages::numbered("half", 2, 0);
+    let (begin, end) = lines[1].split_at(40);
+    let mut stream = TcpStream::connect(router.address("tcp")).unwrap();
+    stream.write_all(format!("{}\n{begin}", lines[0]).as_bytes()).unwrap();
+    router.wait_until_delivered(1);
+    let said = router.reload(&format!("{}[endpoints.b]\nkind = \"null\"\n", to_file("a", "a.jsonl")));
+    assert!(said.contains("inputs     kept 1\n") && said.contains("kept 1, added b\n"), "{said}");
+    stream.write_all(format!("{end}\n").as_bytes()).unwrap();
+    let ledger = router.wait_until_delivered(2);
+    assert_eq!(ledger.input("tcp")["connections"]["opened"], 1);
+    let stopped = router.stop();
+    assert_eq!(receivers::lines(&stopped.path("a.jsonl")), lines);
+}
+
+#[test]
+fn a_decoder_changes_while_the_connection_stays() {
+    let router = Router::start(&to_file("a", "a.jsonl"));
+    let mut stream = TcpStream::connect(router.address("tcp")).unwrap();
+    stream.write_all(b"no message\n").unwrap();
+    router.wait_until_delivered(1);
+    let with_lines = to_file("a", "a.jsonl").replace("kind = \"tcp\"", "kind = \"tcp\"\ndecoder = \"line\"");
+    let said = router.reload(&with_lines);
+    assert!(said.contains("inputs     changed tcp\n"), "{said}");
+    stream.write_all(b"a log line\n").unwrap();
+    let ledger = router.wait_until_delivered(2);
+    assert_eq!(ledger.input("tcp")["connections"]["opened"], 1);
+    let stopped = router.stop();
+    assert!(receivers::lines(&stopped.path("a.jsonl"))[0].contains("\"payload\":\"a log line\""));
+}
+
+#[test]
+fn routes_change_under_load_and_each_message_goes_one_way() {
+    let with = |to: &str| {
+        format!(
+            "{TCP}[endpoints.a]\nkind = \"file\"\npath = \"a.jsonl\"\n[endpoints.b]\nkind = \"file\"\npath = \"b.jsonl\"\n\
+             [[routes]]\nto = [\"{to}\"]\n[[routes]]\nmatch = {{ type = \"never\" }}\nto = [\"a\", \"b\"]\n"
+        )
+    };
+    let router = Router::start(&with("a"));
+    let (sent, ()) = under_load(router.address("tcp"), || {
+        for round in 0..10 {
+            let to = if round % 2 == 0 { "b" } else { "a" };
+            let before = router.ledger().delivered(to);
+            let said = router.reload(&with(to));
+            assert!(said.contains("kept 2\n") && said.contains("2, changed\n"), "{said}");
+            router.wait("messages go the new way", |ledger| ledger.delivered(to) > before + 100);
+        }
+    });
+    router.wait_until_delivered(sent as u64);
+    let stopped = router.stop();
+    let [a, b] = ["a.jsonl", "b.jsonl"].map(|file| messages::numbers(receivers::lines(&stopped.path(file))));
+    for numbers in [&a, &b] {
+        assert!(numbers.is_sorted(), "each file has its messages in order");
+    }
+    let mut all = [a, b].concat();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..sent), "each message once");
+}
+
+#[test]
+fn an_endpoint_that_moves_to_another_file_under_load_loses_and_repeats_nothing() {
+    let router = Router::start(&to_file("log", "0.jsonl"));
+    const MOVES: usize = 5;
+    let (sent, ()) = under_load(router.address("tcp"), || {
+        for number in 1..=MOVES {
+            let before = router.ledger().delivered("log");
+            router.wait("messages flow", |ledger| ledger.delivered("log") > before + 500);
+            let said = router.reload(&to_file("log", &format!("{number}.jsonl")));
+            assert!(said.contains("endpoints  changed log\n"), "{said}");
+        }
+    });
+    router.wait_until_delivered(sent as u64);
+    let stopped = router.stop();
+    let files = (0..=MOVES).map(|number| stopped.path(&format!("{number}.jsonl")));
+    let arrived: Vec<usize> = files.flat_map(|file| messages::numbers(receivers::lines(&file))).collect();
+    assert!(arrived.into_iter().eq(0..sent), "each message once, and in order over all files");
+    assert_eq!(stopped.ledger.delivered("log"), sent as u64, "one account over all of it");
+}
+
+#[test]
+fn what_a_removed_endpoint_cannot_deliver_in_time_is_dropped_and_counted() {
+    let with_dead = format!(
+        "shutdown_timeout = \"500ms\"\n{}[endpoints.dead]\nkind = \"metlog\"\naddress = \"127.0.0.1:1\"\n\
+         [[routes]]\nto = [\"dead\"]\n",
+        to_file("log", "log.jsonl")
+    );
+    let router = Router::start(&with_dead);
+    let lines = messages::numbered("doomed", 100, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("the dead one holds them", |ledger| ledger.endpoint("dead")["queued"] == 100);
+    let said = router.reload(&format!("shutdown_timeout = \"500ms\"\n{}", to_file("log", "log.jsonl")));
+    assert!(said.contains("kept 1, removed dead\n"), "{said}");
+    assert_eq!(router.ledger().endpoint("dead")["removed"], true);
+    let ledger = router.wait("the rest is dropped", |ledger| ledger.dropped("dead") == 100);
+    assert_eq!(ledger.endpoint("dead")["dropped"]["removed"], 100);
+    assert_eq!(ledger.delivered("log"), 100);
+    router.balanced();
+    router.stop();
+}
+
+#[test]
+fn a_removed_endpoint_delivers_what_it_holds() {
+    let pipe_and_log = format!(
+        "{}[endpoints.slow]\nkind = \"file\"\npath = \"pipe\"\n[[routes]]\nto = [\"slow\"]\n",
+        to_file("log", "log.jsonl")
+    );
+    let setup = crate::support::Setup::new(&pipe_and_log);
+    receivers::make_pipe(&setup.path("pipe"));
+    let router = setup.start();
+    let lines = messages::numbered("late", 100, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("the slow one holds them", |ledger| ledger.endpoint("slow")["queued"] == 100);
+    router.reload(&to_file("log", "log.jsonl"));
+    let read = receivers::drain_pipe(&router.path("pipe"));
+    assert_eq!(messages::numbers(read.join().unwrap()), (0..100).collect::<Vec<_>>());
+    router.wait("they are delivered", |ledger| ledger.delivered("slow") == 100);
+    router.stop();
+}
+
+#[test]
+fn a_file_that_cannot_be_used_changes_nothing_and_says_why() {
+    let router = Router::start(&to_file("log", "log.jsonl"));
+    let lines = messages::numbered("bad", 2, 0);
+    senders::tcp(router.address("tcp"), format!("{}\n", lines[0]).as_bytes());
+    router.wait_until_delivered(1);
+    for (configuration, problem) in [
+        (to_file("log", "log.jsonl") + "nonsense = 1\n", "unknown key `nonsense`"),
+        (to_file("log", "log.jsonl").replace("to = [\"log\"]", "to = [\"lug\"]"), "lug"),
+        (
+            format!("{}[inputs.b]\nkind = \"unix\"\npath = \"/proc/nowhere\"\n", to_file("log", "b.jsonl")),
+            "input `b`: cannot listen on /proc/nowhere",
+        ),
+    ] {
+        router.reconfigure(&configuration);
+        let output = router.run_reload();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(problem) && said.contains("nothing has changed"), "{said}");
+    }
+    // A bad file must not keep log rotation from working.
+    fs::rename(router.path("log.jsonl"), router.path("log.1")).unwrap();
+    router.signal("HUP");
+    router.wait_for_log("files opened anew");
+    assert!(router.path("log.jsonl").exists());
+    senders::tcp(router.address("tcp"), format!("{}\n", lines[1]).as_bytes());
+    router.wait_until_delivered(2);
+    let stopped = router.stop();
+    assert!(stopped.log.contains("nothing has changed"), "{}", stopped.log);
+    assert_eq!(receivers::lines(&stopped.path("log.jsonl")), lines[1..]);
+    assert!(!stopped.path("b.jsonl").exists() || receivers::lines(&stopped.path("b.jsonl")).is_empty());
+}
+
+#[test]
+fn inputs_come_and_go_and_a_closed_one_reads_what_it_was_sent() {
+    let router = Router::start(&to_file("log", "log.jsonl"));
+    let first = router.address("tcp");
+    let both = to_file("log", "log.jsonl") + "[inputs.unix]\nkind = \"unix\"\npath = \"socket\"\n";
+    let said = router.reload(&both);
+    assert!(said.contains("inputs     kept 1, added unix\n"), "{said}");
+    let lines = messages::numbered("come", 200, 0);
+    senders::unix_stream(
+        router.path("socket").to_str().unwrap(),
+        messages::text_of(&lines[..100]).as_bytes(),
+    );
+    let mut stream = TcpStream::connect(first).unwrap();
+    stream.write_all(messages::text_of(&lines[100..]).as_bytes()).unwrap();
+    let only_unix = both.replace(TCP, "");
+    let said = router.reload(&only_unix);
+    assert!(said.contains("inputs     kept 1, removed tcp\n"), "{said}");
+    let ledger = router.wait_until_delivered(200);
+    assert_eq!(ledger.input("tcp")["removed"], true);
+    wait::until("the old port is closed", || TcpStream::connect(first).is_err().then_some(()));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the connection has ended in good order");
+    router.reload(&both);
+    senders::tcp(router.address_now("tcp"), format!("{}\n", lines[0]).as_bytes());
+    router.wait_until_delivered(201);
+    let stopped = router.stop();
+    let mut arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
+    arrived.sort_unstable();
+    assert_eq!(arrived.len(), 201);
+    assert!(!stopped.path("socket").exists(), "the socket's path goes with it");
+}
+
+#[test]
+fn an_input_with_other_settings_keeps_its_address_and_refuses_nobody() {
+    let with = |buffer: &str| {
+        format!(
+            "{}[inputs.udp]\nkind = \"udp\"\nlisten = \"127.0.0.1:0\"\nreceive_buffer = \"{buffer}\"\nsockets = 2\n",
+            to_file("log", "log.jsonl")
+        )
+    };
+    let router = Router::start(&with("4MiB"));
+    let address = router.address("udp");
+    let socket = senders::udp_socket(address);
+    let lines = messages::numbered("udp", 2000, 0);
+    let mut sent = 0;
+    for (round, part) in lines.chunks(200).enumerate() {
+        for line in part {
+            // Never so many at once that the kernel would have to drop one.
+            socket.send(line.as_bytes()).expect("nobody refuses it");
+            sent += 1;
+            if sent % 50 == 0 {
+                router.wait("they are received", |ledger| ledger.received("udp") >= sent);
+            }
+        }
+        let said = router.reload(&with(if round % 2 == 0 { "5MiB" } else { "4MiB" }));
+        assert!(said.contains("inputs     kept 1, changed udp\n"), "{said}");
+        assert_eq!(router.address_now("udp"), address);
+    }
+    router.wait_until_delivered(2000);
+    let stopped = router.stop();
+    let arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
+    assert_eq!(arrived, (0..2000).collect::<Vec<_>>());
+}
+
+#[test]
+fn two_hundred_reloads_under_load_leave_nothing_behind() {
+    let plain = to_file("log", "log.jsonl");
+    let other = format!(
+        "{}[inputs.unix]\nkind = \"unix\"\npath = \"socket\"\n[endpoints.more]\nkind = \"file\"\npath = \"more.jsonl\"\n\
+         buffer = {{ memory = \"1MiB\" }}\n[[routes]]\nto = [\"more\"]\n",
+        to_file("log", "log.jsonl")
+    );
+    let router = Router::start(&plain);
+    let address = router.address("tcp");
+    let (sent, ()) = under_load(address, || {
+        let reload_often = |times| {
+            for _ in 0..times {
+                router.reload(&other);
+                router.reload(&plain);
+            }
+        };
+        reload_often(20);
+        let is_settled = |before: Option<(usize, usize)>| {
+            let now = router.descriptors_and_threads();
+            before
+                .is_none_or(|(descriptors, threads)| now.0 <= descriptors + 2 && now.1 <= threads)
+                .then_some(now)
+        };
+        let before = wait::until("threads of removed endpoints have ended", || is_settled(None));
+        let memory = router.resident_bytes();
+        reload_often(80);
+        wait::until("nothing is left of 160 reloads", || is_settled(Some(before)));
+        let grown = router.resident_bytes().saturating_sub(memory);
+        assert!(grown < 24 << 20, "{grown} bytes more");
+    });
+    router.wait("everything has come in", |ledger| ledger.received("tcp") >= sent as u64);
+    router.wait_until_delivered(sent as u64);
+    let stopped = router.stop();
+    let arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
+    assert!(arrived.into_iter().eq(0..sent), "nothing is lost on what did not change");
+}
