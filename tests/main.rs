@@ -31,6 +31,7 @@ mod reload;
 mod reopen;
 mod rotation;
 mod sentry;
+mod service_manager;
 mod shutdown;
 mod slow_endpoints;
 mod startup;

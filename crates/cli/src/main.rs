@@ -7,6 +7,7 @@ mod demo;
 mod live;
 mod logging;
 mod logstash;
+mod service_manager;
 
 use std::process::ExitCode;
 
