@@ -92,9 +92,8 @@ impl Router {
         input: &str,
         variables: &[(&str, String)],
     ) -> anyhow::Result<Self> {
-        let program = context.metlog.as_ref().context("no router: give --metlog PATH")?;
-        let mut command = Command::new(program);
-        command.arg("run").arg("--config").arg(config).current_dir(folder).envs(variables.iter().cloned());
+        let mut command = Self::command(context, config, folder)?;
+        command.envs(variables.iter().cloned());
         let mut process = Process::start("metlog run", command)?;
         let mut api = None;
         loop {
@@ -104,6 +103,20 @@ impl Router {
                 _ => {}
             }
         }
+    }
+
+    /// Starts one of which no input listens on an address.
+    fn start_api_only(context: &Context, config: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let mut process = Process::start("metlog run", Self::command(context, config, folder)?)?;
+        let (_, address) = process.wait_for_line("where its API listens", START_TIMEOUT, listener)?;
+        Ok(Self { process, input: address, api: Some(address) })
+    }
+
+    fn command(context: &Context, config: &Path, folder: &Path) -> anyhow::Result<Command> {
+        let program = context.metlog.as_ref().context("no router: give --metlog PATH")?;
+        let mut command = Command::new(program);
+        command.arg("run").arg("--config").arg(config).current_dir(folder);
+        Ok(command)
     }
 
     /// When the process was started.
@@ -240,6 +253,28 @@ pub fn tcp_job_watched<W>(
     outputs::check(waited, &pairs)?;
     check_ledger(ledger, mix.count())?;
     Ok((Run { peak_bytes, ..run_of(&finished, mix.count(), elapsed) }, ledger))
+}
+
+/// One run over a file that is there when the router starts. The time is from its start to the last byte in the outputs.
+pub fn follow_job(
+    context: &Context,
+    config: &Path,
+    mix: &Mix,
+    outputs: &[(&str, &str)],
+) -> anyhow::Result<Run> {
+    let folder = context.fresh_folder("router")?;
+    std::fs::write(folder.join("sent.jsonl"), &mix.sent).context("write the file to follow")?;
+    let pairs = pairs(&folder, mix, outputs);
+    let begin = Instant::now();
+    let router = Router::start_api_only(context, config, &folder)?;
+    let waited = outputs::wait_for_sizes(&pairs);
+    let elapsed = begin.elapsed();
+    let ledger = router.ledger();
+    let peak_bytes = router.peak_memory_bytes()?;
+    let finished = router.stop()?;
+    outputs::check(waited, &pairs)?;
+    check_ledger(ledger, mix.count())?;
+    Ok(Run { peak_bytes, ..run_of(&finished, mix.count(), elapsed) })
 }
 
 /// One run over TCP through two routers, the first of which is measured: `config` says `${NEXT_ROUTER}` where the second

@@ -295,6 +295,14 @@ impl Router {
         self.wait_until_stopped_by_itself()
     }
 
+    /// Kills it: it gets no chance to do anything. Gives what is needed to start it again in its folder.
+    pub fn kill(mut self) -> Setup {
+        self.child.kill().expect("kill the router");
+        self.wait_for_exit();
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("make a folder"));
+        Setup { folder, stdin: None, limits: None }
+    }
+
     /// Waits until it ends with status 0; see [`Router::stop`].
     #[track_caller]
     pub fn wait_until_stopped_by_itself(mut self) -> Stopped {
@@ -341,6 +349,11 @@ impl Stopped {
     /// A path in its folder.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
+    }
+
+    /// What is needed to start it again in its folder.
+    pub fn again(self) -> Setup {
+        Setup { folder: self.folder, stdin: None, limits: None }
     }
 
     /// Its folder.

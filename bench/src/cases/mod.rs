@@ -6,6 +6,7 @@ use crate::router::Ledger;
 
 mod binary_size;
 mod client_calls;
+mod follow_file;
 mod latency;
 mod many_routes;
 mod memory;
@@ -31,11 +32,12 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 15] = [
+pub const CASES: [Case; 16] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
     Case { name: "tcp-to-router", about: tcp_to_router::ABOUT, run: tcp_to_router::run },
+    Case { name: "follow-file", about: follow_file::ABOUT, run: follow_file::run },
     Case { name: "syslog", about: syslog::ABOUT, run: syslog::run },
     Case { name: "udp", about: udp::ABOUT, run: udp::run },
     Case { name: "routes-types", about: many_routes::ABOUT_TYPES, run: many_routes::run_types },

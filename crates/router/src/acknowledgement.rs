@@ -34,20 +34,25 @@ pub struct Acknowledgement {
 /// The input's end.
 #[derive(Debug, Clone)]
 pub struct Acknowledged {
-    complete: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    complete: AtomicBool,
+    withheld: AtomicBool,
 }
 
 #[derive(Debug)]
 struct RingsWhenDropped {
-    complete: Arc<AtomicBool>,
-    withheld: AtomicBool,
+    state: Arc<State>,
     waker: Waker,
 }
 
 impl Drop for RingsWhenDropped {
     fn drop(&mut self) {
-        if !*self.withheld.get_mut() {
-            self.complete.store(true, Ordering::Release);
+        if !self.state.withheld.load(Ordering::Acquire) {
+            self.state.complete.store(true, Ordering::Release);
             self.waker.wake_by_ref();
         }
     }
@@ -56,21 +61,26 @@ impl Drop for RingsWhenDropped {
 impl Acknowledgement {
     /// A handle for one batch, and the input's end of it. `waker` rings when the batch is complete.
     pub fn new(waker: Waker) -> (Acknowledgement, Acknowledged) {
-        let complete = Arc::new(AtomicBool::new(false));
-        let last = RingsWhenDropped { complete: complete.clone(), withheld: AtomicBool::new(false), waker };
-        (Acknowledgement { last: Arc::new(last) }, Acknowledged { complete })
+        let state = Arc::new(State::default());
+        let last = RingsWhenDropped { state: state.clone(), waker };
+        (Acknowledgement { last: Arc::new(last) }, Acknowledged { state })
     }
 
-    /// Some of the batch was given up because the router ends: it is never complete.
+    /// Some of the batch was given up because the router or its input ends: it is never complete.
     pub fn withhold(&self) {
-        self.last.withheld.store(true, Ordering::Release);
+        self.last.state.withheld.store(true, Ordering::Release);
     }
 }
 
 impl Acknowledged {
     /// Whether every endpoint is done with the batch.
     pub fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::Acquire)
+        self.state.complete.load(Ordering::Acquire)
+    }
+
+    /// Whether some of it was given up, so that it will never be complete.
+    pub fn is_withheld(&self) -> bool {
+        self.state.withheld.load(Ordering::Acquire)
     }
 }
 
@@ -94,6 +104,6 @@ mod tests {
         let given_up = handle.clone();
         given_up.withhold();
         drop((given_up, handle));
-        assert!(!acknowledged.is_complete());
+        assert!(!acknowledged.is_complete() && acknowledged.is_withheld());
     }
 }

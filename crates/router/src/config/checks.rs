@@ -265,6 +265,8 @@ impl Listener {
     /// By convention the keys of every input that listens: `listen` is a network address, `path` a Unix socket, and
     /// only the kind `udp` takes datagrams from the network.
     fn of(kind: &str, listen: Option<&str>, path: Option<&str>) -> Option<(&'static str, Listener)> {
+        // A `file` input reads its paths; two may read the same.
+        let path = path.filter(|_| kind != "file");
         match (listen.and_then(|text| text.parse().ok()), path) {
             (Some(address), _) => Some(("listen", Listener::Network { datagrams: kind == "udp", address })),
             (None, Some(path)) => Some(("path", Listener::Path(path.to_owned()))),

@@ -152,6 +152,9 @@ fn value(schema: &Schema) -> Value {
             }))
         }
         Schema::List(item) => json!({ "type": "array", "items": value(item) }),
+        Schema::OneOrMany(item) => {
+            json!({ "anyOf": [value(item), { "type": "array", "minItems": 1, "items": value(item) }] })
+        }
         Schema::Table(docs) => table("", docs),
         Schema::Map(item) => json!({ "type": "object", "additionalProperties": value(item) }),
     }

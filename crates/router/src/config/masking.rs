@@ -40,7 +40,7 @@ impl Mask {
     fn add_key(&mut self, name: &'static str, schema: &Schema) {
         match schema {
             Schema::Secret if !self.keys.contains(&name) => self.keys.push(name),
-            Schema::List(item) | Schema::Map(item) => self.add_key(name, item),
+            Schema::List(item) | Schema::OneOrMany(item) | Schema::Map(item) => self.add_key(name, item),
             Schema::Table(docs) => self.add_keys(docs),
             _ => {}
         }

@@ -61,6 +61,8 @@ pub enum Schema {
     Choice(Vec<(&'static str, String)>),
     /// A list.
     List(Box<Schema>),
+    /// One of these, or a list of them.
+    OneOrMany(Box<Schema>),
     /// A table with these keys.
     Table(Vec<ParameterDoc>),
     /// A table with keys of the operator's choice.
@@ -299,6 +301,7 @@ impl Schema {
             Schema::Size => value.is_str() || value.is_integer(),
             Schema::Number => value.is_integer() || value.is_float(),
             Schema::List(_) => value.is_array(),
+            Schema::OneOrMany(item) => value.is_array() || item.written_as(value),
             Schema::Table(_) | Schema::Map(_) | Schema::Condition => value.is_table(),
         }
     }

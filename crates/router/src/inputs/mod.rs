@@ -5,6 +5,7 @@
 //! the reader and its pipeline. Adding a kind is one file here and its two lines in [`registry`].
 
 pub mod datagrams;
+pub mod file;
 pub mod parked;
 pub mod registry;
 pub mod sockets;

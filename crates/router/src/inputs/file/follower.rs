@@ -1,0 +1,480 @@
+//! Reads one file: from its position to its end, and from then on what is appended.
+//!
+//! Between two reads nothing is held but the position behind what was handed over. What is not a whole line yet (or, with
+//! `multiline`, not a whole message) stays in the file and is read again with the rest of it. So a file costs no memory while
+//! nothing happens, it can be closed and opened again at any time, and its position is always one that a restart can go on from.
+
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    ops::Range,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::{Registry, Token};
+
+use super::{
+    Mode, Shared,
+    identity::{self, FileId, Fingerprint},
+    open_bound::Seat,
+    positions::FilePosition,
+};
+use crate::{
+    acknowledgement::Acknowledged,
+    batch::{BATCH_BYTES, BATCH_MESSAGES},
+    inputs::{Flow, Progress, Source, parked::ParkedShare},
+    pipeline::{Parked, Pipeline},
+    slab_pool::Slab,
+};
+
+/// A file that was idle for so long makes way for one that waits to be opened.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// So much of a file is read at a time while others wait to be opened.
+const TURN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// One file on its reader thread.
+#[derive(Debug)]
+pub struct Follower {
+    shared: Arc<Shared>,
+    place: Arc<FilePosition>,
+    /// The files that had the name before and are read to their ends first.
+    predecessors: Vec<Arc<FilePosition>>,
+    file: Option<Arc<File>>,
+    seat: Seat,
+    /// Behind the last line that was handed over, or within one that is skipped.
+    position: u64,
+    /// How far it had been read when it was opened.
+    opened_at: u64,
+    /// How much is looked at in one go; grows until a whole line fits.
+    window: usize,
+    skipped: Option<Skipped>,
+    end: Option<End>,
+    parked: ParkedShare,
+    has_failed: bool,
+    is_finished: bool,
+    is_stopping: bool,
+}
+
+/// A line of which nothing is wanted up to its line break.
+#[derive(Debug, Default)]
+struct Skipped {
+    /// Of its reject, where it is one that is too long.
+    acknowledged: Option<Acknowledged>,
+}
+
+/// The file as it was when its end was reached.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    stamp: Stamp,
+    since: Duration,
+    /// There are lines of a message that may go on.
+    has_lines: bool,
+}
+
+/// Changes when the file's content does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp { bytes: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+/// What is taken at the end of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// Whole messages.
+    Messages,
+    /// Whole lines: no more of the last message is expected.
+    Lines,
+    /// Everything: the file is done with.
+    All,
+}
+
+impl Follower {
+    /// Reads the file of `place`, whose turn to be read it is, once `predecessors` are read to their ends.
+    pub fn new(shared: Arc<Shared>, place: Arc<FilePosition>, predecessors: Vec<Arc<FilePosition>>) -> Self {
+        Follower {
+            seat: shared.open.seat(),
+            parked: shared.context.parked.share(),
+            position: place.read(),
+            opened_at: 0,
+            window: BATCH_BYTES,
+            skipped: None,
+            end: None,
+            has_failed: false,
+            is_finished: false,
+            is_stopping: false,
+            file: None,
+            predecessors,
+            place,
+            shared,
+        }
+    }
+
+    /// The same, but what is left of the line at its position is not wanted.
+    pub fn skipping_to_next_line(mut self) -> Self {
+        self.skipped = Some(Skipped::default());
+        self
+    }
+
+    fn step(&mut self, flow: &mut Flow<'_>) -> io::Result<Progress> {
+        let Some(file) = self.open()? else { return Ok(Progress::Stalled) };
+        let now = self.shared.context.clock.monotonic();
+        let metadata = file.metadata()?;
+        let stamp = Stamp::of(&metadata);
+        match self.end {
+            Some(end) if end.stamp == stamp => return self.wait(flow, &file, &metadata, end, now),
+            // It rests no more. It may have been emptied and filled again in between.
+            Some(_) if stamp.bytes < self.position || !self.place.fingerprint().fits(&file)? => {
+                self.restart()
+            }
+            None if stamp.bytes < self.position => self.restart(),
+            _ => {}
+        }
+        self.end = None;
+        let progress = self.take(flow, &file, stamp, Take::Messages, now)?;
+        let has_had_its_turn = self.position.saturating_sub(self.opened_at) >= TURN_BYTES;
+        if progress == Progress::More
+            && has_had_its_turn
+            && self.skipped.is_none()
+            && self.makes_way(&metadata)
+        {
+            return Ok(Progress::Stalled);
+        }
+        Ok(progress)
+    }
+
+    /// The open file; `None` if it cannot be opened now, or does not have to be.
+    fn open(&mut self) -> io::Result<Option<Arc<File>>> {
+        if let Some(file) = &self.file {
+            return Ok(Some(file.clone()));
+        }
+        let path = self.place.path();
+        if let Some(end) = self.end
+            && !self.place.is_gone()
+            && fs::metadata(&path)
+                .is_ok_and(|found| FileId::of(&found) == self.place.id && Stamp::of(&found) == end.stamp)
+        {
+            self.place.at_end();
+            return Ok(None);
+        }
+        if !self.seat.take() {
+            return Ok(None);
+        }
+        let opened = open_by_identity(&path, self.place.id);
+        let Some(file) = opened.inspect_err(|_| self.seat.release())? else {
+            self.lost(&path);
+            return Ok(None);
+        };
+        self.opened_at = self.position;
+        self.has_failed = false;
+        Ok(Some(self.file.insert(Arc::new(file)).clone()))
+    }
+
+    /// It went away while it was closed.
+    fn lost(&mut self, path: &Path) {
+        self.shared.context.counters.notice("file-lost", 1);
+        tracing::warn!(
+            input = self.shared.context.name,
+            path = %path.display(),
+            "the file went away while it was closed; raise `max_open` to keep more files open"
+        );
+        self.place.deleted();
+        self.is_finished = true;
+    }
+
+    /// Nothing has changed since its end was reached.
+    fn wait(
+        &mut self,
+        flow: &mut Flow<'_>,
+        file: &Arc<File>,
+        metadata: &Metadata,
+        end: End,
+        now: Duration,
+    ) -> io::Result<Progress> {
+        let waited = now.saturating_sub(end.since);
+        let is_gone = self.place.is_gone();
+        let is_over = self.shared.settings.mode == Mode::Once
+            || (is_gone && waited >= self.shared.settings.rotate_wait);
+        if is_over {
+            if self.position < end.stamp.bytes || self.skipped.is_some() {
+                self.take(flow, file, end.stamp, Take::All, now)?;
+            }
+            if self.position < end.stamp.bytes {
+                return Ok(Progress::More);
+            }
+            if metadata.nlink() == 0 {
+                self.place.deleted();
+            }
+            self.is_finished = true;
+            return Ok(Progress::Ended);
+        }
+        if end.has_lines {
+            let timeout = self.shared.joiner.as_ref().map_or(Duration::ZERO, |joiner| joiner.timeout);
+            return if waited >= timeout {
+                self.take(flow, file, end.stamp, Take::Lines, now)
+            } else {
+                Ok(Progress::Stalled)
+            };
+        }
+        self.place.at_end();
+        if waited >= IDLE {
+            self.makes_way(metadata);
+        }
+        Ok(Progress::Stalled)
+    }
+
+    /// Closes the file if another one waits to be opened and this one can be opened again.
+    fn makes_way(&mut self, metadata: &Metadata) -> bool {
+        let id = FileId::of(metadata);
+        let is_there = !self.place.is_gone() && FileId::at(&self.place.path()).is_ok_and(|found| found == id);
+        if is_there && self.seat.is_wanted() {
+            self.file = None;
+            self.seat.release();
+            return true;
+        }
+        false
+    }
+
+    /// Reads on from the position and hands over what is complete.
+    fn take(
+        &mut self,
+        flow: &mut Flow<'_>,
+        file: &File,
+        stamp: Stamp,
+        what: Take,
+        now: Duration,
+    ) -> io::Result<Progress> {
+        let mut slab = flow.pipeline.pool().take(self.window);
+        let space = slab.spare();
+        let room = space.len().min(self.window);
+        let count = match file.read_at(&mut space[..room], self.position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Progress::More),
+            count => count?,
+        };
+        slab.advance(count);
+        let behind = self.position + count as u64;
+        let is_end = count < room && behind >= stamp.bytes;
+        if self.skipped.is_some() {
+            return Ok(self.skip(&slab, is_end.then_some((stamp, what)), now));
+        }
+        if what == Take::All && is_end && slab.last().is_some_and(|last| *last != b'\n') {
+            slab.extend(b"\n");
+        }
+        let lines = memchr::memrchr(b'\n', &slab).map_or(0, |line_break| line_break + 1);
+        let is_as_large_as_it_gets = count >= self.largest_window();
+        let (frames, used) = match &self.shared.joiner {
+            None => (None, lines),
+            Some(joiner) => {
+                let no_more = (what != Take::Messages && is_end) || is_as_large_as_it_gets;
+                let (frames, used) = joiner.frames(slab.get(..lines).unwrap_or_default(), no_more);
+                (Some(frames), used)
+            }
+        };
+        if used > 0 {
+            slab.truncate(used);
+            // A last line's line break may have been added just now.
+            let end = self.position + used.min(count) as u64;
+            self.hand_over(flow, slab, frames, end);
+            self.know_by_beginning(file, behind - count as u64)?;
+        } else if !is_end {
+            if lines == 0 && count > self.shared.context.message_bytes {
+                self.give_up_line(flow, &slab, behind);
+            } else {
+                self.window = (self.window * 2).min(self.largest_window());
+            }
+        }
+        if is_end {
+            self.reached_end(stamp, lines > used, now);
+        }
+        Ok(if is_end && self.shared.settings.mode == Mode::Follow {
+            Progress::Stalled
+        } else {
+            Progress::More
+        })
+    }
+
+    fn reached_end(&mut self, stamp: Stamp, has_lines: bool, now: Duration) {
+        self.end = Some(End { stamp, since: now, has_lines });
+        if !has_lines {
+            self.place.at_end();
+        }
+    }
+
+    /// What a line of the largest size and, behind it, a joined message of the largest size need.
+    fn largest_window(&self) -> usize {
+        let joined = self.shared.joiner.as_ref().map_or(0, |joiner| joiner.window_bytes());
+        (self.shared.context.message_bytes + 1 + joined).max(BATCH_BYTES)
+    }
+
+    fn hand_over(&mut self, flow: &mut Flow<'_>, slab: Slab, frames: Option<Vec<Range<usize>>>, end: u64) {
+        let Flow { pipeline, waker, parked, .. } = flow;
+        let acknowledged = pipeline.acknowledged(|pipeline| match frames {
+            None => pipeline.lines(slab, Some(waker), parked),
+            Some(frames) if frames.len() <= BATCH_MESSAGES => {
+                pipeline.frames(slab, frames, Some(waker), parked);
+            }
+            Some(frames) => {
+                for some in frames.chunks(BATCH_MESSAGES) {
+                    let (slab, some) = part_of(&slab, some, pipeline);
+                    pipeline.frames(slab, some, Some(waker), parked);
+                }
+            }
+        });
+        self.advance(end, Some(acknowledged));
+        self.window = BATCH_BYTES;
+    }
+
+    /// Lets the fingerprint cover more of a small file that has grown.
+    fn know_by_beginning(&self, file: &File, read_from: u64) -> io::Result<()> {
+        if read_from < Fingerprint::LONGEST {
+            self.place.set_fingerprint(Fingerprint::of(file)?);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, end: u64, acknowledged: Option<Acknowledged>) {
+        self.position = end;
+        self.place.advance(end, acknowledged);
+    }
+
+    /// Rejects a line that is over the limit, and skips what follows of it. It stays behind the kept position until its end is
+    /// found: a restart within it must not take its rest for a line.
+    fn give_up_line(&mut self, flow: &mut Flow<'_>, begin: &[u8], behind: u64) {
+        let Flow { pipeline, waker, parked, .. } = flow;
+        let acknowledged =
+            pipeline.acknowledged(|pipeline| pipeline.too_large(begin, begin.len(), Some(waker), parked));
+        self.skipped = Some(Skipped { acknowledged: Some(acknowledged) });
+        self.position = behind;
+        self.window = BATCH_BYTES;
+    }
+
+    fn skip(&mut self, slab: &[u8], end: Option<(Stamp, Take)>, now: Duration) -> Progress {
+        if let Some(line_break) = memchr::memchr(b'\n', slab) {
+            let acknowledged = self.skipped.take().and_then(|skipped| skipped.acknowledged);
+            self.advance(self.position + line_break as u64 + 1, acknowledged);
+            return Progress::More;
+        }
+        self.position += slab.len() as u64;
+        let Some((stamp, what)) = end else { return Progress::More };
+        if what == Take::All {
+            let acknowledged = self.skipped.take().and_then(|skipped| skipped.acknowledged);
+            self.advance(self.position, acknowledged);
+        }
+        self.reached_end(stamp, false, now);
+        if self.shared.settings.mode == Mode::Follow { Progress::Stalled } else { Progress::More }
+    }
+
+    /// The content that was read is not there any more: what is there now is new.
+    fn restart(&mut self) {
+        self.shared.context.counters.notice("file-truncated", 1);
+        tracing::info!(
+            input = self.shared.context.name,
+            path = %self.place.path().display(),
+            "the file was emptied; reading it from its beginning"
+        );
+        self.place.restart();
+        self.position = 0;
+        self.opened_at = 0;
+        self.skipped = None;
+        self.window = BATCH_BYTES;
+    }
+
+    fn failed(&mut self, error: &io::Error) -> Progress {
+        self.file = None;
+        self.seat.release();
+        self.end = None;
+        // Its successor need not wait for it.
+        self.place.at_end();
+        if !std::mem::replace(&mut self.has_failed, true) {
+            self.shared.context.counters.notice("file-unreadable", 1);
+            tracing::warn!(
+                input = self.shared.context.name,
+                path = %self.place.path().display(),
+                %error,
+                "cannot read the file"
+            );
+        }
+        // Nobody waits for a file that is gone, and an input that reads once must end; but others' files may be closed soon.
+        let is_for_good = self.place.is_gone() || self.shared.settings.mode == Mode::Once;
+        if is_for_good && !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            self.is_finished = true;
+            return Progress::Ended;
+        }
+        Progress::Stalled
+    }
+}
+
+/// Some of a slab's frames in a slab of their own.
+fn part_of(slab: &[u8], frames: &[Range<usize>], pipeline: &Pipeline) -> (Slab, Vec<Range<usize>>) {
+    let start = frames.first().map_or(0, |frame| frame.start);
+    let end = frames.last().map_or(start, |frame| frame.end + 1);
+    let mut part = pipeline.pool().take(end - start);
+    part.extend(slab.get(start..end).unwrap_or_default());
+    (part, frames.iter().map(|frame| frame.start - start..frame.end - start).collect())
+}
+
+/// Opens the file with this identity: under its name, or under the one that it has been given in the same folder.
+fn open_by_identity(path: &Path, id: FileId) -> io::Result<Option<File>> {
+    let is_it = |file: &File| file.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
+    match File::open(path) {
+        Ok(file) if is_it(&file) => return Ok(Some(file)),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let renamed = path.parent().and_then(|folder| identity::find_in(folder, id));
+    renamed.map_or(Ok(None), |renamed| File::open(renamed).map(|file| is_it(&file).then_some(file)))
+}
+
+impl Source for Follower {
+    /// A file is always ready, as the operating system sees it; a read at its end says when to try again.
+    fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
+        if self.is_stopping {
+            return Progress::Drained;
+        }
+        if self.is_finished {
+            return Progress::Ended;
+        }
+        // A source is read only when nothing of it is parked any more.
+        self.parked.set(0);
+        if self.shared.context.parked.is_used_up() {
+            return Progress::Stalled;
+        }
+        if !self.predecessors.iter().all(|predecessor| predecessor.lets_successor_begin()) {
+            return Progress::Stalled;
+        }
+        self.predecessors.clear();
+        let progress = match self.step(flow) {
+            Ok(_) if self.is_finished => Progress::Ended,
+            Ok(progress) => progress,
+            Err(error) => self.failed(&error),
+        };
+        self.parked.set(flow.parked.iter().map(Parked::charged_bytes).sum());
+        progress
+    }
+
+    /// What was not read yet is read after the next start.
+    fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.place.end();
+    }
+}

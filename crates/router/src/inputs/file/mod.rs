@@ -1,0 +1,124 @@
+//! `kind = "file"`: messages from files, read once or followed as they grow.
+//!
+//! A `Scanner` looks which files the patterns match and starts a `Follower` for each that is new; the reader threads drive
+//! both. A file is known by its device and inode and by how it begins, not by its name, so a renamed file is read to its end and
+//! its successor from the beginning. Positions are kept over a restart and move when the endpoints have acknowledged.
+
+mod follower;
+mod identity;
+pub mod multiline;
+mod open_bound;
+mod patterns;
+mod positions;
+mod scanner;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use self::{
+    multiline::{Joiner, Multiline},
+    open_bound::OpenBound,
+    patterns::Patterns,
+    positions::Positions,
+    scanner::Scanner,
+};
+use super::{InputContext, InputSettings, OpenError, OpenedInput};
+use crate::config::{Section, choices, parameters};
+
+choices! {
+    /// What happens at the end of a file.
+    pub enum Mode {
+        /// What is appended later is read as it comes, through log rotation.
+        Follow = "follow",
+        /// The file is done with. When all files are, the input has ended.
+        Once = "once",
+    }
+}
+
+choices! {
+    /// Where reading begins in a file that was never seen before.
+    pub enum Start {
+        /// At its first line.
+        Beginning = "beginning",
+        /// Behind its last line, for files that are there when the router starts; what appears later is read from its first line.
+        End = "end",
+    }
+}
+
+parameters! {
+    /// Reads messages from files, one a line, and keeps its place over a restart.
+    pub struct Parameters {
+        /// Which files: a path, or a list of paths. `*`, `?`, `[a-z]` and `**` (any folders) stand for what they stand for in a
+        /// shell.
+        pub path: Patterns,
+        /// Which of them not, in the same way. A pattern without `/` is about the file's name alone.
+        pub exclude: Patterns = Patterns::default(),
+        /// What happens at the end of a file.
+        pub mode: Mode = Mode::Follow,
+        /// Where reading begins in a file that was never seen before.
+        pub start: Start = Start::Beginning,
+        /// Joins lines that belong together, such as a stack trace, into one message.
+        pub multiline: Option<Multiline>,
+        /// How often to look for new and renamed files.
+        pub rescan: Duration = Duration::from_secs(1),
+        /// How long a file that was renamed or deleted is still read after its last byte came: its writer may not have noticed.
+        pub rotate_wait: Duration = Duration::from_secs(30),
+        /// How many files are open at once. The others are read in turn, and opened again when they grow.
+        pub max_open: usize = 256,
+    }
+}
+
+/// A section of a configuration, for the reference page and the tests.
+pub const SAMPLE: &str = r#"
+path = ["/var/log/app/*.log"]
+exclude = "debug*"
+decoder = "line"
+multiline = { start = '^\d{4}-\d\d-\d\d' }
+"#;
+
+/// What the scanner and its followers share.
+#[derive(Debug)]
+struct Shared {
+    context: InputContext,
+    settings: Parameters,
+    positions: Arc<Positions>,
+    joiner: Option<Joiner>,
+    open: OpenBound,
+    /// Held as long as any of them lives; see [`Positions::take_turn`].
+    turn: Arc<()>,
+}
+
+impl InputSettings for Parameters {
+    fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
+        let positions =
+            context.checkpoints.open(&context.name, Positions::read).map_err(|error| context.error(error))?;
+        let shared = Arc::new(Shared {
+            context: context.clone(),
+            settings: self.clone(),
+            positions,
+            joiner: self.multiline.as_ref().map(|settings| Joiner::new(settings, context.message_bytes)),
+            open: OpenBound::new(self.max_open),
+            turn: Arc::default(),
+        });
+        Ok(OpenedInput {
+            sources: vec![Box::new(Scanner::new(shared))],
+            address: self.path.to_string(),
+            sockets: Vec::new(),
+        })
+    }
+
+    fn check(&self, section: &mut Section<'_>) {
+        if self.max_open == 0 {
+            let span = section.span_of("max_open");
+            let problem = section.diagnostics().error(span, "`max_open` must be more than 0");
+            problem.help("leave it out for the default");
+        }
+        if self.mode == Mode::Once && self.start == Start::End {
+            let span = section.span_of("start");
+            let problem =
+                section.diagnostics().error(span, "`mode = \"once\"` with `start = \"end\"` reads nothing");
+            problem.help("remove one of them");
+        }
+    }
+}

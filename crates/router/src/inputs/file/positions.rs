@@ -1,0 +1,418 @@
+//! How far each file was read and, behind that, how far it was acknowledged: the second is what a restart goes on from.
+//!
+//! The text that is kept is JSON: `{"version":1,"files":[{"path":…,"device":…,"inode":…,"position":…,"fingerprint":{"bytes":…,
+//! "hash":…},"gone_since":…}]}`. `position` is a byte offset behind a line break; `hash` is 16 hexadecimal digits.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use serde_json::{Value, json};
+
+use super::identity::{FileId, Fingerprint};
+use crate::{acknowledgement::Acknowledged, checkpoints::Keeper};
+
+/// How long the position of a file that is not there any more is kept, in seconds: it may be on a disk that comes back.
+const KEEP_GONE_SECONDS: i64 = 7 * 24 * 3600;
+
+/// How many of them are kept.
+const KEEP_GONE_FILES: usize = 1000;
+
+/// Every file that an input knows.
+#[derive(Debug, Default)]
+pub struct Positions {
+    files: Mutex<HashMap<FileId, Arc<FilePosition>>>,
+    /// Whoever reads them now: an input that was opened anew waits until its predecessor has let go.
+    turn: Mutex<Weak<()>>,
+}
+
+/// One file's place.
+#[derive(Debug)]
+pub struct FilePosition {
+    /// Which file.
+    pub id: FileId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    path: PathBuf,
+    fingerprint: Fingerprint,
+    read: u64,
+    acknowledged: u64,
+    /// Behind `acknowledged`, in order: where a read ended, and what it waits for.
+    pending: VecDeque<(u64, Option<Acknowledged>)>,
+    is_followed: bool,
+    is_gone: bool,
+    is_at_end: bool,
+    gone_since: Option<i64>,
+    is_deleted: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Positions {
+    /// What [`Keeper::text`] gave, read back.
+    pub fn read(text: Option<&str>) -> Result<Positions, String> {
+        let Some(text) = text else { return Ok(Positions::default()) };
+        let kept: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if kept["version"] != 1 {
+            return Err(format!("version {} is not known", kept["version"]));
+        }
+        let files = kept["files"].as_array().ok_or("there is no list of files")?;
+        let files = files
+            .iter()
+            .map(|file| {
+                let position = FilePosition::from_json(file).ok_or_else(|| format!("cannot use {file}"))?;
+                Ok((position.id, Arc::new(position)))
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Positions { files: Mutex::new(files), turn: Mutex::default() })
+    }
+
+    /// Takes the turn for whoever holds `token`; `false` while somebody else has it.
+    pub fn take_turn(&self, token: &Arc<()>) -> bool {
+        let mut turn = lock(&self.turn);
+        if turn.upgrade().is_some_and(|holder| !Arc::ptr_eq(&holder, token)) {
+            return false;
+        }
+        *turn = Arc::downgrade(token);
+        true
+    }
+
+    /// The place in the file with this identity, if it is known.
+    pub fn get(&self, id: FileId) -> Option<Arc<FilePosition>> {
+        lock(&self.files).get(&id).cloned()
+    }
+
+    /// Every file, in no order.
+    pub fn all(&self) -> Vec<Arc<FilePosition>> {
+        lock(&self.files).values().cloned().collect()
+    }
+
+    /// Knows a file from now on, read up to `position`, in place of any other with the same identity.
+    pub fn add(&self, id: FileId, path: &Path, position: u64) -> Arc<FilePosition> {
+        let added = Arc::new(FilePosition::new(id, path.to_owned(), position, Fingerprint::NOTHING));
+        lock(&self.files).insert(id, added.clone());
+        added
+    }
+
+    /// Forgets files that were deleted, or have not been seen for a long time, once all of their content is acknowledged.
+    pub fn forget(&self, now_seconds: i64) {
+        let mut files = lock(&self.files);
+        let mut gone: Vec<i64> = files.values().filter_map(|file| lock(&file.state).gone_since).collect();
+        gone.sort_unstable();
+        let surplus = gone.len().checked_sub(KEEP_GONE_FILES + 1);
+        let too_old = surplus.and_then(|last| gone.get(last)).copied().unwrap_or(i64::MIN);
+        files.retain(|_, file| {
+            let mut state = lock(&file.state);
+            state.settle();
+            let is_old = state
+                .gone_since
+                .is_some_and(|since| now_seconds - since > KEEP_GONE_SECONDS || since <= too_old);
+            state.is_followed || !state.pending.is_empty() || !(state.is_deleted || is_old)
+        });
+    }
+}
+
+impl Keeper for Positions {
+    fn text(&self) -> String {
+        let mut files: Vec<(PathBuf, Value)> = self.all().iter().filter_map(|file| file.to_json()).collect();
+        files.sort_by(|one, other| one.0.cmp(&other.0));
+        let files: Vec<Value> = files.into_iter().map(|(_, file)| file).collect();
+        let mut text = json!({ "version": 1, "files": files }).to_string();
+        text.push('\n');
+        text
+    }
+}
+
+impl State {
+    fn settle(&mut self) {
+        while matches!(self.pending.front(), Some((_, waits)) if waits.as_ref().is_none_or(Acknowledged::is_complete))
+        {
+            if let Some((end, _)) = self.pending.pop_front() {
+                self.acknowledged = end;
+            }
+        }
+    }
+}
+
+impl FilePosition {
+    fn new(id: FileId, path: PathBuf, position: u64, fingerprint: Fingerprint) -> FilePosition {
+        let state = State {
+            path,
+            fingerprint,
+            read: position,
+            acknowledged: position,
+            pending: VecDeque::new(),
+            is_followed: false,
+            is_gone: false,
+            is_at_end: false,
+            gone_since: None,
+            is_deleted: false,
+        };
+        FilePosition { id, state: Mutex::new(state) }
+    }
+
+    fn from_json(file: &Value) -> Option<FilePosition> {
+        let id = FileId { device: file["device"].as_u64()?, inode: file["inode"].as_u64()? };
+        let bytes = file["fingerprint"]["bytes"].as_u64()?;
+        let hash = u64::from_str_radix(file["fingerprint"]["hash"].as_str()?, 16).ok()?;
+        let path = PathBuf::from(file["path"].as_str()?);
+        let position = FilePosition::new(id, path, file["position"].as_u64()?, Fingerprint { bytes, hash });
+        lock(&position.state).gone_since = file["gone_since"].as_i64();
+        Some(position)
+    }
+
+    /// `None` for a file that does not exist any more and of which everything is acknowledged.
+    fn to_json(&self) -> Option<(PathBuf, Value)> {
+        let mut state = lock(&self.state);
+        state.settle();
+        if state.is_deleted && !state.is_followed && state.pending.is_empty() {
+            return None;
+        }
+        let Fingerprint { bytes, hash } = state.fingerprint;
+        let mut file = json!({
+            "path": state.path.to_string_lossy(),
+            "device": self.id.device,
+            "inode": self.id.inode,
+            "position": state.acknowledged,
+            "fingerprint": { "bytes": bytes, "hash": format!("{hash:016x}") },
+        });
+        if let Some(since) = state.gone_since {
+            file["gone_since"] = since.into();
+        }
+        Some((state.path.clone(), file))
+    }
+
+    /// Its last known name.
+    pub fn path(&self) -> PathBuf {
+        lock(&self.state).path.clone()
+    }
+
+    /// How it begins.
+    pub fn fingerprint(&self) -> Fingerprint {
+        lock(&self.state).fingerprint
+    }
+
+    /// It was found to begin like this.
+    pub fn set_fingerprint(&self, fingerprint: Fingerprint) {
+        lock(&self.state).fingerprint = fingerprint;
+    }
+
+    /// How far it was read.
+    pub fn read(&self) -> u64 {
+        lock(&self.state).read
+    }
+
+    /// Read up to `end`; `acknowledged` tells when that is done with, if there is anything to be done with it.
+    pub fn advance(&self, end: u64, acknowledged: Option<Acknowledged>) {
+        let mut state = lock(&self.state);
+        state.read = end;
+        state.is_at_end = false;
+        let is_done = |waits: &Option<Acknowledged>| waits.as_ref().is_none_or(Acknowledged::is_complete);
+        match state.pending.back_mut() {
+            // Runs of what nobody waits for take one entry, however long something before them is waited for.
+            Some((last, waits)) if is_done(waits) && is_done(&acknowledged) => *last = end,
+            _ => state.pending.push_back((end, acknowledged)),
+        }
+        state.settle();
+    }
+
+    /// Its content is gone and there is a new one: nothing of it was read.
+    pub fn restart(&self) {
+        let mut state = lock(&self.state);
+        state.pending.clear();
+        (state.read, state.acknowledged) = (0, 0);
+        state.fingerprint = Fingerprint::NOTHING;
+    }
+
+    /// A source begins to read it; `false` if one does already. What an earlier one had read and could not deliver before its
+    /// input was closed is read again.
+    pub fn begin(&self) -> bool {
+        let mut state = lock(&self.state);
+        if std::mem::replace(&mut state.is_followed, true) {
+            return false;
+        }
+        state.is_at_end = false;
+        state.settle();
+        let is_withheld =
+            |waits: &Option<Acknowledged>| waits.as_ref().is_some_and(Acknowledged::is_withheld);
+        if let Some(first) = state.pending.iter().position(|(_, waits)| is_withheld(waits)) {
+            state.pending.truncate(first);
+            state.read = state.pending.back().map_or(state.acknowledged, |(end, _)| *end);
+        }
+        true
+    }
+
+    /// Nobody reads it any more.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.is_followed = false;
+    }
+
+    /// Whether a source reads it.
+    pub fn is_followed(&self) -> bool {
+        lock(&self.state).is_followed
+    }
+
+    /// It was found under this name.
+    pub fn found_at(&self, path: &Path) {
+        let mut state = lock(&self.state);
+        state.is_gone = false;
+        state.gone_since = None;
+        if state.path != path {
+            state.path = path.to_owned();
+        }
+    }
+
+    /// No path of the input leads to it any more.
+    pub fn gone(&self, now_seconds: i64) {
+        let mut state = lock(&self.state);
+        state.is_gone = true;
+        state.gone_since.get_or_insert(now_seconds);
+    }
+
+    /// Whether it is gone.
+    pub fn is_gone(&self) -> bool {
+        lock(&self.state).is_gone
+    }
+
+    /// It has no name any more: when the last one closes it, another file can have its identity.
+    pub fn deleted(&self) {
+        lock(&self.state).is_deleted = true;
+    }
+
+    /// Everything that it holds at the moment was handed over.
+    pub fn at_end(&self) {
+        lock(&self.state).is_at_end = true;
+    }
+
+    /// It has a successor under its name, and is to be found at its end once more before that one is read.
+    pub fn look_again(&self) {
+        lock(&self.state).is_at_end = false;
+    }
+
+    /// Whether its successor under the same name may be read: everything was handed over, or nobody reads it.
+    pub fn lets_successor_begin(&self) -> bool {
+        let state = lock(&self.state);
+        !state.is_followed || state.is_at_end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::acknowledgement::Acknowledgement;
+
+    const ID: FileId = FileId { device: 1, inode: 2 };
+
+    fn kept(positions: &Positions) -> Value {
+        serde_json::from_str(&positions.text()).unwrap()
+    }
+
+    #[test]
+    fn the_kept_position_moves_when_everything_before_it_is_acknowledged() {
+        let positions = Positions::default();
+        let file = positions.add(ID, Path::new("app.log"), 0);
+        let mut handles = Vec::new();
+        for end in [10, 20, 30] {
+            let (handle, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+            handles.push(handle);
+            file.advance(end, Some(acknowledged));
+        }
+        handles.pop();
+        handles.swap_remove(0);
+        assert_eq!(kept(&positions)["files"][0]["position"], 10);
+        handles.clear();
+        assert_eq!(kept(&positions)["files"][0]["position"], 30);
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back() {
+        let positions = Positions::default();
+        let file = positions.add(ID, Path::new("app.log"), 77);
+        file.set_fingerprint(Fingerprint { bytes: 77, hash: u64::MAX });
+        let again = Positions::read(Some(&positions.text())).unwrap();
+        assert_eq!(again.text(), positions.text());
+        assert_eq!(
+            (again.get(ID).unwrap().read(), again.get(ID).unwrap().fingerprint().hash),
+            (77, u64::MAX)
+        );
+        for broken in ["", "{}", "{\"version\":2}", "{\"version\":1,\"files\":[{}]}"] {
+            assert!(Positions::read(Some(broken)).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_file_is_forgotten_once_its_last_line_is_acknowledged() {
+        let positions = Positions::default();
+        let file = positions.add(ID, Path::new("app.log"), 0);
+        let (handle, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+        file.advance(10, Some(acknowledged));
+        file.deleted();
+        positions.forget(0);
+        assert_eq!(kept(&positions)["files"][0]["position"], 0);
+        drop(handle);
+        positions.forget(0);
+        assert_eq!(kept(&positions)["files"], json!([]));
+        assert!(positions.get(ID).is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_not_found_is_remembered_for_a_week() {
+        let positions = Positions::default();
+        positions.add(ID, Path::new("app.log"), 5).gone(1000);
+        positions.forget(1000 + KEEP_GONE_SECONDS);
+        assert!(positions.get(ID).is_some());
+        positions.forget(1001 + KEEP_GONE_SECONDS);
+        assert!(positions.get(ID).is_none());
+    }
+
+    #[test]
+    fn of_many_files_that_are_gone_the_latest_are_remembered() {
+        let positions = Positions::default();
+        let id = |number: i64| FileId { device: 1, inode: number as u64 };
+        for number in 0..1_010 {
+            positions.add(id(number), Path::new("app.log"), 5).gone(number);
+        }
+        positions.forget(2_000);
+        assert_eq!(positions.all().len(), KEEP_GONE_FILES);
+        assert!(positions.get(id(9)).is_none() && positions.get(id(10)).is_some());
+    }
+
+    #[test]
+    fn what_an_input_had_to_give_up_is_read_again_by_its_successor() {
+        let positions = Positions::default();
+        let file = positions.add(ID, Path::new("app.log"), 0);
+        assert!(file.begin() && !file.begin());
+        let mut handles = Vec::new();
+        for end in [10, 20, 30] {
+            let (handle, acknowledged) = Acknowledgement::new(Waker::noop().clone());
+            handles.push(handle);
+            file.advance(end, Some(acknowledged));
+        }
+        handles[1].withhold();
+        file.end();
+        assert!(file.begin());
+        assert_eq!(file.read(), 10);
+        drop(handles);
+        assert_eq!(kept(&positions)["files"][0]["position"], 10);
+    }
+
+    #[test]
+    fn an_input_that_is_opened_anew_waits_for_its_predecessor() {
+        let positions = Positions::default();
+        let (old, new) = (Arc::new(()), Arc::new(()));
+        assert!(positions.take_turn(&old) && positions.take_turn(&old));
+        assert!(!positions.take_turn(&new));
+        drop(old);
+        assert!(positions.take_turn(&new));
+    }
+}

@@ -1,0 +1,254 @@
+//! Looks which files there are, and starts a [`Follower`] for each that nobody reads yet.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::{Registry, Token};
+
+use super::{
+    Mode, Shared, Start,
+    follower::Follower,
+    identity::{self, FileId, Fingerprint},
+    patterns::{self, Found},
+    positions::FilePosition,
+};
+use crate::inputs::{Flow, Progress, Source};
+
+/// How many files one input follows. Each that is idle costs a system call ten times a second.
+const MOST_FILES: usize = 10_000;
+
+/// The part of an input that finds its files.
+#[derive(Debug)]
+pub struct Scanner {
+    shared: Arc<Shared>,
+    next_scan: Duration,
+    has_scanned: bool,
+    /// What was complained of, once for each.
+    complaints: HashSet<PathBuf>,
+    is_stopping: bool,
+}
+
+/// One look at all files.
+struct Look {
+    /// Which files had which name when they were last seen, before this look.
+    before: HashMap<PathBuf, Vec<Arc<FilePosition>>>,
+    /// How many files are read.
+    followed: usize,
+    seen: HashSet<FileId>,
+    complaints: HashSet<PathBuf>,
+}
+
+impl Scanner {
+    /// A scanner that has not looked yet.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Scanner {
+            shared,
+            next_scan: Duration::ZERO,
+            has_scanned: false,
+            complaints: HashSet::new(),
+            is_stopping: false,
+        }
+    }
+
+    fn scan(&mut self) -> Vec<Follower> {
+        let Shared { settings, positions, .. } = &*self.shared;
+        let known = positions.all();
+        let mut look = Look {
+            before: HashMap::new(),
+            followed: known.iter().filter(|place| place.is_followed()).count(),
+            seen: HashSet::new(),
+            complaints: HashSet::new(),
+        };
+        for place in &known {
+            look.before.entry(place.path()).or_default().push(place.clone());
+        }
+        let (found, unreadable) = patterns::scan(&settings.path, &settings.exclude);
+        for patterns::Unreadable { path, error } in unreadable {
+            self.complain(&mut look, &path, "file-unreadable", &error.to_string());
+        }
+        let mut followers = Vec::new();
+        // Those that are known first: a new file under an old name waits for the one that had it.
+        let (old, new): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| positions.get(found.id).is_some());
+        // One file may have several names.
+        for found in old {
+            if look.seen.insert(found.id) {
+                followers.extend(self.follow(&mut look, &found));
+            }
+        }
+        let now = self.shared.context.clock.wall().seconds;
+        for place in known.iter().filter(|place| !look.seen.contains(&place.id)) {
+            if !self.has_scanned && settings.mode == Mode::Follow {
+                followers.extend(self.follow_renamed(place));
+            }
+            place.gone(now);
+        }
+        for found in new {
+            if look.seen.insert(found.id) {
+                followers.extend(self.follow(&mut look, &found));
+            }
+        }
+        positions.forget(now);
+        if !self.has_scanned && look.seen.is_empty() {
+            tracing::warn!(input = self.shared.context.name, "no file matches {} yet", settings.path);
+        }
+        self.complaints = look.complaints;
+        followers
+    }
+
+    /// Whatever has to be done for a file that is there.
+    fn follow(&self, look: &mut Look, found: &Found) -> Option<Follower> {
+        let place = self.shared.positions.get(found.id);
+        if let Some(place) = &place
+            && place.is_followed()
+        {
+            place.found_at(&found.path);
+            return None;
+        }
+        if look.followed >= MOST_FILES {
+            let problem = format!("{MOST_FILES} files are followed already; use a narrower `path`");
+            self.complain(look, &found.path, "file-ignored", &problem);
+            return None;
+        }
+        let file = match File::open(&found.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.complain(look, &found.path, "file-unreadable", &error.to_string());
+                return None;
+            }
+        };
+        if let Some(compression) = identity::compression(&file) {
+            let problem = format!("it is compressed ({compression}); unpack it, or `exclude` it");
+            self.complain(look, &found.path, "file-compressed", &problem);
+            return None;
+        }
+        let (place, follower) = match place {
+            Some(place) => {
+                self.check_content(&place, &file);
+                let follower = self.start(look, found, &place);
+                (place, follower)
+            }
+            None => {
+                let from = self.first_position(look, found);
+                let place = self.shared.positions.add(found.id, &found.path, from);
+                place.set_fingerprint(Fingerprint::of(&file).unwrap_or(Fingerprint::NOTHING));
+                let follower = self.start(look, found, &place);
+                // Before it there is a line of which the end is still to come.
+                let is_within_line = from > 0 && !is_line_break(&file, from - 1);
+                let follower =
+                    if is_within_line { follower.map(Follower::skipping_to_next_line) } else { follower };
+                (place, follower)
+            }
+        };
+        place.found_at(&found.path);
+        follower
+    }
+
+    fn start(&self, look: &mut Look, found: &Found, place: &Arc<FilePosition>) -> Option<Follower> {
+        let before = look.before.get(&found.path).map_or(&[][..], Vec::as_slice);
+        let is_predecessor = |place: &&Arc<FilePosition>| place.id != found.id && place.is_followed();
+        let predecessors: Vec<_> = before.iter().filter(is_predecessor).cloned().collect();
+        // They may have grown since they were last found at their end.
+        predecessors.iter().for_each(|predecessor| predecessor.look_again());
+        look.followed += 1;
+        place.begin().then(|| Follower::new(self.shared.clone(), place.clone(), predecessors))
+    }
+
+    /// Where a file begins that was never seen. If another one was read under its name, it is that one's successor, and
+    /// was written to while nobody looked.
+    fn first_position(&self, look: &Look, found: &Found) -> u64 {
+        let is_old = !self.has_scanned && !look.before.contains_key(&found.path);
+        if is_old && self.shared.settings.start == Start::End { found.size } else { 0 }
+    }
+
+    /// A deleted file's identity may have been given to a new one.
+    fn check_content(&self, place: &FilePosition, file: &File) {
+        match place.fingerprint().fits(file) {
+            Ok(true) | Err(_) => {}
+            Ok(false) => {
+                tracing::info!(
+                    input = self.shared.context.name,
+                    path = %place.path().display(),
+                    "the file has other content than before; reading it from its beginning"
+                );
+                place.restart();
+                place.set_fingerprint(Fingerprint::of(file).unwrap_or(Fingerprint::NOTHING));
+            }
+        }
+    }
+
+    /// A file that was renamed while the router did not run: what it got since its last read is still wanted.
+    fn follow_renamed(&self, place: &Arc<FilePosition>) -> Option<Follower> {
+        let path = place.path();
+        let renamed = identity::find_in(path.parent()?, place.id)?;
+        let file = File::open(&renamed).ok()?;
+        let has_more = file.metadata().is_ok_and(|metadata| metadata.len() > place.read());
+        let is_it = place.fingerprint().bytes > 0 && place.fingerprint().fits(&file).unwrap_or(false);
+        if !(has_more && is_it && place.begin()) {
+            return None;
+        }
+        tracing::info!(
+            input = self.shared.context.name,
+            path = %renamed.display(),
+            "reading the rest of a file that was renamed"
+        );
+        Some(Follower::new(self.shared.clone(), place.clone(), Vec::new()))
+    }
+
+    /// Says once what stands in the way of reading a file, and again only after it was not in the way.
+    fn complain(&self, look: &mut Look, path: &Path, what: &'static str, problem: &str) {
+        if look.complaints.insert(path.to_owned()) && !self.complaints.contains(path) {
+            self.shared.context.counters.notice(what, 1);
+            tracing::warn!(
+                input = self.shared.context.name,
+                path = %path.display(),
+                problem,
+                "cannot read the file; going on with the others"
+            );
+        }
+    }
+}
+
+fn is_line_break(file: &File, at: u64) -> bool {
+    let mut byte = [0];
+    file.read_at(&mut byte, at).is_ok_and(|count| count == 1 && byte == *b"\n")
+}
+
+impl Source for Scanner {
+    /// It looks when the time has come, and nothing tells when.
+    fn register(&mut self, _: &Registry, _: Token) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
+        if self.is_stopping {
+            return Progress::Drained;
+        }
+        if self.has_scanned && self.shared.settings.mode == Mode::Once {
+            return Progress::Ended;
+        }
+        let now = self.shared.context.clock.monotonic();
+        if now < self.next_scan || !self.shared.positions.take_turn(&self.shared.turn) {
+            return Progress::Stalled;
+        }
+        for follower in self.scan() {
+            flow.accepted.push(Box::new(follower));
+        }
+        self.has_scanned = true;
+        self.next_scan = now + self.shared.settings.rescan;
+        // The followers are sources before this one ends, or it would look as if the input had ended.
+        if self.shared.settings.mode == Mode::Once { Progress::More } else { Progress::Stalled }
+    }
+
+    fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+}

@@ -1,0 +1,306 @@
+//! Input `file`: rotation, restarts and crashes under load, with real files and a real router.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{Router, Setup, ledger::number, messages, receivers, wait};
+
+const FOLLOW: &str = r#"
+shutdown_timeout = "20s"
+
+[inputs.logs]
+kind = "file"
+path = "app.log"
+rescan = "100ms"
+
+[endpoints.out]
+kind = "file"
+path = "out.jsonl"
+
+[[routes]]
+to = ["out"]
+"#;
+
+/// Lines written in one go by the writers of these tests.
+const AT_ONCE: usize = 20;
+
+/// A program that writes numbered messages to `app.log`, twenty at a time, and opens it anew when it is told to.
+struct Writer {
+    path: PathBuf,
+    written: AtomicUsize,
+    is_stopped: AtomicBool,
+    is_to_reopen: AtomicBool,
+}
+
+impl Writer {
+    fn new(folder: &Path) -> Writer {
+        Writer {
+            path: folder.join("app.log"),
+            written: AtomicUsize::new(0),
+            is_stopped: AtomicBool::new(false),
+            is_to_reopen: AtomicBool::new(false),
+        }
+    }
+
+    fn open(&self) -> File {
+        OpenOptions::new().create(true).append(true).open(&self.path).expect("open the log")
+    }
+
+    fn run(&self) {
+        let mut file = self.open();
+        while !self.is_stopped.load(Ordering::Acquire) {
+            if self.is_to_reopen.swap(false, Ordering::AcqRel) {
+                file = self.open();
+            }
+            let first = self.written.load(Ordering::Acquire);
+            let lines: Vec<String> =
+                (first..first + AT_ONCE).map(|number| messages::numbered_one("app", number, 200)).collect();
+            file.write_all(messages::text_of(&lines).as_bytes()).expect("write the log");
+            self.written.store(first + AT_ONCE, Ordering::Release);
+            // A load, not a flood: the crash must find something in the middle.
+            thread::sleep(Duration::from_micros(300));
+        }
+    }
+
+    fn written(&self) -> usize {
+        self.written.load(Ordering::Acquire)
+    }
+}
+
+#[test]
+fn a_log_that_is_rotated_under_load_arrives_whole_and_in_order() {
+    let router = Router::start(FOLLOW);
+    let writer = Writer::new(router.path("x").parent().expect("a folder"));
+    thread::scope(|scope| {
+        scope.spawn(|| writer.run());
+        for rotation in 0..5 {
+            // What was written by now is in this log or older ones: more means that this one is being read.
+            let written = writer.written();
+            router.wait("the log is read", |ledger| ledger.delivered("out") > written as u64 + 500);
+            fs::rename(router.path("app.log"), router.path(&format!("app.log.{rotation}"))).expect("rename");
+            // As a program does that is told of the rotation only after a while.
+            let renamed_at = writer.written();
+            wait::until("the writer wrote on", || (writer.written() > renamed_at + 100).then_some(()));
+            writer.is_to_reopen.store(true, Ordering::Release);
+            wait::until("the log is there again", || router.path("app.log").exists().then_some(()));
+        }
+        writer.is_stopped.store(true, Ordering::Release);
+    });
+    let written = writer.written();
+    router.wait_until_delivered(written as u64);
+    let stopped = router.stop();
+    assert_eq!(stopped.ledger.received("logs"), written as u64);
+    let arrived = messages::numbers(receivers::lines(&stopped.path("out.jsonl")));
+    assert!(arrived.into_iter().eq(0..written), "each message once, in order");
+    assert_eq!(kept(&stopped.path("metlog-data"))["path"], "app.log");
+}
+
+#[test]
+fn a_log_that_is_emptied_after_it_was_read_loses_nothing() {
+    let router = Router::start(FOLLOW);
+    let mut written = 0;
+    for _ in 0..5 {
+        let lines = messages::numbered("app", written + 300, 150).split_off(written);
+        written += lines.len();
+        let mut log =
+            OpenOptions::new().create(true).append(true).open(router.path("app.log")).expect("open");
+        log.write_all(messages::text_of(&lines).as_bytes()).expect("write");
+        router.wait_until_delivered(written as u64);
+        fs::copy(router.path("app.log"), router.path("copy")).expect("copy");
+        log.set_len(0).expect("truncate");
+    }
+    let stopped = router.stop();
+    assert!(messages::numbers(receivers::lines(&stopped.path("out.jsonl"))).into_iter().eq(0..written));
+}
+
+#[test]
+fn a_killed_router_brings_everything_that_it_had_not_delivered_and_repeats_little() {
+    let setup = Setup::new(FOLLOW);
+    let writer = Writer::new(setup.path("x").parent().expect("a folder"));
+    let mut kept_positions = Vec::new();
+    let setup = thread::scope(|scope| {
+        scope.spawn(|| writer.run());
+        let mut setup = setup;
+        for _ in 0..3 {
+            let router = setup.start();
+            let data = router.path("metlog-data");
+            let before = position(&data);
+            wait::until("positions are kept", || (position(&data) > before).then_some(()));
+            setup = router.kill();
+            kept_positions.push(position(&setup.path("metlog-data")) as usize);
+        }
+        writer.is_stopped.store(true, Ordering::Release);
+        setup
+    });
+    let written = writer.written();
+    let router = setup.start();
+    let arrived = wait::until("everything is there", || {
+        let arrived = arrivals(&router.path("out.jsonl"));
+        (arrived.len() == written).then_some(arrived)
+    });
+    router.balanced();
+    let stopped = router.stop();
+    // The lines are of 200 bytes, each with its line break. What had been acknowledged when the positions were kept came once;
+    // of the rest, a line came again at most once for each time that the router was killed.
+    let acknowledged = kept_positions[0] / 201;
+    assert!(acknowledged > 0);
+    for (number, times) in arrived {
+        let kills_before = kept_positions.iter().filter(|position| number >= **position / 201).count();
+        assert!(times <= 1 + kills_before, "line {number} came {times} times");
+    }
+    // And now it is known that everything has arrived.
+    let again = stopped.again().start();
+    again.wait_for_log("listening");
+    let stopped = again.stop();
+    assert_eq!(stopped.ledger.received("logs"), 0);
+}
+
+#[test]
+fn what_could_not_be_delivered_before_the_end_comes_after_the_next_start() {
+    let configuration = r#"
+shutdown_timeout = "1s"
+
+[inputs.logs]
+kind = "file"
+path = "app.log"
+
+[endpoints.pipe]
+kind = "file"
+path = "pipe/{logger}.jsonl"
+
+[[routes]]
+to = ["pipe"]
+"#;
+    const COUNT: usize = 2_000;
+    let setup = Setup::new(configuration);
+    receivers::make_pipe(&setup.path("pipe/app.jsonl"));
+    let lines = messages::numbered("app", COUNT, 200);
+    fs::write(setup.path("app.log"), messages::text_of(&lines)).expect("write");
+    let router = setup.start();
+    // Nobody reads the pipe.
+    router.wait("everything is received", |ledger| ledger.received("logs") == COUNT as u64);
+    let stopped = router.stop();
+    assert_eq!(number(&stopped.ledger.endpoint("pipe")["dropped"]["shutdown"]), COUNT as u64);
+    fs::remove_file(stopped.path("pipe/app.jsonl")).expect("remove the pipe");
+
+    let router = stopped.again().start();
+    router.wait_until_delivered(COUNT as u64);
+    let stopped = router.stop();
+    assert_eq!(receivers::lines(&stopped.path("pipe/app.jsonl")), lines);
+}
+
+#[test]
+fn files_that_are_read_once_end_the_router_and_are_not_read_again() {
+    let configuration = r#"
+[inputs.logs]
+kind = "file"
+path = ["in/*.log"]
+exclude = "b*"
+mode = "once"
+
+[endpoints.out]
+kind = "file"
+path = "out/{logger}.jsonl"
+
+[[routes]]
+to = ["out"]
+"#;
+    let setup = Setup::new(configuration);
+    fs::create_dir(setup.path("in")).expect("make a folder");
+    for name in ["a", "b", "c"] {
+        let text = messages::text_of(&messages::numbered(name, 5_000, 200));
+        fs::write(setup.path(&format!("in/{name}.log")), text.trim_end()).expect("write");
+    }
+    let stopped = setup.run_to_its_good_end();
+    assert_eq!(stopped.ledger.received("logs"), 10_000);
+    for name in ["a", "c"] {
+        let lines = receivers::lines(&stopped.path(&format!("out/{name}.jsonl")));
+        assert!(messages::numbers(lines).into_iter().eq(0..5_000));
+    }
+    let stopped = stopped.again().run_to_its_good_end();
+    assert_eq!(stopped.ledger.received("logs"), 0);
+}
+
+#[test]
+fn a_stack_trace_becomes_one_message() {
+    let configuration = r#"
+[inputs.logs]
+kind = "file"
+path = "app.log"
+decoder = "line"
+logger = "shop"
+multiline = { start = '^\d{4}-\d\d-\d\d ', timeout = "200ms" }
+
+[endpoints.out]
+kind = "file"
+path = "out.jsonl"
+
+[[routes]]
+to = ["out"]
+"#;
+    let trace = "2012-07-18 21:13:25 ERROR checkout failed\n\
+                 Traceback (most recent call last):\n  File \"shop.py\", line 12, in pay\n    card.charge(\"9.99\")\n\n\
+                 ValueError: no such card";
+    let setup = Setup::new(configuration);
+    fs::write(setup.path("app.log"), format!("{trace}\n2012-07-18 21:13:26 INFO next\n{trace}\n"))
+        .expect("write");
+    let router = setup.start();
+    router.wait_until_delivered(3);
+    let stopped = router.stop();
+    let payloads: Vec<String> = receivers::lines(&stopped.path("out.jsonl"))
+        .iter()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("a message")["payload"]
+                .as_str()
+                .expect("text")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(payloads, [trace, "2012-07-18 21:13:26 INFO next", trace]);
+}
+
+#[test]
+fn two_routers_cannot_keep_their_positions_in_one_folder() {
+    let first = Router::start(FOLLOW);
+    let data = first.path("metlog-data");
+    let second = Setup::new(&format!("data_dir = {data:?}\n{FOLLOW}"));
+    let (status, said) = second.run_to_its_end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("is in use by another router (process "), "{said}");
+    assert!(said.contains("give each router a `data_dir` of its own"), "{said}");
+    first.stop();
+}
+
+/// The kept entry of the only file.
+fn kept(data: &Path) -> Value {
+    let text = fs::read_to_string(data.join("checkpoints/logs.json")).expect("the kept positions");
+    let kept: Value = serde_json::from_str(&text).expect("JSON");
+    kept["files"][0].clone()
+}
+
+/// The kept position; 0 where nothing is kept yet.
+fn position(data: &Path) -> u64 {
+    let text = fs::read_to_string(data.join("checkpoints/logs.json")).unwrap_or_default();
+    let kept: Value = serde_json::from_str(&text).unwrap_or_default();
+    kept["files"][0]["position"].as_u64().unwrap_or(0)
+}
+
+/// How often each message arrived. A kill may have torn the line that was being written; it comes again.
+fn arrivals(path: &Path) -> BTreeMap<usize, usize> {
+    let mut arrived = BTreeMap::new();
+    for line in fs::read_to_string(path).unwrap_or_default().lines() {
+        if let Ok(message) = serde_json::from_str::<Value>(line) {
+            *arrived.entry(number(&message["metlog_seq"]) as usize).or_default() += 1;
+        }
+    }
+    arrived
+}
