@@ -159,20 +159,22 @@ mod tests {
     use super::*;
     use crate::live::rates::tests::pipeline;
 
+    /// Many beats long.
+    const SILENCE: Duration = Duration::from_millis(300);
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A heart, and the manager's side of its socket.
     fn heart(folder: &tempfile::TempDir) -> (Heart, UnixDatagram) {
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
-        manager.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         let told = ServiceManager::new(Some(path.as_os_str()), Some(Duration::from_millis(40)));
         let observed = Arc::new(Observed::for_tests());
         let heart = Heart { manager: Arc::new(told), observed, interval: Duration::from_millis(20) };
         (heart, manager)
     }
 
-    fn is_told(manager: &UnixDatagram) -> bool {
+    fn is_told(manager: &UnixDatagram, within: Duration) -> bool {
+        manager.set_read_timeout(Some(within)).unwrap();
         manager.recv(&mut [0; 500]).is_ok()
     }
 
@@ -186,9 +188,9 @@ mod tests {
         let hanging = Arc::new(Latch::new(2));
         hanging.count_down();
         question.answer(hanging.clone());
-        assert!(!is_told(&manager), "one of two threads has not answered");
+        assert!(!is_told(&manager, SILENCE), "one of two threads has not answered");
         hanging.count_down();
-        assert!(is_told(&manager), "both have");
+        assert!(is_told(&manager, PATIENCE), "both have");
         drop(questions);
         beating.join().unwrap();
     }
@@ -200,9 +202,9 @@ mod tests {
         let (asked, questions) = mpsc::channel();
         let beating = thread::spawn(move || heart.beat(&|question| asked.send(question).is_ok()));
         let question = questions.recv_timeout(PATIENCE).unwrap();
-        assert!(!is_told(&manager), "it has not answered");
+        assert!(!is_told(&manager, SILENCE), "it has not answered");
         question.answer(Arc::new(Latch::new(0)));
-        assert!(is_told(&manager), "it has");
+        assert!(is_told(&manager, PATIENCE), "it has");
         drop(questions);
         beating.join().unwrap();
     }
@@ -214,7 +216,7 @@ mod tests {
         *heart.manager.stopping_until.lock().unwrap() = Some(Instant::now() + Duration::from_millis(100));
         // Nobody answers any more.
         heart.beat(&|_| true);
-        assert!(is_told(&manager) && is_told(&manager));
+        assert!(is_told(&manager, PATIENCE) && is_told(&manager, PATIENCE));
     }
 
     #[test]
