@@ -300,7 +300,7 @@ impl Router {
         self.child.kill().expect("kill the router");
         self.wait_for_exit();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("make a folder"));
-        Setup { folder, stdin: None, limits: None }
+        Setup { folder, stdin: None, limits: None, environment: Vec::new() }
     }
 
     /// Waits until it ends with status 0; see [`Router::stop`].
@@ -353,7 +353,7 @@ impl Stopped {
 
     /// What is needed to start it again in its folder.
     pub fn again(self) -> Setup {
-        Setup { folder: self.folder, stdin: None, limits: None }
+        Setup { folder: self.folder, stdin: None, limits: None, environment: Vec::new() }
     }
 
     /// Its folder.
