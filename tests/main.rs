@@ -32,6 +32,7 @@ mod real_messages;
 mod reload;
 mod reopen;
 mod rotation;
+mod rust_client;
 mod sentry;
 mod service_manager;
 mod shutdown;
