@@ -18,6 +18,7 @@ mod cases;
 mod chain;
 mod check;
 mod demo;
+mod explain;
 mod follow;
 mod from_logstash;
 mod full_disk;

@@ -4,6 +4,7 @@ mod api;
 mod api_client;
 mod commands;
 mod demo;
+mod explain;
 mod live;
 mod logging;
 mod logstash;
@@ -30,6 +31,7 @@ enum Command {
     Run(commands::run::Arguments),
     Check(commands::check::Arguments),
     Config(commands::config::Arguments),
+    Explain(commands::explain::Arguments),
     Status(commands::status::Arguments),
     Tap(commands::tap::Arguments),
     Top(commands::top::Arguments),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Config(arguments) => commands::config::run(arguments),
+        Command::Explain(arguments) => commands::explain::run(arguments),
         Command::Status(arguments) => commands::status::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),

@@ -27,12 +27,19 @@ pub(crate) struct Scanned {
 
 /// Reads `text`, which has no white space around it, from the first byte to the last.
 pub(crate) fn scan(text: &[u8], limits: &Limits) -> Result<Scanned, Reason> {
+    scan_placed(text, limits).map_err(|(reason, _)| reason)
+}
+
+/// As [`scan`]; what is wrong comes with the byte at which it shows.
+pub(crate) fn scan_placed(text: &[u8], limits: &Limits) -> Result<Scanned, (Reason, usize)> {
     let mut scanner =
         Scanner { text, at: 0, depth: 0, limit: limits.depth.min(DEEPEST), objects: [0; DEEPEST / 64] };
     let object = text.first() == Some(&b'{');
     let mut slots = Slots::default();
-    let rewrite = scanner.read(&mut slots)?;
-    Ok(Scanned { slots, object, rewrite })
+    match scanner.read(&mut slots) {
+        Ok(rewrite) => Ok(Scanned { slots, object, rewrite }),
+        Err(reason) => Err((reason, scanner.at)),
+    }
 }
 
 struct Scanner<'t> {
@@ -84,7 +91,11 @@ impl Scanner<'_> {
                     *place = Slot { start: start as u32, end: self.at as u32 };
                 }
                 if self.depth == 0 {
-                    return if self.at == self.text.len() { Ok(rewrite) } else { Err(Reason::InvalidJson) };
+                    if self.at == self.text.len() {
+                        return Ok(rewrite);
+                    }
+                    self.white_space();
+                    return Err(Reason::InvalidJson);
                 }
                 rewrite |= self.white_space();
                 match self.peek() {

@@ -136,9 +136,7 @@ impl Decoder {
         if std::str::from_utf8(frame).is_err() {
             return Err(Reason::InvalidUtf8);
         }
-        let mark = if frame.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        let (start, end) = without_white_space(&frame[mark..]);
-        let (start, end) = (mark + start, mark + end);
+        let (start, end) = without_mark_and_white_space(frame);
         let text = &frame[start..end];
         if text.is_empty() {
             return Ok(Decoded::Blank);
@@ -159,6 +157,33 @@ impl Decoder {
             return Ok(complete(text.to_vec(), index, received));
         }
         Ok(Decoded::InPlace { start, end, index })
+    }
+
+    /// Where it shows why `frame` is rejected, as a byte offset, for people who look for what is wrong: the first byte that
+    /// cannot be, or the beginning of the value that is wrong. `None` where the frame is used, or no place is to blame.
+    ///
+    /// ```
+    /// use metlog_message::Decoder;
+    ///
+    /// assert_eq!(Decoder::default().locate(br#"{"type": 'counter'}"#), Some(9));
+    /// assert_eq!(Decoder::default().locate(br#"{"type": "t", "severity": 9}"#), Some(26));
+    /// ```
+    pub fn locate(&self, frame: &[u8]) -> Option<usize> {
+        let reason = self.decode(frame, Timestamp { seconds: 0, nanoseconds: 0 }).err()?;
+        match reason {
+            Reason::TooLarge | Reason::MissingType | Reason::UnknownDecoder => return None,
+            Reason::InvalidUtf8 => return std::str::from_utf8(frame).err().map(|error| error.valid_up_to()),
+            _ => {}
+        }
+        let (start, end) = without_mark_and_white_space(frame);
+        let place = match (careful::scan_placed(&frame[start..end], &self.limits), reason) {
+            (Err((_, place)), _) => place,
+            (Ok(scanned), Reason::WrongType(key) | Reason::OutOfRange(key)) => {
+                scanned.slots[key as usize].start as usize
+            }
+            (Ok(_), _) => 0,
+        };
+        Some(start + place)
     }
 }
 
@@ -193,6 +218,13 @@ fn without_white_space(frame: &[u8]) -> (usize, usize) {
         start += 1;
     }
     (start, end)
+}
+
+/// The same without a byte-order mark in front either.
+fn without_mark_and_white_space(frame: &[u8]) -> (usize, usize) {
+    let mark = if frame.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let (start, end) = without_white_space(&frame[mark..]);
+    (mark + start, mark + end)
 }
 
 #[cfg(test)]
@@ -249,6 +281,28 @@ mod tests {
         }
         assert_eq!(decode(br#"{"type":NaN}"#), Err(Reason::MissingType));
         assert_eq!(decode(b"NaN"), Err(Reason::NotAnObject));
+    }
+
+    #[test]
+    fn where_a_frame_is_wrong_can_be_found() {
+        for (frame, place) in [
+            ("{\"type\":\"t\"", Some(11)),
+            (" {\"type\": t}", Some(10)),
+            ("\u{FEFF}{\"type\":\"t\",}", Some(15)),
+            ("{\"type\":\"a\\x\"}", Some(10)),
+            ("{\"type\":\"t\"} {}", Some(13)),
+            ("{\"type\":\"a\tb\"}", Some(10)),
+            (" [1]", Some(1)),
+            ("{\"severity\":1.5,\"type\":\"t\"}", Some(12)),
+            ("{\"a\":[[]],\"type\":\"t\"}", Some(6)),
+            ("{}", None),
+            ("{\"type\":\"t\"}", None),
+            ("", None),
+        ] {
+            let decoder = Decoder::new(Limits { depth: 2, ..Limits::default() });
+            assert_eq!(decoder.locate(frame.as_bytes()), place, "{frame}");
+        }
+        assert_eq!(Decoder::default().locate(b"{\"type\":\"\xff\"}"), Some(9));
     }
 
     #[test]

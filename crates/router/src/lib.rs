@@ -22,6 +22,7 @@ mod peer;
 pub mod pipeline;
 pub mod reader;
 pub mod recycled;
+pub mod rehearsal;
 pub mod rejects;
 pub mod retry;
 pub mod routes;

@@ -215,6 +215,13 @@ parameters! {
     }
 }
 
+impl Limits {
+    /// Those that a decoder enforces.
+    pub fn of_messages(&self) -> metlog_message::Limits {
+        metlog_message::Limits { message_bytes: self.message.bytes() as usize, depth: self.depth }
+    }
+}
+
 parameters! {
     /// What becomes of frames and messages that could not be used. They are counted in any case.
     pub struct Rejects {

@@ -5,9 +5,10 @@
 
 pub mod line;
 
-use metlog_message::{Decoded, Decoder, Reason, Timestamp};
+use metlog_message::{Decoded, Decoder, Limits, Reason, Timestamp};
 
 use self::line::LineDecoder;
+use crate::config::DecoderSettings;
 
 /// An input's decoder.
 #[derive(Debug, Clone)]
@@ -19,12 +20,30 @@ pub enum FrameDecoder {
 }
 
 impl FrameDecoder {
+    /// The decoder that these settings ask for.
+    pub fn new(settings: &DecoderSettings, limits: Limits) -> FrameDecoder {
+        match settings {
+            DecoderSettings::Json => FrameDecoder::Json(Decoder::new(limits)),
+            DecoderSettings::Line { logger, severity } => {
+                FrameDecoder::Line(LineDecoder::new(logger, *severity, limits))
+            }
+        }
+    }
+
     /// Decodes one frame: a line without its line break, or a whole datagram.
     #[inline]
     pub fn decode(&self, frame: &[u8], received: Timestamp) -> Result<Decoded, Reason> {
         match self {
             FrameDecoder::Json(decoder) => decoder.decode(frame, received),
             FrameDecoder::Line(decoder) => decoder.decode(frame, received),
+        }
+    }
+
+    /// Where it shows why `frame` is rejected, as a byte offset; see [`Decoder::locate`].
+    pub fn locate(&self, frame: &[u8]) -> Option<usize> {
+        match self {
+            FrameDecoder::Json(decoder) => decoder.locate(frame),
+            FrameDecoder::Line(_) => std::str::from_utf8(frame).err().map(|error| error.valid_up_to()),
         }
     }
 }

@@ -288,6 +288,11 @@ pub enum Preview {
     },
     /// It takes the message and sends nothing.
     Keeps,
+    /// It does what the message tells it to (`allow_meta`), and sends nothing.
+    Obeys {
+        /// What that is: "close its files".
+        order: &'static str,
+    },
 }
 
 /// An endpoint's checked parameters, ready to be opened.
@@ -303,6 +308,13 @@ pub trait EndpointSettings: Debug + Send + Sync {
 
     /// What it would do with this message, found with the very code that does it. Opens and sends nothing.
     fn preview(&self, message: &Message<'_>) -> Preview;
+
+    /// What is meant by a reason for which it refuses messages, in words for an operator. `None` for a reason of which it
+    /// knows nothing.
+    fn refusal(&self, reason: &str) -> Option<&'static str> {
+        let _ = reason;
+        None
+    }
 
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {

@@ -154,6 +154,11 @@ pub trait InputSettings: Debug + Send + Sync {
     /// Opens it.
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError>;
 
+    /// Whether what it takes are datagrams, which may name their decoder.
+    fn takes_datagrams(&self) -> bool {
+        false
+    }
+
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {
         let _ = section;

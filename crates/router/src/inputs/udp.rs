@@ -40,6 +40,10 @@ receive_buffer = "25MiB"
 const MOST_SOCKETS: usize = 64;
 
 impl InputSettings for Parameters {
+    fn takes_datagrams(&self) -> bool {
+        true
+    }
+
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let failed =
             |error: io::Error| context.error(format!("cannot listen on {} (UDP): {error}", self.listen));

@@ -58,6 +58,10 @@ mode = "datagram"
 "#;
 
 impl InputSettings for Parameters {
+    fn takes_datagrams(&self) -> bool {
+        self.mode == Mode::Datagram
+    }
+
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let failed =
             |error: io::Error| context.error(format!("cannot listen on {}: {error}", self.path.display()));

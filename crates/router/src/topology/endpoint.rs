@@ -89,8 +89,9 @@ impl RunningEndpoint {
         candidate: Candidate,
         ground: &Arc<Ground>,
     ) -> io::Result<RunningEndpoint> {
-        let buffer = Arc::new(Buffer::new(component.buffer.memory.bytes() as usize, when_full(component)));
-        let outlet = Outlet { name: component.name.as_str().into(), buffer, counters, ack: ack(component) };
+        let buffer = Arc::new(Buffer::new(component.buffer.memory.bytes() as usize, component.when_full()));
+        let outlet =
+            Outlet { name: component.name.as_str().into(), buffer, counters, ack: component.acknowledges() };
         let control = Arc::new(Control::default());
         let succession = Arc::new(Succession {
             name: component.name.clone(),
@@ -122,8 +123,8 @@ impl RunningEndpoint {
         self.kind = component.kind;
         self.own = component.own;
         self.common = component.common;
-        self.outlet.ack = ack(component);
-        let (limit_bytes, when_full) = (component.buffer.memory.bytes() as usize, when_full(component));
+        self.outlet.ack = component.acknowledges();
+        let (limit_bytes, when_full) = (component.buffer.memory.bytes() as usize, component.when_full());
         let buffer = &self.outlet.buffer;
         if (buffer.limit_bytes(), buffer.when_full()) != (limit_bytes, when_full) {
             buffer.set_bound(limit_bytes, when_full);
@@ -171,12 +172,16 @@ impl RunningEndpoint {
     }
 }
 
-fn when_full(component: &Component) -> metlog_buffer::WhenFull {
-    component.buffer.when_full.map_or_else(|| component.settings.when_full(), Into::into)
-}
+impl Component {
+    /// What its buffer does when it is full: as configured, or as its kind does.
+    pub fn when_full(&self) -> metlog_buffer::WhenFull {
+        self.buffer.when_full.map_or_else(|| self.settings.when_full(), Into::into)
+    }
 
-fn ack(component: &Component) -> Ack {
-    component.ack.unwrap_or_else(|| component.settings.ack())
+    /// When it acknowledges: as configured, or as its kind does.
+    pub fn acknowledges(&self) -> Ack {
+        self.ack.unwrap_or_else(|| self.settings.ack())
+    }
 }
 
 /// One buffer, and the endpoints that empty it, one after the other.

@@ -2,16 +2,16 @@
 
 use std::{sync::Arc, thread};
 
-use metlog_message::{Decoder, Limits as MessageLimits};
+use metlog_message::Limits as MessageLimits;
 
 use super::Configuration;
 use crate::{
     checkpoints::Checkpoints,
     clock::Clock,
-    config::{self, DecoderSettings, Fingerprint},
-    decoders::{FrameDecoder, line::LineDecoder},
+    config::Fingerprint,
+    decoders::FrameDecoder,
     inputs::{
-        ConnectionLimit, InputContext, InputSettings, OpenError, OpenedInput,
+        ConnectionLimit, InputContext, OpenError, OpenedInput,
         parked::ParkedMemory,
         sockets::{BoundSocket, Inherited},
     },
@@ -22,7 +22,7 @@ use crate::{
     unfinished::UnfinishedLines,
 };
 
-pub(super) type Component = config::InputComponent<dyn InputSettings>;
+pub(super) use super::Input as Component;
 
 /// Spare slabs that are kept for the next batches.
 const SPARE_SLAB_BYTES: usize = 32 * 1024 * 1024;
@@ -54,10 +54,7 @@ impl Ground {
                 .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
                 .max(1),
             connections: ConnectionLimit::new(limits.connections),
-            message_limits: MessageLimits {
-                message_bytes: limits.message.bytes() as usize,
-                depth: limits.depth,
-            },
+            message_limits: limits.of_messages(),
             unfinished: UnfinishedLines::new(input_bytes),
             parked: ParkedMemory::new(input_bytes),
             pool: SlabPool::new(SPARE_SLAB_BYTES),
@@ -94,7 +91,7 @@ impl Ground {
         counters: &Arc<InputCounters>,
         outlets: &Arc<Outlets>,
     ) {
-        let decoder = self.decoder(&component.decoder);
+        let decoder = FrameDecoder::new(&component.decoder, self.message_limits);
         readers.serve(number, || {
             Pipeline::new(
                 &component.name,
@@ -106,15 +103,6 @@ impl Ground {
             )
             .allowing_meta(component.allow_meta)
         });
-    }
-
-    fn decoder(&self, settings: &DecoderSettings) -> FrameDecoder {
-        match settings {
-            DecoderSettings::Json => FrameDecoder::Json(Decoder::new(self.message_limits)),
-            DecoderSettings::Line { logger, severity } => {
-                FrameDecoder::Line(LineDecoder::new(logger, *severity, self.message_limits))
-            }
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::reload::compile;
 pub use self::reload::{Changes, ReloadReport};
 use self::{endpoint::RunningEndpoint, input::RunningInput};
 use crate::{
@@ -35,6 +36,9 @@ use crate::{
 
 /// A configuration of this router's kinds.
 pub type Configuration = config::Configuration<dyn InputSettings, dyn EndpointSettings>;
+
+/// An input of such a configuration.
+pub type Input = config::InputComponent<dyn InputSettings>;
 
 /// Reads a configuration of this router's kinds, and what it includes.
 pub fn load_file(path: &Path) -> (Option<Configuration>, config::Diagnostics) {
@@ -278,6 +282,16 @@ struct Call<F>(F);
 impl<F: Fn() + Send + Sync> Wake for Call<F> {
     fn wake(self: Arc<Self>) {
         (self.0)();
+    }
+}
+
+impl From<metlog_buffer::WhenFull> for config::WhenFull {
+    fn from(when_full: metlog_buffer::WhenFull) -> Self {
+        match when_full {
+            metlog_buffer::WhenFull::Block => config::WhenFull::Block,
+            metlog_buffer::WhenFull::DropNewest => config::WhenFull::DropNewest,
+            metlog_buffer::WhenFull::DropOldest => config::WhenFull::DropOldest,
+        }
     }
 }
 

@@ -403,7 +403,8 @@ impl Settings {
     }
 }
 
-fn compile(configuration: &Configuration) -> Result<RouteTable, TableError> {
+/// The route table of a configuration.
+pub(crate) fn compile(configuration: &Configuration) -> Result<RouteTable, TableError> {
     let specs = configuration
         .routes
         .iter()

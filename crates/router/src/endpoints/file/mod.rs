@@ -110,10 +110,20 @@ impl EndpointSettings for Parameters {
     }
 
     fn preview(&self, message: &Message<'_>) -> Preview {
+        if let Some(order) = Meta::new().order(message) {
+            return Preview::Obeys { order: order.word() };
+        }
         let (mut path, mut bytes) = (Vec::new(), Vec::new());
         render_path(&self.path, message, &mut path, self.rotate.is_some());
         LineFormat::new(self.format, &self.template, self.multiline).write(message, &mut bytes);
         Preview::Sends { to: String::from_utf8_lossy(&path).into_owned(), bytes }
+    }
+
+    fn refusal(&self, reason: &str) -> Option<&'static str> {
+        match reason {
+            "file-path" => Some("the path is that of a folder, leads through a file, or is too long"),
+            _ => None,
+        }
     }
 
     fn check(&self, section: &mut Section<'_>) {

@@ -105,6 +105,20 @@ impl EndpointSettings for Parameters {
         }
     }
 
+    fn refusal(&self, reason: &str) -> Option<&'static str> {
+        match reason {
+            dsn::REFUSED_MISSING => Some("it names no DSN, and the endpoint has no default"),
+            dsn::REFUSED_INVALID => Some("what it names is no DSN"),
+            dsn::REFUSED_SCHEME => Some("its DSN is not for HTTP or HTTPS, and the endpoint has no default"),
+            dsn::REFUSED_HOST => Some("its DSN names a host that `allow_hosts` does not have"),
+            payload::REFUSED_PAYLOAD => {
+                Some("its payload is no event: not base64, damaged, or no JSON object")
+            }
+            payload::REFUSED_SIZE => Some("its event is larger than the limit"),
+            _ => None,
+        }
+    }
+
     fn check(&self, section: &mut Section<'_>) {
         if self.dsn.dsn().is_none() && self.allow_hosts.is_empty() {
             let span = section.span_of("dsn");

@@ -87,8 +87,24 @@ impl EndpointSettings for Parameters {
         };
         let mut bytes = Vec::new();
         match append(&lines, &server, message, &mut bytes) {
-            Ok(()) => Preview::Sends { to: server.to_string(), bytes },
+            Ok(()) => {
+                // The connection leaves the last line break out of a datagram.
+                if server.takes_datagrams() {
+                    bytes.pop();
+                }
+                Preview::Sends { to: server.to_string(), bytes }
+            }
             Err(reason) => Preview::Refuses { reason },
+        }
+    }
+
+    fn refusal(&self, reason: &str) -> Option<&'static str> {
+        match reason {
+            lines::REFUSED_TYPE => Some("it has a type that statsd does not know"),
+            lines::REFUSED_NAME => Some("it has no `fields.name`, or an empty one"),
+            lines::REFUSED_VALUE => Some("its payload is no number that statsd takes"),
+            REFUSED_LENGTH => Some("it makes a line that is longer than a datagram can be"),
+            _ => None,
         }
     }
 

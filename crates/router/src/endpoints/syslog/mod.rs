@@ -124,6 +124,13 @@ impl EndpointSettings for Parameters {
         Preview::Sends { to: server.to_string(), bytes }
     }
 
+    fn refusal(&self, reason: &str) -> Option<&'static str> {
+        match reason {
+            REFUSED_LENGTH => Some("the datagram is longer than the system takes"),
+            _ => None,
+        }
+    }
+
     fn check(&self, section: &mut Section<'_>) {
         if let Err(problem) = self.server() {
             let span = section.span_of(if self.path.is_some() { "path" } else { "transport" });

@@ -7,6 +7,7 @@ use super::{
     matcher::Matcher,
 };
 
+mod explanations;
 mod operators;
 mod oracle;
 mod tables;

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::routes::table::{RouteSpec, RouteTable, Scratch};
+use crate::routes::{
+    explanation::Explanation,
+    table::{RouteSpec, RouteTable, Scratch},
+};
 
 const PATHS: [&str; 13] = [
     "type",
@@ -246,6 +249,19 @@ proptest! {
         for sample in samples {
             let message = Message::new(&sample.frame);
             prop_assert_eq!(message.matches(&condition), naive(&condition, &sample), "{}", sample.frame);
+        }
+    }
+
+    #[test]
+    fn an_explanation_comes_to_the_verdict_that_the_matcher_comes_to(
+        condition in condition(),
+        samples in prop::collection::vec(sample(), 8),
+    ) {
+        for sample in samples {
+            let message = Message::new(&sample.frame);
+            let explanation = Explanation::of(&condition, &condition, &message.text, &message.index);
+            prop_assert_eq!(explanation.holds, message.matches(&condition), "{}", sample.frame);
+            prop_assert!(explanation.because.iter().all(|reason| !reason.is_empty()));
         }
     }
 
