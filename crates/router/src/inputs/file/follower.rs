@@ -226,6 +226,7 @@ impl Follower {
                 Ok(Progress::Stalled)
             };
         }
+        // Not before it was looked at again: what was read last may have been parked, and a successor would overtake it.
         self.place.at_end();
         if waited >= IDLE {
             self.makes_way(metadata);
@@ -305,9 +306,6 @@ impl Follower {
 
     fn reached_end(&mut self, stamp: Stamp, has_lines: bool, now: Duration) {
         self.end = Some(End { stamp, since: now, has_lines });
-        if !has_lines {
-            self.place.at_end();
-        }
     }
 
     /// What a line of the largest size and, behind it, a joined message of the largest size need.

@@ -277,6 +277,11 @@ impl FilePosition {
         state.gone_since.get_or_insert(now_seconds);
     }
 
+    /// Since when it is gone, in seconds of the wall clock; `None` for one that is there, or was when the router ended.
+    pub fn gone_since(&self) -> Option<i64> {
+        lock(&self.state).gone_since
+    }
+
     /// Whether it is gone.
     pub fn is_gone(&self) -> bool {
         lock(&self.state).is_gone

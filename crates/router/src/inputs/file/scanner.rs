@@ -84,9 +84,12 @@ impl Scanner {
             }
         }
         let now = self.shared.context.clock.wall().seconds;
-        for place in known.iter().filter(|place| !look.seen.contains(&place.id)) {
+        let mut unseen: Vec<_> = known.iter().filter(|place| !look.seen.contains(&place.id)).collect();
+        // Of several that had one name, the one that went first is the oldest.
+        unseen.sort_by_key(|place| place.gone_since().unwrap_or(i64::MAX));
+        for place in unseen {
             if !self.has_scanned && settings.mode == Mode::Follow {
-                followers.extend(self.follow_renamed(place));
+                followers.extend(self.follow_renamed(&mut look, place));
             }
             place.gone(now);
         }
@@ -133,14 +136,14 @@ impl Scanner {
         let (place, follower) = match place {
             Some(place) => {
                 self.check_content(&place, &file);
-                let follower = self.start(look, found, &place);
+                let follower = self.start(look, &found.path, &place);
                 (place, follower)
             }
             None => {
                 let from = self.first_position(look, found);
                 let place = self.shared.positions.add(found.id, &found.path, from);
                 place.set_fingerprint(Fingerprint::of(&file).unwrap_or(Fingerprint::NOTHING));
-                let follower = self.start(look, found, &place);
+                let follower = self.start(look, &found.path, &place);
                 // Before it there is a line of which the end is still to come.
                 let is_within_line = from > 0 && !is_line_break(&file, from - 1);
                 let follower =
@@ -152,9 +155,10 @@ impl Scanner {
         follower
     }
 
-    fn start(&self, look: &mut Look, found: &Found, place: &Arc<FilePosition>) -> Option<Follower> {
-        let before = look.before.get(&found.path).map_or(&[][..], Vec::as_slice);
-        let is_predecessor = |place: &&Arc<FilePosition>| place.id != found.id && place.is_followed();
+    /// Begins to read a file behind those that had this name before it.
+    fn start(&self, look: &mut Look, name: &Path, place: &Arc<FilePosition>) -> Option<Follower> {
+        let before = look.before.get(name).map_or(&[][..], Vec::as_slice);
+        let is_predecessor = |other: &&Arc<FilePosition>| other.id != place.id && other.is_followed();
         let predecessors: Vec<_> = before.iter().filter(is_predecessor).cloned().collect();
         // They may have grown since they were last found at their end.
         predecessors.iter().for_each(|predecessor| predecessor.look_again());
@@ -169,10 +173,12 @@ impl Scanner {
         if is_old && self.shared.settings.start == Start::End { found.size } else { 0 }
     }
 
-    /// A deleted file's identity may have been given to a new one.
+    /// A deleted file's identity may have been given to a new one. And what was empty may have a beginning now.
     fn check_content(&self, place: &FilePosition, file: &File) {
         match place.fingerprint().fits(file) {
-            Ok(true) | Err(_) => {}
+            Err(_) => {}
+            Ok(true) if place.fingerprint().bytes > 0 => {}
+            Ok(true) => place.set_fingerprint(Fingerprint::of(file).unwrap_or(Fingerprint::NOTHING)),
             Ok(false) => {
                 tracing::info!(
                     input = self.shared.context.name,
@@ -186,13 +192,17 @@ impl Scanner {
     }
 
     /// A file that was renamed while the router did not run: what it got since its last read is still wanted.
-    fn follow_renamed(&self, place: &Arc<FilePosition>) -> Option<Follower> {
+    fn follow_renamed(&self, look: &mut Look, place: &Arc<FilePosition>) -> Option<Follower> {
         let path = place.path();
         let renamed = identity::find_in(path.parent()?, place.id)?;
         let file = File::open(&renamed).ok()?;
         let has_more = file.metadata().is_ok_and(|metadata| metadata.len() > place.read());
-        let is_it = place.fingerprint().bytes > 0 && place.fingerprint().fits(&file).unwrap_or(false);
-        if !(has_more && is_it && place.begin()) {
+        // One that was empty when it was last seen is known by its identity alone, which is good enough where it was there to the last.
+        let is_known = place.fingerprint().bytes > 0 || place.gone_since().is_none();
+        let is_it = is_known
+            && place.fingerprint().fits(&file).unwrap_or(false)
+            && identity::compression(&file).is_none();
+        if !(has_more && is_it) {
             return None;
         }
         tracing::info!(
@@ -200,7 +210,7 @@ impl Scanner {
             path = %renamed.display(),
             "reading the rest of a file that was renamed"
         );
-        Some(Follower::new(self.shared.clone(), place.clone(), Vec::new()))
+        self.start(look, &path, place)
     }
 
     /// Says once what stands in the way of reading a file, and again only after it was not in the way.

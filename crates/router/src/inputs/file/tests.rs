@@ -300,6 +300,28 @@ fn a_file_that_others_crowd_out_is_read_to_its_end_before_its_successor() {
 }
 
 #[test]
+fn a_batch_that_waits_for_room_is_not_overtaken_by_one_of_the_successor() {
+    let mut world = World::with_buffer("path = '@/app.log'", 1);
+    world.open();
+    // One line fits into the buffer, one waits, and one is still in the file when it is renamed.
+    for line in ["one\n", "two\n"] {
+        world.append("app.log", line);
+        world.read_all();
+    }
+    world.append("app.log", "three\n");
+    fs::rename(world.path("app.log"), world.path("app.log.1")).unwrap();
+    world.append("app.log", "four\n");
+    world.pass(Duration::from_secs(1));
+    for _ in 0..5 {
+        for _ in 0..3 {
+            world.round();
+        }
+        world.deliver();
+    }
+    world.assert_delivered(&["one", "two", "three", "four"]);
+}
+
+#[test]
 fn a_deleted_file_is_read_to_its_end_and_its_last_line_needs_no_end_then() {
     let world = World::new("path = '@/*.log'\nrotate_wait = '5s'");
     world.append("app.log", "one\n");
