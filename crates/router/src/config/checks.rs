@@ -8,7 +8,7 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Address, Api, ByteSize, Diagnostics, EndpointComponent, InputComponent, Limits, Rejects,
+    Address, Api, ByteSize, Diagnostics, EndpointComponent, InputComponent, Kind, Limits, Rejects,
     components::Declared,
     routes::{DeclaredRoute, unknown_endpoint},
 };
@@ -20,6 +20,7 @@ pub(super) struct File<'f, I: ?Sized, E: ?Sized> {
     pub limits: Option<&'f Limits>,
     pub rejects: Option<&'f Rejects>,
     pub api: Option<&'f Api>,
+    pub input_kinds: &'f [Kind<I>],
     pub inputs: &'f [Declared<InputComponent<I>>],
     pub endpoints: &'f [Declared<EndpointComponent<E>>],
     pub routes: &'f [DeclaredRoute],
@@ -38,6 +39,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
         self.buffers(diagnostics);
         self.listeners(diagnostics);
         self.loops(diagnostics);
+        self.shared_files(diagnostics);
         self.api(diagnostics);
         self.reject_targets(diagnostics);
         self.inputs(diagnostics);
@@ -120,17 +122,47 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
         for declared in self.inputs {
             let Some(component) = &declared.component else { continue };
             let group = ["inputs", declared.name.as_str()];
-            let text =
-                |key| self.value(&[group[0], group[1], key]).and_then(|value| value.get_ref().as_str());
-            let Some((key, listener)) = Listener::of(component.kind, text("listen"), text("path")) else {
-                continue;
-            };
+            let Some((key, listener)) = self.listener(component.kind, &declared.name) else { continue };
             if let Some((other, _)) = seen.iter().find(|(_, other)| other.collides(&listener)) {
                 let message = format!("inputs.{} and {other} listen on the same address", declared.name);
-                let problem = diagnostics.error(self.place(&[group[0], group[1], key]), message);
+                let place = match self.place(&[group[0], group[1], key]) {
+                    NOWHERE => declared.span.clone(),
+                    place => place,
+                };
+                let problem = diagnostics.error(place, message);
                 problem.help("give one of them another address");
             }
             seen.push((format!("inputs.{}", declared.name), listener));
+        }
+    }
+
+    /// What an input occupies, and the key that says so; also where it is the default that says it.
+    fn listener(&self, kind: &str, name: &str) -> Option<(&'static str, Listener)> {
+        let text = |key| self.value(&["inputs", name, key]).and_then(|value| value.get_ref().as_str());
+        let docs = self.input_kinds.iter().find(|known| known.name == kind).map(|known| (known.docs)());
+        let default = docs.into_iter().flatten().find(|doc| doc.name == "listen").and_then(|doc| doc.default);
+        let listen = text("listen").or(default.as_deref().map(|default| default.trim_matches('"')));
+        Listener::of(kind, listen, text("path"))
+    }
+
+    /// Two endpoints that write one file rotate it under each other, and their lines come in any order.
+    fn shared_files(&self, diagnostics: &mut Diagnostics) {
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for declared in self.endpoints {
+            // The kind whose `path` is a file of its own; that of others is the socket of a server.
+            if declared.component.as_ref().is_none_or(|component| component.kind != "file") {
+                continue;
+            }
+            let key = ["endpoints", declared.name.as_str(), "path"];
+            let Some(path) = self.value(&key).and_then(|value| value.get_ref().as_str()) else { continue };
+            if let Some((_, other)) = seen.iter().find(|(known, _)| *known == path) {
+                let message =
+                    format!("endpoints.{} and endpoints.{other} write the same files", declared.name);
+                diagnostics
+                    .warning(self.place(&key), message)
+                    .help("their lines mix in any order, and a rotation by one surprises the other; give one of them another path");
+            }
+            seen.push((path, &declared.name));
         }
     }
 
@@ -149,10 +181,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
                 Listener::reached_by(key("endpoints", name, "address"), key("endpoints", name, "path"));
             let own = self.inputs.iter().find(|input| {
                 let component = input.component.as_ref();
-                let listener = component.and_then(|component| {
-                    let own = |of| key("inputs", &input.name, of);
-                    Listener::of(component.kind, own("listen"), own("path"))
-                });
+                let listener = component.and_then(|component| self.listener(component.kind, &input.name));
                 listener.is_some_and(|(_, listener)| peers.iter().any(|peer| peer.collides(&listener)))
             });
             if let Some(input) = own {

@@ -192,6 +192,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
                 limits: limits.as_ref(),
                 rejects: rejects.as_ref(),
                 api: api.as_ref().and_then(Option::as_ref),
+                input_kinds: self.inputs,
                 inputs: &inputs,
                 endpoints: &endpoints,
                 routes: &routes,
