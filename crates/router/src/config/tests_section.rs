@@ -4,7 +4,7 @@
 use std::{ops::Range, path::PathBuf};
 
 use metlog_message::{Reason, Timestamp};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::{
     diagnostics::Diagnostics,
@@ -254,21 +254,16 @@ impl FromConfig for Expectations {
             diagnostics.wrong_type::<Expectations>(value);
             return None;
         };
-        let read = |table: &DeTable<'_>, diagnostics: &mut Diagnostics| {
-            let mut entries: Vec<_> = table.iter().collect();
-            entries.sort_by_key(|(key, _)| key.span().start);
-            let read: Vec<Option<_>> = entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let outer = diagnostics.enter(format!("expect.{}", key.get_ref()));
-                    let expectation = expectation(value, diagnostics);
-                    diagnostics.leave(outer);
-                    Some((key.get_ref().to_string(), key.span(), expectation?))
-                })
-                .collect();
-            read.into_iter().collect::<Option<_>>().map(Expectations)
-        };
-        read(table, diagnostics)
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let mut read = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let outer = diagnostics.enter(format!("expect.{}", key.get_ref()));
+            let expectation = expectation(value, diagnostics);
+            diagnostics.leave(outer);
+            read.push(expectation.map(|expectation| (key.get_ref().to_string(), key.span(), expectation)));
+        }
+        read.into_iter().collect::<Option<_>>().map(Expectations)
     }
 
     fn to_toml(&self) -> String {
@@ -289,5 +284,32 @@ fn expectation(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Expec
             Some(Expectation { sends: Some(sends), to: None, count: None, refused: Vec::new() })
         }
         _ => Expectation::from_config(value, diagnostics),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use toml::Spanned;
+
+    fn item(text: &str) -> Option<Item> {
+        let value: Spanned<DeValue<'_>> = DeValue::parse(text).unwrap();
+        Item::from_config(&value, &mut Diagnostics::new())
+    }
+
+    #[test]
+    fn a_table_becomes_json_in_the_order_of_the_file() {
+        let json = |text: &str| Some(Item::Json(text.to_owned()));
+        assert_eq!(
+            item(
+                r#"{ type = "a\"b", severity = 0x6, fields = { z = [1_000, +2.5, true], a = 2026-11-22 } }"#
+            ),
+            json(r#"{"type":"a\"b","severity":6,"fields":{"z":[1000,2.5,true],"a":"2026-11-22"}}"#)
+        );
+        assert_eq!(item("{}"), json("{}"));
+        assert_eq!(item("'{}'"), Some(Item::Text("{}".to_owned())));
+        for wrong in ["1", "[]", "{ a = nan }", "{ a = [-inf] }"] {
+            assert_eq!(item(wrong), None, "{wrong}");
+        }
     }
 }
