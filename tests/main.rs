@@ -33,6 +33,7 @@ mod real_messages;
 mod reload;
 mod reopen;
 mod rotation;
+mod rust_client;
 mod sentry;
 mod shutdown;
 mod slow_endpoints;
