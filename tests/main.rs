@@ -29,6 +29,7 @@ mod http;
 mod limits;
 mod logrotate;
 mod nginx;
+mod original_system;
 mod real_messages;
 mod reload;
 mod reopen;
