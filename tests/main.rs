@@ -17,6 +17,7 @@ mod api;
 mod cases;
 mod chain;
 mod check;
+mod configuration_tests;
 mod demo;
 mod explain;
 mod follow;
