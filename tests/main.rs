@@ -36,6 +36,7 @@ mod reopen;
 mod rotation;
 mod rust_client;
 mod sentry;
+mod service_manager;
 mod shutdown;
 mod slow_endpoints;
 mod startup;
