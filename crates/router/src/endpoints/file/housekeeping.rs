@@ -150,8 +150,13 @@ impl Housekeeper {
         let rules = &self.shared.rules;
         let expired = std::mem::take(&mut self.shared.notes().expired);
         for path in expired.iter().filter(|path| !is_open(path) && rules.is_expired(path)) {
-            if let Err(error) = fs::remove_file(path) {
-                rules.failed("remove", path, &error);
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    rules.failed("remove", path, &error);
+                    self.shared.notes().schedule.has_failed(rules.clock.monotonic());
+                    self.shared.noted.notify_all();
+                }
+                _ => {}
             }
         }
     }
@@ -181,6 +186,9 @@ impl Shared {
         while let Some(job) = self.next_job() {
             let mut is_done = true;
             for path in job.rotated {
+                if self.stop.load(Ordering::Relaxed) {
+                    return;
+                }
                 is_done &= self.rules.tidy(&path, &self.stop);
             }
             if job.everything {
