@@ -14,6 +14,7 @@ use std::{
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
     ptr,
+    time::Duration,
 };
 
 use socket2::Socket;
@@ -100,6 +101,14 @@ impl DatagramReceiver {
             .take(count)
             .map(|(&sent_bytes, slot)| Datagram { bytes: slot.get(..sent_bytes).unwrap_or(slot), sent_bytes })
     }
+}
+
+/// CLOCK_MONOTONIC, from its own origin; `Instant` reads the same clock and keeps the number to itself.
+pub fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writing. The call fails only for clocks that do not exist; then the time stays zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Asks for a receive buffer of `bytes`, past the system's limit where the router may, and returns what it got.

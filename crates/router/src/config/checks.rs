@@ -222,7 +222,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             if let Some(name) = item.get_ref().as_str()
                 && !names.contains(&name)
             {
-                unknown_endpoint(item, name, &names, diagnostics);
+                unknown_endpoint(item.span(), name, &names, diagnostics);
             }
         }
     }
