@@ -203,6 +203,7 @@ impl Runner {
 
     /// The endpoint's answer for [`Runner::work`].
     pub fn answered(&mut self, now: Duration, answer: Answer) {
+        debug_assert!(answer.settled <= self.work.len(), "an answer is for what was handed out");
         let settled = answer.settled.min(self.work.len());
         let refused = answer.refused.total().min(settled);
         for (reason, messages) in answer.refused.iter() {

@@ -35,6 +35,7 @@ use crate::{
 ///   messages = [{ type = "oldstyle", logger = "shop", severity = 3, payload = "payment failed" }]
 ///   expect.app-log = ["2000-01-01T00:00:00.000000Z payment failed"]
 #[derive(Debug, clap::Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "shown by --help, where brackets are brackets")]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The configuration file
