@@ -221,6 +221,11 @@ impl Topology {
         self.settings.shutdown_timeout + GRACE
     }
 
+    /// How long [`Topology::stop`] tries to deliver what is buffered.
+    pub fn drain_timeout(&self) -> Duration {
+        self.settings.shutdown_timeout
+    }
+
     /// Has every endpoint open its files anew, and returns those that had not done so after `longest`. What the others
     /// had written before is out, and goes to the old files.
     pub fn reopen(&self, longest: Duration) -> Vec<NotReopened> {
