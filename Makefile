@@ -16,6 +16,10 @@ build: tools ## Build the release binary, target/release/metlog
 demo: build ## See the whole system at work, with nothing else installed
 	$(METLOG) demo
 
+.PHONY: deb
+deb: build ## Build the Debian package, target/debian/metlog_*.deb
+	@scripts/deb
+
 .PHONY: test
 test: tools ## Lint, then run every test (the one command before a push)
 	@CARGO="$(CARGO)" scripts/test

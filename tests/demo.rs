@@ -35,7 +35,15 @@ fn a_short_demo_loses_nothing_and_cleans_up() {
     let text = text(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(!text.contains('\x1b'), "{text}");
-    for part in ["metlog.incr(\"hits\");", "1s sent=", "\n  stats ", "shop.request.home", ARRIVED] {
+    for part in [
+        "metlog.incr(\"hits\");",
+        "1s sent=",
+        "\n  stats ",
+        "shop.request.home",
+        "signed in",
+        "PaymentError",
+        ARRIVED,
+    ] {
         assert!(text.contains(part), "{part} is missing: {text}");
     }
     assert!(!Path::new(after(&text, "files: ")).exists());

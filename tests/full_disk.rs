@@ -157,6 +157,29 @@ fn a_file_that_may_not_grow_is_an_error_that_is_tried_again_and_not_the_end() {
 }
 
 #[test]
+fn what_an_input_with_meta_messages_brought_is_not_counted_again_for_another_input() {
+    const FIRST: usize = 60;
+    const LAST: usize = 200;
+    let text = configuration("full.jsonl", "")
+        .replace("kind = \"file\"\npath = \"good.jsonl\"", "kind = \"null\"")
+        .replace("shutdown_timeout = \"10s\"", "shutdown_timeout = \"300ms\"")
+        + "[inputs.meta]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\nallow_meta = true\n";
+    let setup = Setup::new(&text).ulimit("-f 64");
+    let router = setup.start();
+    let lines = messages::numbered("full", FIRST + LAST, 333);
+    senders::tcp(router.address("meta"), messages::text_of(&lines[..FIRST]).as_bytes());
+    router.wait_until_delivered(FIRST as u64);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines[FIRST..]).as_bytes());
+    wait_until_failing(&router);
+    let stopped = router.stop();
+    let on_disk = receivers::lines(&stopped.path("full.jsonl"));
+    assert!(on_disk.len() > FIRST && on_disk.len() < lines.len());
+    assert_eq!(on_disk, lines[..on_disk.len()]);
+    assert_eq!(stopped.ledger.delivered("full"), on_disk.len() as u64);
+    assert_eq!(stopped.ledger.dropped("full"), (lines.len() - on_disk.len()) as u64);
+}
+
+#[test]
 fn a_path_that_can_never_be_written_is_refused_and_holds_nothing_up() {
     let setup = Setup::new(&configuration("missing/{logger}.jsonl", ""));
     // A file stands where the folder should be.

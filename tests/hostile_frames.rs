@@ -29,17 +29,17 @@ to = ["all"]
 
 /// What an input's numbers grow by: messages, blank lines, and rejects by reason.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Verdict {
-    received: u64,
-    routed: u64,
-    blank: u64,
-    rejected: BTreeMap<String, u64>,
-    timestamp_unreadable: u64,
+pub struct Verdict {
+    pub received: u64,
+    pub routed: u64,
+    pub blank: u64,
+    pub rejected: BTreeMap<String, u64>,
+    pub timestamp_unreadable: u64,
 }
 
 impl Verdict {
     /// What `hostile.tsv` says of a frame. Text frames are split at newlines, and each line gets the verdict.
-    fn expected(hostile: &Hostile) -> Verdict {
+    pub fn expected(hostile: &Hostile) -> Verdict {
         let frame = hostile.frame.strip_suffix(b"\n").unwrap_or(&hostile.frame);
         let lines = frame.split(|byte| *byte == b'\n').count() as u64;
         let mut verdict = Verdict { received: lines, ..Verdict::default() };
@@ -54,7 +54,7 @@ impl Verdict {
     }
 
     /// What an input has counted so far.
-    fn counted(ledger: &Ledger, input: &str) -> Verdict {
+    pub fn counted(ledger: &Ledger, input: &str) -> Verdict {
         let account = ledger.input(input);
         let rejected = account["rejected"].as_object().expect("rejects by reason");
         Verdict {
@@ -69,7 +69,7 @@ impl Verdict {
         }
     }
 
-    fn add(&mut self, other: &Verdict) {
+    pub fn add(&mut self, other: &Verdict) {
         self.received += other.received;
         self.routed += other.routed;
         self.blank += other.blank;
@@ -104,7 +104,7 @@ fn every_frame_gets_its_verdict(input: &str, frames: &[Hostile], send: impl Fn(&
 }
 
 /// What was accepted and needed no change arrives as it was sent; what needed a change is JSON all the same.
-fn assert_kept(frames: &[Hostile], lines: &[String]) {
+pub fn assert_kept(frames: &[Hostile], lines: &[String]) {
     let is_changed = |hostile: &&Hostile| {
         hostile.label == "missing key timestamp"
             || hostile.reason.contains("removed")

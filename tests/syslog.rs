@@ -13,7 +13,7 @@ const fn way(transport: &'static str, format: &'static str, framing: &'static st
     Way { transport, format, framing }
 }
 
-const TCP: Way = way("tcp", "rfc5424", "octet_counting");
+pub const TCP: Way = way("tcp", "rfc5424", "octet_counting");
 
 /// What every server takes.
 const WAYS: [Way; 10] = [
@@ -164,7 +164,7 @@ fn expected(message: &Value, way: Way) -> Record {
 
 /// Compares, with what a format or a server cannot say left out.
 #[track_caller]
-fn compare(found: &Record, message: &Value, way: Way) {
+pub fn compare(found: &Record, message: &Value, way: Way) {
     let mut expected = expected(message, way);
     let mut found = found.clone();
     if way.format == "local" {

@@ -8,6 +8,7 @@ pub mod router;
 pub mod senders;
 pub mod sentry;
 pub mod small_disk;
+pub mod statsd;
 pub mod syslog_servers;
 pub mod wait;
 

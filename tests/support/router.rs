@@ -1,6 +1,7 @@
 //! A router process in a folder of its own.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -24,6 +25,7 @@ pub struct Setup {
     folder: TempDir,
     stdin: Option<File>,
     limits: Option<String>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Setup {
@@ -32,7 +34,7 @@ impl Setup {
         let folder = tempfile::tempdir().expect("make a folder");
         let configuration = format!("{configuration}\n[api]\nlisten = \"127.0.0.1:0\"\n");
         fs::write(folder.path().join("metlog.toml"), configuration).expect("write the configuration");
-        Setup { folder, stdin: None, limits: None }
+        Setup { folder, stdin: None, limits: None, environment: Vec::new() }
     }
 
     /// A path in the router's folder, which is its working directory too.
@@ -60,6 +62,12 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Setup {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     /// The command that would run it.
     pub fn command(&self) -> Command {
         let mut command = match &self.limits {
@@ -72,6 +80,9 @@ impl Setup {
         };
         command.args(["run", "--config", "metlog.toml", "--log-format", "json"]);
         command.current_dir(self.folder.path()).env_remove("METLOG_LOG");
+        // Whoever runs the tests may be run by a service manager.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -289,7 +300,7 @@ impl Router {
         self.child.kill().expect("kill the router");
         self.wait_for_exit();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("make a folder"));
-        Setup { folder, stdin: None, limits: None }
+        Setup { folder, stdin: None, limits: None, environment: Vec::new() }
     }
 
     /// Waits until it ends with status 0; see [`Router::stop`].
@@ -342,7 +353,7 @@ impl Stopped {
 
     /// What is needed to start it again in its folder.
     pub fn again(self) -> Setup {
-        Setup { folder: self.folder, stdin: None, limits: None }
+        Setup { folder: self.folder, stdin: None, limits: None, environment: Vec::new() }
     }
 
     /// Its folder.

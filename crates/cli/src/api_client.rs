@@ -45,7 +45,7 @@ pub struct ApiArguments {
     /// Where the router's API listens [default: what the configuration says, otherwise 127.0.0.1:5580]
     #[arg(long, value_name = "HOST:PORT")]
     pub api: Option<String>,
-    /// The router's configuration file: its [api] section has the address and the token
+    /// The router's configuration file: its section `[api]` has the address and the token
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The API's token; better in the environment variable METLOG_API_TOKEN, which other users cannot see

@@ -8,6 +8,7 @@ mod explain;
 mod live;
 mod logging;
 mod logstash;
+mod service_manager;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ enum Command {
     Check(commands::check::Arguments),
     Config(commands::config::Arguments),
     Explain(commands::explain::Arguments),
+    Test(commands::test::Arguments),
     Status(commands::status::Arguments),
     Tap(commands::tap::Arguments),
     Top(commands::top::Arguments),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Config(arguments) => commands::config::run(arguments),
         Command::Explain(arguments) => commands::explain::run(arguments),
+        Command::Test(arguments) => commands::test::run(arguments),
         Command::Status(arguments) => commands::status::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::Top(arguments) => commands::top::run(arguments),

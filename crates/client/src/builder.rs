@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::extensions::Extensions;
 use crate::filters::Filter;
 use crate::senders::{AddressError, NoopSender, Sender};
 use crate::{Client, Severity};
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) severity: Severity,
     pub(crate) filters: Vec<Box<dyn Filter>>,
     pub(crate) disabled_timers: HashSet<String>,
+    pub(crate) extensions: Extensions,
 }
 
 /// Puts a [`Client`] together.
@@ -76,6 +78,7 @@ impl Default for ClientBuilder {
             severity: Severity::default(),
             filters: Vec::new(),
             disabled_timers: HashSet::new(),
+            extensions: Extensions::default(),
         };
         ClientBuilder { parts }
     }
@@ -130,6 +133,12 @@ impl ClientBuilder {
     /// by default.
     pub fn close_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.parts.settings.close_timeout = timeout;
+        self
+    }
+
+    /// Adds an extension; see [`Client::extend`]. A later one of the same type takes its place.
+    pub fn extend<T: Send + Sync + 'static>(mut self, extension: T) -> ClientBuilder {
+        self.parts.extensions.replace(extension);
         self
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use metlog_message::encode::{MemberBuffer, Record, Template, When, one_line_object};
 
 use crate::builder::{BuildError, ClientBuilder, Parts, Settings};
+use crate::extensions::{ExtensionTaken, Extensions};
 use crate::filters::Filter;
 use crate::fork::ForkCell;
 use crate::senders::{Capture, CaptureSender, FileSender, NoopSender, StdoutSender, TcpSender, UdpSender};
@@ -19,7 +20,7 @@ use crate::worker::Worker;
 use crate::{Draft, Fields, Members, Message, Number, Payload, Severity, Timer, clock, exception, timer};
 
 /// The type of a log line, from the days when Metlog took them over from the logging that was there before.
-const LOG_LINE: &str = "oldstyle";
+pub(crate) const LOG_LINE: &str = "oldstyle";
 
 /// What an application sends its messages with.
 ///
@@ -60,6 +61,7 @@ struct Inner {
     /// Names of timers that are not sent; `*` stands for all.
     disabled_timers: HashSet<String>,
     settings: Settings,
+    extensions: Extensions,
 }
 
 impl Settings {
@@ -79,10 +81,11 @@ impl Settings {
 
 impl Client {
     pub(crate) fn start(parts: Parts) -> (Client, std::io::Result<()>) {
-        let Parts { settings, severity, filters, disabled_timers } = parts;
+        let Parts { settings, severity, filters, disabled_timers, extensions } = parts;
         let (worker, started) = settings.start();
         let worker = ForkCell::new(worker);
-        (Client { inner: Arc::new(Inner { worker, severity, filters, disabled_timers, settings }) }, started)
+        let inner = Inner { worker, severity, filters, disabled_timers, settings, extensions };
+        (Client { inner: Arc::new(inner) }, started)
     }
 
     /// A client that is put together step by step.
@@ -124,6 +127,16 @@ impl Client {
     /// A client that is configured by TOML text; see [`config`](crate::config).
     pub fn from_toml(text: &str) -> Result<Client, crate::config::ConfigError> {
         crate::config::builder(text)?.build().map_err(Into::into)
+    }
+
+    /// A client that is configured by the INI text of an original client; see [`config::Ini`](crate::config::Ini).
+    pub fn from_ini(text: &str) -> Result<Client, crate::config::ConfigError> {
+        crate::config::Ini::default().builder(text)?.build().map_err(Into::into)
+    }
+
+    /// A client that is configured by an INI file; see [`config::Ini`](crate::config::Ini).
+    pub fn from_ini_file(path: impl AsRef<std::path::Path>) -> Result<Client, crate::config::ConfigError> {
+        crate::config::Ini::default().builder_from_file(path)?.build().map_err(Into::into)
     }
 
     /// A message of any type, to be completed and sent: `metlog("wsgi").payload("GET /").field("status", 200).send()`.
@@ -196,7 +209,7 @@ impl Client {
         if self.is_timer_disabled(name) {
             self.count_filtered();
         } else {
-            timer::send(self, name, elapsed, 1.0, Members::NONE);
+            timer::send(self, name, None, elapsed, 1.0, Members::NONE);
         }
     }
 
@@ -260,6 +273,47 @@ impl Client {
     /// The logger of messages that do not say otherwise.
     pub fn logger(&self) -> &str {
         &self.inner.settings.logger
+    }
+
+    /// Adds an extension: a value of a type of its own that this client and its clones carry from now on.
+    ///
+    /// An extension gives the client calls of its own by a trait that is implemented for `Client`; what those calls
+    /// need to know they keep here. [`ClientBuilder::extend`] adds one before there is a client. There is one
+    /// extension of each type; a second one is returned as an error.
+    ///
+    /// ```
+    /// use metlog::{Client, Severity};
+    ///
+    /// /// What the calls of this extension need to know.
+    /// struct Audit {
+    ///     site: String,
+    /// }
+    ///
+    /// trait AuditCalls {
+    ///     fn audit(&self, user: &str, what: &str);
+    /// }
+    ///
+    /// impl AuditCalls for Client {
+    ///     fn audit(&self, user: &str, what: &str) {
+    ///         let site = self.extension::<Audit>().map_or("", |audit| &audit.site);
+    ///         self.metlog("audit").severity(Severity::Notice).payload(what).field("user", user).field("site", site).send();
+    ///     }
+    /// }
+    ///
+    /// let (client, capture) = Client::capture();
+    /// client.extend(Audit { site: "phx1".to_owned() })?;
+    /// client.audit("vera", "door opened");
+    /// assert!(client.flush(std::time::Duration::from_secs(5)));
+    /// assert!(capture.messages()[0].contains(r#""fields":{"user":"vera","site":"phx1"}"#));
+    /// # Ok::<(), metlog::ExtensionTaken<Audit>>(())
+    /// ```
+    pub fn extend<T: Send + Sync + 'static>(&self, extension: T) -> Result<(), ExtensionTaken<T>> {
+        self.inner.extensions.add(extension)
+    }
+
+    /// The extension of this type, if the client has it. It takes no lock.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.inner.extensions.get()
     }
 
     fn measured<'a>(&self, kind: &'a str, name: &'a str, payload: Payload<'a>) -> Message<'a> {

@@ -11,16 +11,35 @@ use crate::{Client, Severity};
 /// A chain of causes that is longer than this, or runs in a circle, is cut.
 const LONGEST_CHAIN: usize = 32;
 
+/// What `fields` says about an error.
+pub(crate) struct Description {
+    /// `exc_type`
+    pub(crate) kind: String,
+    /// `exc_message`: the error's own text.
+    pub(crate) message: String,
+    /// `stack`: JSON, the error and its sources as a list of texts.
+    pub(crate) stack: String,
+}
+
+impl Description {
+    /// Asks an error for all that it has to say.
+    pub(crate) fn of<E: Error + ?Sized>(error: &E) -> Description {
+        let message = text(&error);
+        let kind = type_name(error);
+        let stack = stack(&kind, &message, error);
+        Description { kind, message, stack }
+    }
+}
+
 /// Sends an error: a log line (`oldstyle`, severity alert, as the original clients' `exception`), whose payload is
 /// the error's text.
 pub(crate) fn send<E: Error + ?Sized>(client: &Client, error: &E) {
-    let message = text(&error);
-    let kind = type_name(error);
+    let Description { kind, message, stack } = Description::of(error);
     client
         .log(Severity::Alert, message.as_str())
         .field("exc_type", kind.as_str())
         .field("exc_message", message.as_str())
-        .field("stack", FieldValue::Json(&stack(&kind, &message, error)))
+        .field("stack", FieldValue::Json(&stack))
         .send();
 }
 

@@ -12,10 +12,14 @@
 //! * [`Client`]: counters, gauges, timers, log lines, errors, and messages of any type.
 //! * [`senders`]: UDP, TCP, Unix sockets, files, standard output, memory, or one of your own.
 //! * [`filters`]: what is not worth sending.
-//! * [`config`]: all of it from a TOML file.
+//! * [`config`]: all of it from a TOML file, or from the INI file of an original client.
+//! * [`Client::extend`]: what others add to it, as `client.cef(…)`.
+//! * `metlog::tracing`, with the cargo feature `tracing`: a layer for `tracing-subscriber`.
+//! * `metlog::log`, with the cargo feature `log`: a logger for the crate `log`.
 //! * [`Stats`]: what became of the messages.
 
 #![cfg(unix)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod client;
@@ -23,24 +27,34 @@ mod clock;
 pub mod config;
 mod draft;
 mod exception;
+mod extensions;
 pub mod filters;
 mod fork;
+#[cfg(feature = "log")]
+pub mod log;
 mod message;
 mod number;
 mod pool;
 mod queue;
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod reentry;
 mod sampling;
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod scratch;
 pub mod senders;
 mod severity;
 mod stats;
 mod system;
 mod task;
 mod timer;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 mod worker;
 
 pub use builder::{BuildError, ClientBuilder};
 pub use client::Client;
 pub use draft::Draft;
+pub use extensions::ExtensionTaken;
 pub use filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
 pub use message::{FieldValue, Fields, MemberBuffer, Members, Message, Payload};
 pub use number::Number;
@@ -60,4 +74,8 @@ mod documents {
 
     #[doc = include_str!("../../../docs/guide.md")]
     struct Guide;
+
+    #[cfg(all(feature = "log", feature = "tracing"))]
+    #[doc = include_str!("../../../docs/rust.md")]
+    struct Rust;
 }

@@ -81,6 +81,8 @@ impl Task {
 
     pub(crate) fn run(mut self) {
         crate::system::block_signals();
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        crate::reentry::never_from_this_thread();
         // Nothing in here is known to panic. If it does all the same, nobody may wait for this thread, and what
         // the application still sends is counted as dropped instead of queued for ever.
         if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {

@@ -75,7 +75,7 @@ impl<'a> Timer<'a> {
     fn finish(&mut self) -> Duration {
         let elapsed = self.started.elapsed();
         if !std::mem::replace(&mut self.silent, true) {
-            send(self.client, self.name, elapsed, self.rate, self.members.members());
+            send(self.client, self.name, None, elapsed, self.rate, self.members.members());
         }
         elapsed
     }
@@ -88,14 +88,21 @@ impl Drop for Timer<'_> {
 }
 
 /// Sends a time that was measured elsewhere.
-pub(crate) fn send(client: &Client, name: &str, elapsed: Duration, rate: f64, members: Members<'_>) {
+pub(crate) fn send(
+    client: &Client,
+    name: &str,
+    logger: Option<&str>,
+    elapsed: Duration,
+    rate: f64,
+    members: Members<'_>,
+) {
     if !chosen(rate) {
         client.count_sampled_out();
         return;
     }
     client.submit(&Message {
         kind: KIND,
-        logger: None,
+        logger,
         severity: client.severity(),
         payload: Payload::Microseconds(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)),
         fields: Fields::Metric { name, rate: rate.min(1.0), members },

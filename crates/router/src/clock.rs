@@ -7,12 +7,19 @@ use std::{
 
 use metlog_message::Timestamp;
 
+use crate::sys;
+
 /// Where the router's code learns what time it is. Read once per batch, never per message.
 pub trait Clock: Debug + Send + Sync {
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
     /// Time of day.
     fn wall(&self) -> Timestamp;
+}
+
+/// CLOCK_MONOTONIC of the operating system, which other processes read too.
+pub fn system_monotonic() -> Duration {
+    sys::monotonic()
 }
 
 /// The operating system's clocks.

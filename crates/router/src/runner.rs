@@ -215,6 +215,7 @@ impl Runner {
 
     /// The endpoint's answer for [`Runner::work`].
     pub fn answered(&mut self, now: Duration, answer: Answer) {
+        debug_assert!(answer.settled <= self.work.len(), "an answer is for what was handed out");
         let mut settled = 0;
         self.buffer.settle_and_count(answer.settled.min(self.work.len()), |messages| {
             settled = messages;

@@ -1,6 +1,6 @@
 //! The few system calls that no library offers: many datagrams per call, the socket's own numbers, polling one descriptor,
-//! the process's limit on open files, accounts by name, a thread's priority, the
-//! host's name and its time zone.
+//! the process's limit on open files, accounts by name, what is attached to a file, a thread's priority, the host's name and
+//! its time zone.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
@@ -8,10 +8,13 @@
 
 use std::{
     ffi::{CStr, CString},
+    fs::File,
     io,
     mem::MaybeUninit,
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    path::Path,
     ptr,
+    time::Duration,
 };
 
 use socket2::Socket;
@@ -98,6 +101,14 @@ impl DatagramReceiver {
             .take(count)
             .map(|(&sent_bytes, slot)| Datagram { bytes: slot.get(..sent_bytes).unwrap_or(slot), sent_bytes })
     }
+}
+
+/// CLOCK_MONOTONIC, from its own origin; `Instant` reads the same clock and keeps the number to itself.
+pub fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writing. The call fails only for clocks that do not exist; then the time stays zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Asks for a receive buffer of `bytes`, past the system's limit where the router may, and returns what it got.
@@ -279,6 +290,25 @@ impl Credentials {
         let may_change_owners = capabilities & MAY_CHANGE_OWNERS != 0;
         Some(Credentials { user: effective(line("Uid:")?)?, groups, may_change_owners })
     }
+}
+
+/// Attaches a value to a file, as an extended attribute of this name. Some file systems keep none.
+pub fn set_attribute(file: &File, name: &CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: the name ends in a NUL byte, the value's length is its own, and the call only reads both.
+    let outcome =
+        unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether this very value is attached to a file; no if it cannot be read. Links are not followed.
+pub fn has_attribute(path: &Path, name: &CStr, value: &[u8]) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // One byte more than is looked for: a longer value is another one.
+    let mut found = vec![0u8; value.len() + 1];
+    // SAFETY: both texts end in a NUL byte, and the call writes no more than the buffer's own length.
+    let length =
+        unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), found.as_mut_ptr().cast(), found.len()) };
+    usize::try_from(length).is_ok_and(|length| found.get(..length) == Some(value))
 }
 
 /// Lets the calling thread run only when nothing else wants to.

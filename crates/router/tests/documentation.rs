@@ -1,16 +1,22 @@
-//! What the documentation says is true: every configuration in it can be run, and the reference page is what the code says.
+//! What the documentation says is true: every configuration in it can be run, the reference page is what the code
+//! says, and every reason that is counted is explained.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
 
+use metlog_message::Reason;
 use metlog_router::{
     config::{Source, load_with_environment, reference},
     endpoints, inputs,
+    ledger::DropReason,
 };
+use regex::Regex;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -109,4 +115,72 @@ fn every_link_between_the_pages_leads_somewhere() {
             assert!(page.parent().unwrap().join(file).exists(), "{}: {target}", page.display());
         }
     }
+}
+
+/// A name as the ledger has it: lower case, in parts joined by hyphens.
+const NAME: &str = "[a-z0-9]+(?:-[a-z0-9]+)+";
+
+/// What the log calls a count that has no reason in the ledger.
+const ONLY_IN_THE_LOG: &str = "receive-buffer-full";
+
+/// Every name that the router counts something under: from the types that have a list, and otherwise from the sources.
+///
+/// In the sources a reason is a text in the shape of a [`NAME`], or a constant `REFUSED_…` or `NOTICE_…`, or what is handed
+/// to a counter as it is. Headers begin with `x-`.
+fn reasons_in_the_code() -> BTreeSet<String> {
+    let mut reasons: BTreeSet<String> =
+        DropReason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
+    for reason in Reason::all() {
+        let reason = reason.to_string();
+        reasons.insert(reason.split_once(':').map_or(reason.clone(), |(check, _)| format!("{check}:KEY")));
+    }
+    let in_sources = Regex::new(&format!(
+        r#"(?:REFUSED|NOTICE)_\w+: &str = "(?<constant>[^"]+)"|(?:refuse|notice|refused\.add)\("(?<counted>[^"]+)"|"(?<shape>{NAME})""#
+    ))
+    .unwrap();
+    for file in sources(&repository().join("crates/router/src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let found =
+                in_sources.captures_iter(line).filter_map(|found| found.iter().skip(1).flatten().next());
+            let names = found.map(|name| name.as_str().to_owned());
+            reasons.extend(names.filter(|name| !name.starts_with("x-") && name != ONLY_IN_THE_LOG));
+        }
+    }
+    reasons
+}
+
+/// The files of the rooms that count, without their tests.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.file_name().and_then(OsStr::to_str) {
+            // Names in configurations are no reasons.
+            Some("config" | "tests" | "tests.rs" | "testing.rs") => {}
+            _ if path.is_dir() => files.extend(sources(&path)),
+            _ => files.push(path),
+        }
+    }
+    files
+}
+
+#[test]
+fn every_reason_that_is_counted_is_on_its_page_and_no_other() {
+    let page = fs::read_to_string(repository().join("docs/reasons.md")).unwrap();
+    let (_, of_reasons) = page.split_once("\n## Rejected").unwrap();
+    let (of_reasons, _) = of_reasons.split_once("\n## Counted without a reason").unwrap();
+    // The names in the first column of every table.
+    let mut explained = BTreeSet::new();
+    for cell in
+        of_reasons.lines().filter(|line| line.starts_with("| `")).filter_map(|row| row.split(" | ").next())
+    {
+        explained.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
+    }
+    let counted = reasons_in_the_code();
+    let missing: Vec<_> = counted.difference(&explained).collect();
+    assert!(missing.is_empty(), "docs/reasons.md does not say what these mean: {missing:?}");
+    let unknown: Vec<_> = explained.difference(&counted).collect();
+    assert!(unknown.is_empty(), "docs/reasons.md has what nothing counts: {unknown:?}");
 }

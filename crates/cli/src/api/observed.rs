@@ -73,6 +73,20 @@ impl Observed {
         }
     }
 
+    /// Nothing to look at.
+    #[cfg(test)]
+    pub fn for_tests() -> Observed {
+        Observed {
+            ledger: Arc::default(),
+            tap: Arc::default(),
+            clock: Arc::new(metlog_router::clock::SystemClock::new()),
+            plan: RwLock::new(Plan { routes: Vec::new() }),
+            started_at: SystemTime::now(),
+            started: Duration::ZERO,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
     /// The router goes on with another configuration.
     pub fn follow(&self, plan: Plan) {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;

@@ -42,12 +42,12 @@ const LINE: Duration = Duration::from_secs(1);
 /// How often to look whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Show the whole system at work: a made-up web shop, a router, a statsd server
+/// Show the whole system at work: a made-up web shop, a router, and the servers that it delivers to
 ///
 /// Everything runs in this process, on loopback ports that the operating system chooses, and in a temporary folder;
 /// nothing is installed, and a router that already runs is not disturbed. The terminal shows what flows where; where
 /// standard output is no terminal, a line a second is printed. At the end the numbers of the clients, the router's
-/// ledger, the statsd server and the lines in the files are compared.
+/// ledger, the statsd server, the syslog server, Sentry and the lines in the files are compared.
 ///
 /// Exit status 0: everything that was sent arrived. 1: something is missing; it says what, and the files stay.
 #[derive(Debug, clap::Args)]

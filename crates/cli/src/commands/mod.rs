@@ -14,6 +14,7 @@ mod running;
 pub mod send;
 pub mod status;
 pub mod tap;
+pub mod test;
 pub mod top;
 mod transport;
 

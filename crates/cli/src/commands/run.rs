@@ -21,12 +21,17 @@ use super::{check, running::Running};
 use crate::{
     api::{Order, Orders, pipeline::Pipeline},
     logging::{self, LogFormat},
+    service_manager::{
+        ServiceManager,
+        heartbeat::{self, Question},
+    },
 };
 
 /// Run the router
 ///
 /// It runs until SIGTERM or SIGINT (it then takes what has arrived, delivers what it holds within `shutdown_timeout`, and says what
-/// became of it), or until all its inputs have ended, as standard input does. Its own log goes to standard error.
+/// became of it), or until all its inputs have ended, as standard input does. Its own log goes to standard error. Under systemd
+/// (`Type=notify`) it says when it is ready, reloading and stopping, and keeps the watchdog quiet while it works.
 ///
 /// Exit status 0 after a stop, 1 when the configuration cannot be used or it was told twice to stop.
 ///
@@ -47,6 +52,8 @@ enum Event {
     Signal(i32),
     Ended(End),
     Order(Order),
+    /// Somebody asks whether the router still works.
+    FeelPulse(Question),
 }
 
 /// Exit status 0 after a signal, the end of all inputs or that of a reader of standard output, 1 when it could not start or was told twice to stop.
@@ -73,11 +80,15 @@ fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> 
     // A file that may not grow any more (RLIMIT_FSIZE) is an error of its endpoint; unwatched, the signal ends the process.
     flag::register(SIGXFSZ, Arc::default()).context("cannot watch signals")?;
     let (send, events) = mpsc::channel();
-    let (ended, orders) = (send.clone(), send.clone());
+    let (ended, orders, questions) = (send.clone(), send.clone(), send.clone());
     let orders = Orders::new(move |order| orders.send(Event::Order(order)).is_ok());
     let mut running = Running::start(file, configuration, orders, move |end| {
         let _ = ended.send(Event::Ended(end));
     })?;
+    let manager = Arc::new(ServiceManager::from_environment());
+    manager.ready();
+    let ask = move |question| questions.send(Event::FeelPulse(question)).is_ok();
+    heartbeat::start(manager.clone(), running.observed().clone(), ask).context("cannot start a thread")?;
     thread::spawn(move || {
         let mut asked_to_stop = false;
         for signal in signals.forever() {
@@ -96,11 +107,19 @@ fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> 
         match events.recv() {
             Ok(Event::Signal(SIGHUP)) => {
                 // Log files were renamed, or the configuration was changed; a bad one must not keep the old files open.
+                manager.reloading();
                 running.reload();
                 running.reopen();
+                manager.ready();
             }
             Ok(Event::Order(Order::Reopen(reply))) => reply.send(running.reopen()),
-            Ok(Event::Order(Order::Reload(reply))) => reply.send(running.reload()),
+            Ok(Event::Order(Order::Reload(reply))) => {
+                manager.reloading();
+                let outcome = running.reload();
+                manager.ready();
+                reply.send(outcome);
+            }
+            Ok(Event::FeelPulse(question)) => question.answer(running.feel_pulse()),
             Ok(Event::Signal(_)) => {
                 tracing::info!("stopping: delivering what is buffered");
                 break;
@@ -116,6 +135,7 @@ fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> 
             Err(_) => break,
         }
     }
+    manager.stopping(running.shutdown_timeout());
     report(&running.stop());
     Ok(ExitCode::SUCCESS)
 }

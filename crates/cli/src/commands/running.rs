@@ -9,7 +9,9 @@ use std::{
 
 use metlog_router::{
     clock::SystemClock,
-    config, open_files,
+    config,
+    latch::Latch,
+    open_files,
     topology::{self, Configuration, End, NotReopened, Topology},
 };
 
@@ -153,6 +155,21 @@ impl Running {
             tracing::info!("files opened anew");
         }
         problems
+    }
+
+    /// The router as its views see it.
+    pub fn observed(&self) -> &Arc<Observed> {
+        &self.observed
+    }
+
+    /// A latch that opens when every thread on which messages arrive has said that it works.
+    pub fn feel_pulse(&self) -> Arc<Latch> {
+        self.topology.feel_pulse()
+    }
+
+    /// How long [`Running::stop`] may take.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.topology.shutdown_timeout()
     }
 
     /// Stops the router, and returns its last state.

@@ -96,7 +96,6 @@ fn head(facts: &Facts, latest: &Snapshot, columns: usize) -> Vec<String> {
     let title = "metlog demo";
     let what = "  a made-up web shop, sent through a real router";
     let gap = columns.saturating_sub(1 + title.len() + what.len() + time.len() + "   q quits ".len());
-    let line = |style, text: &str| Line::new(facts, columns).push(style, text).end();
     vec![
         Line::new(facts, columns)
             .push(Style::Bold, &format!(" {title}"))
@@ -104,14 +103,21 @@ fn head(facts: &Facts, latest: &Snapshot, columns: usize) -> Vec<String> {
             .push(Style::Plain, &" ".repeat(gap))
             .push(Style::Dim, &format!("{time}   q quits"))
             .end(),
-        line(Style::Dim, " The two lines for an application of yours:"),
-        line(Style::Accent, &format!("   let metlog = metlog::Client::udp(\"{}\")?;", facts.messages)),
-        line(Style::Accent, "   metlog.incr(\"hits\");"),
+        Line::new(facts, columns)
+            .push(Style::Dim, " Two lines for yours:  ")
+            .push(Style::Accent, &format!("let metlog = metlog::Client::udp(\"{}\")?;", facts.messages))
+            .end(),
+        Line::new(facts, columns).push(Style::Accent, &format!("{:23}metlog.incr(\"hits\");", "")).end(),
     ]
 }
 
-const TYPES: [(&str, &str); 4] =
-    [("counter", "counters"), ("timer", "timers"), ("gauge", "gauges"), ("oldstyle", "log lines")];
+/// What the shop sends, and the types of these messages.
+const TYPES: [(&str, &[&str]); 4] = [
+    ("metrics", &["counter", "timer", "gauge"]),
+    ("log lines", &["oldstyle"]),
+    ("audit (CEF)", &["cef"]),
+    ("exceptions", &["sentry"]),
+];
 
 /// The shop on the left, the router's inputs on the right.
 fn sources(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) -> Vec<String> {
@@ -125,8 +131,10 @@ fn sources(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) -> V
             )
             .end(),
     ];
-    for (row, (kind, label)) in TYPES.iter().enumerate() {
-        let count = |snapshot: &Snapshot| snapshot.sent.by_type.get(kind).copied().unwrap_or(0);
+    for (row, (label, types)) in TYPES.iter().enumerate() {
+        let count = |snapshot: &Snapshot| -> u64 {
+            types.iter().filter_map(|kind| snapshot.sent.by_type.get(kind)).sum()
+        };
         let rate = rates.per_second(count);
         let mut line = Line::new(facts, columns)
             .push(Style::Plain, &format!(" {label:<12}{:>8}{:>10}", whole(rate), grouped(count(latest))))
@@ -264,6 +272,38 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn the_whole_picture_fits_into_80_columns_and_24_rows() {
+        let facts = Facts {
+            messages: "127.0.0.1:65535".to_owned(),
+            api: "http://127.0.0.1:65535".to_owned(),
+            folder: "/tmp/metlog-demo-abcdef".to_owned(),
+            color: false,
+        };
+        let mut pipeline = crate::live::rates::tests::pipeline(1.0, 1000);
+        let endpoint = pipeline.endpoints[0].clone();
+        pipeline.endpoints = ["stats", "app-log", "audit", "errors", "archive"]
+            .map(|name| Endpoint { name: name.to_owned(), ..endpoint.clone() })
+            .to_vec();
+        let mut rates = Rates::default();
+        let samples = vec![Some("x".repeat(200)); 5];
+        rates.add(Snapshot {
+            sent: Default::default(),
+            pipeline,
+            statsd: Default::default(),
+            syslog: Default::default(),
+            sentry: Default::default(),
+            samples,
+            seconds: 1.0,
+        });
+        let lines = frame(&facts, &rates, (80, 24));
+        let picture = lines.join("\n");
+        assert!(lines.len() <= 24 && lines.iter().all(|line| line.chars().count() <= 80), "{picture}");
+        assert_eq!(lines.iter().filter(|line| line.is_empty()).count(), 3, "{picture}");
+        let ends = lines[1].ends_with("metlog::Client::udp(\"127.0.0.1:65535\")?;");
+        assert!(ends && picture.contains("/tmp/metlog-demo-abcdef"), "{picture}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The generator: a web shop under traffic, as its own code would send it through the client library.
 //!
-//! Metrics go over UDP, log lines over TCP. Each request counts, is timed (with the tail that servers have) and logged;
+//! Metrics go over UDP; log lines, exceptions and security events over TCP. Each request counts, is timed (with the tail that servers have) and logged;
 //! some are slow, a few fail, and now and then the payment service is away, which throws exceptions and in the end pages
-//! somebody. What was sent is kept count of here, to be compared with what arrived.
+//! somebody. Who signs in is on record, as CEF events. What was sent is kept count of here, to be compared with what arrived.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -19,9 +19,11 @@ use std::{
 
 use anyhow::Context;
 use metlog::{
-    Client, Severity, Stats,
+    Client, FieldValue, Severity, Stats,
     senders::{TcpSender, UdpSender},
 };
+
+use serde_json::json;
 
 use super::random::Random;
 
@@ -56,6 +58,12 @@ const PAGES: &[(&str, &str, f64, f64)] = &[
     ("/checkout", "checkout", 90.0, 1.0),
 ];
 
+/// What the auditors want to know: the event's class and name, its severity in CEF, its priority in syslog.
+const SIGNED_IN: Audit = Audit { class: "4624", name: "signed in", severity: 2, priority: "NOTICE" };
+const NOT_SIGNED_IN: Audit =
+    Audit { class: "4625", name: "wrong password", severity: 5, priority: "WARNING" };
+const REFUNDED: Audit = Audit { class: "7001", name: "refund granted", severity: 4, priority: "NOTICE" };
+
 const USERS: &[&str] = &["ada", "grace", "edsger", "barbara", "donald", "alan"];
 
 /// What was sent so far.
@@ -65,6 +73,10 @@ pub struct Sent {
     pub by_type: BTreeMap<&'static str, u64>,
     /// What each counter should add up to, by its name on the statsd side.
     pub counters: BTreeMap<String, i64>,
+    /// Security events by name.
+    pub audited: BTreeMap<String, u64>,
+    /// Exceptions for Sentry by type.
+    pub exceptions: BTreeMap<String, u64>,
     /// What the UDP client says.
     pub udp: Stats,
     /// What the TCP client says.
@@ -90,6 +102,17 @@ struct Clients {
 struct Tally {
     by_type: BTreeMap<&'static str, u64>,
     counters: BTreeMap<String, i64>,
+    audited: BTreeMap<String, u64>,
+    exceptions: BTreeMap<String, u64>,
+}
+
+/// A kind of security event.
+#[derive(Debug)]
+struct Audit {
+    class: &'static str,
+    name: &'static str,
+    severity: u8,
+    priority: &'static str,
 }
 
 impl Shop {
@@ -131,6 +154,8 @@ fn sent(tally: &Mutex<Tally>, clients: &Clients) -> Sent {
     Sent {
         by_type: tally.by_type.clone(),
         counters: tally.counters.clone(),
+        audited: tally.audited.clone(),
+        exceptions: tally.exceptions.clone(),
         udp: clients.metrics.stats(),
         tcp: clients.log.stats(),
     }
@@ -186,9 +211,15 @@ impl Desk {
         if self.random.chance(0.15) {
             self.log(Severity::Debug, format!("session of {user} found in the cache"));
         }
+        if self.random.chance(0.04) {
+            let event = if self.random.chance(0.25) { NOT_SIGNED_IN } else { SIGNED_IN };
+            self.audit(&event, user);
+        } else if self.random.chance(0.005) {
+            self.audit(&REFUNDED, user);
+        }
         if fails {
             self.count("error.503", 1);
-            self.fail(page);
+            self.fail(page, user);
         } else if page == "checkout" {
             let cents = 500 + self.random.below(20_000) as i64;
             self.count("sold.cents", cents);
@@ -198,13 +229,41 @@ impl Desk {
         }
     }
 
-    fn fail(&mut self, page: &str) {
+    fn fail(&mut self, page: &str, user: &str) {
         if self.random.chance(0.5) {
             self.log(Severity::Error, format!("{page}: no answer from the payment service"));
         } else {
             self.sent("oldstyle");
             self.clients.log.exception(&PaymentError { cause: ServiceAway });
         }
+        let (kind, value) = match page {
+            "checkout" => ("PaymentError", PaymentError { cause: ServiceAway }.to_string()),
+            _ => ("TemplateError", "no price for this item".to_owned()),
+        };
+        let event = json!({
+            "level": "error",
+            "platform": "other",
+            "release": "shop@2.4.1",
+            "exception": { "values": [{ "type": kind, "value": value }] },
+            "tags": { "page": page },
+            "user": { "username": user },
+        });
+        self.sent("sentry");
+        *self.tally().exceptions.entry(kind.to_owned()).or_default() += 1;
+        let draft = self.clients.log.metlog("sentry").severity(Severity::Error);
+        draft.field("msg", value.as_str()).payload(event.to_string()).send();
+    }
+
+    fn audit(&mut self, event: &Audit, user: &str) {
+        let Audit { class, name, severity, priority } = event;
+        let source = format!("192.0.2.{}", 1 + self.random.below(254));
+        let text = format!("CEF:0|example|shop|2.4.1|{class}|{name}|{severity}|suser={user} src={source}");
+        let meta =
+            json!({ "syslog_facility": "AUTHPRIV", "syslog_priority": priority, "syslog_ident": LOGGER });
+        self.sent("cef");
+        *self.tally().audited.entry((*name).to_owned()).or_default() += 1;
+        let draft = self.clients.log.metlog("cef");
+        draft.field("cef_meta", FieldValue::Json(&meta.to_string())).payload(text).send();
     }
 
     fn report_outage(&mut self, outage: bool) {
@@ -225,8 +284,7 @@ impl Desk {
 
     fn count(&self, name: &str, count: i64) {
         self.sent("counter");
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        *tally.counters.entry(format!("{LOGGER}.{name}")).or_default() += count;
+        *self.tally().counters.entry(format!("{LOGGER}.{name}")).or_default() += count;
         self.clients.metrics.incr_by(name, count);
     }
 
@@ -246,7 +304,11 @@ impl Desk {
     }
 
     fn sent(&self, kind: &'static str) {
-        *self.tally.lock().unwrap_or_else(PoisonError::into_inner).by_type.entry(kind).or_default() += 1;
+        *self.tally().by_type.entry(kind).or_default() += 1;
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -310,7 +372,10 @@ mod tests {
         clients.metrics.flush(CLOSE_TIMEOUT);
         clients.log.flush(CLOSE_TIMEOUT);
         let sent = sent(&tally, &clients);
-        assert_eq!(sent.by_type["oldstyle"], sent.tcp.accepted);
+        let over_tcp = ["oldstyle", "cef", "sentry"].map(|kind| sent.by_type[kind]);
+        assert_eq!(over_tcp.iter().sum::<u64>(), sent.tcp.accepted);
+        assert_eq!(sent.audited.values().sum::<u64>(), sent.by_type["cef"]);
+        assert_eq!(sent.exceptions.values().sum::<u64>(), sent.by_type["sentry"]);
         assert_eq!(
             sent.by_type["counter"] + sent.by_type["timer"] + sent.by_type["gauge"],
             sent.udp.accepted
@@ -318,7 +383,9 @@ mod tests {
         assert!(sent.by_type["timer"] == 300 && sent.counters["shop.request.home"] > 30);
         assert!(metric_messages.messages().iter().any(|message| message.contains("sold.cents")));
         let log_messages = log_messages.messages();
-        for part in ["\"severity\":0", "\"severity\":4", "\"severity\":7", "exc_type"] {
+        for part in
+            ["\"severity\":0", "\"severity\":4", "\"severity\":7", "exc_type", "CEF:0|", "PaymentError"]
+        {
             assert!(log_messages.iter().any(|message| message.contains(part)), "{part}");
         }
     }

@@ -1,6 +1,6 @@
 //! What flowed where, at one moment.
 
-use super::{shop::Sent, statsd_server::Received};
+use super::{sentry_server, shop::Sent, statsd_server, syslog_server};
 use crate::api::pipeline::Pipeline;
 
 /// The numbers of everybody who counts, and a sample of what each endpoint wrote.
@@ -11,7 +11,11 @@ pub struct Snapshot {
     /// What the router says.
     pub pipeline: Pipeline,
     /// What the statsd server received.
-    pub statsd: Received,
+    pub statsd: statsd_server::Received,
+    /// What the syslog server received.
+    pub syslog: syslog_server::Received,
+    /// What Sentry received.
+    pub sentry: sentry_server::Received,
     /// The last line of each endpoint, in the order of the pipeline's.
     pub samples: Vec<Option<String>>,
     /// Seconds since the demo began.

@@ -18,9 +18,11 @@ use metlog_router::{
 
 use super::{
     folder::{self, Folder},
+    sentry_server::SentryServer,
     shop::Shop,
     snapshot::Snapshot,
     statsd_server::StatsdServer,
+    syslog_server::SyslogServer,
 };
 use crate::api;
 
@@ -33,6 +35,8 @@ pub struct Stage {
     topology: Topology,
     observed: Arc<api::Observed>,
     statsd: StatsdServer,
+    syslog: SyslogServer,
+    sentry: SentryServer,
     shop: Shop,
     /// Where the router's API answers.
     pub api: SocketAddr,
@@ -46,7 +50,9 @@ impl Stage {
     pub fn set_up(folder: &Folder) -> anyhow::Result<Stage> {
         env::set_current_dir(folder.path()).context("cannot work in the demo's folder")?;
         let statsd = StatsdServer::start()?;
-        let configuration = configuration(statsd.address())?;
+        let syslog = SyslogServer::start("syslog")?;
+        let sentry = SentryServer::start("sentry")?;
+        let configuration = configuration(statsd.address(), syslog.address(), sentry.address())?;
         let settings = configuration.api.as_ref().context("the demo's configuration has no API")?;
         let bound = api::Bound::bind(settings)?;
         let api = bound.address();
@@ -57,26 +63,29 @@ impl Stage {
         let udp = address(&topology, "udp")?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let shop = Shop::open(udp, address(&topology, "tcp")?, seed.as_nanos() as u64)?;
-        Ok(Stage { topology, observed, statsd, shop, api, udp, begin: Instant::now() })
+        Ok(Stage { topology, observed, statsd, syslog, sentry, shop, api, udp, begin: Instant::now() })
     }
 
     /// What flowed so far.
     pub fn look(&self, folder: &Folder) -> Snapshot {
         let sent = self.shop.sent();
-        let statsd = self.statsd.received();
+        let (statsd, syslog, sentry) = (self.statsd.received(), self.syslog.heard(), self.sentry.heard());
         let pipeline = self.observed.pipeline();
         let samples = pipeline
             .endpoints
             .iter()
             .map(|endpoint| match endpoint.kind.as_str() {
                 "statsd" => statsd.last_line.clone(),
+                "syslog" => syslog.last_text.clone(),
+                "sentry" => sentry.last_event.clone(),
                 _ => folder.files(files_of(&endpoint.name)).last().and_then(|file| folder::last_line(file)),
             })
             .collect();
-        Snapshot { sent, pipeline, statsd, samples, seconds: self.begin.elapsed().as_secs_f64() }
+        let seconds = self.begin.elapsed().as_secs_f64();
+        Snapshot { sent, pipeline, statsd, syslog, sentry, samples, seconds }
     }
 
-    /// Closes the shop, waits until what it sent has arrived, and stops the router and the statsd server.
+    /// Closes the shop, waits until what it sent has arrived, and stops the router and its servers.
     pub fn take_down(self, folder: &Folder) -> Snapshot {
         let mut last = self.look(folder);
         last.sent = self.shop.close();
@@ -94,16 +103,24 @@ impl Stage {
         self.topology.stop();
         last.pipeline = self.observed.pipeline();
         last.statsd = self.statsd.stop();
+        last.syslog = self.syslog.stop();
+        last.sentry = self.sentry.stop();
         last
     }
 }
 
 /// The demo's configuration, on ports that the operating system chooses.
-fn configuration(statsd: SocketAddr) -> anyhow::Result<Configuration> {
+fn configuration(
+    statsd: SocketAddr,
+    syslog: SocketAddr,
+    sentry: SocketAddr,
+) -> anyhow::Result<Configuration> {
     let source = Source::new("metlog.toml", folder::CONFIGURATION);
     let variable = |name: &str| match name {
         "METLOG_LISTEN" | "METLOG_API" => Some("127.0.0.1:0".to_owned()),
         "METLOG_STATSD" => Some(statsd.to_string()),
+        "METLOG_SYSLOG" => Some(syslog.to_string()),
+        "SENTRY_DSN" => Some(format!("http://demo@{sentry}/1")),
         _ => None,
     };
     let (configuration, diagnostics) = config::load_with_environment(
@@ -128,7 +145,6 @@ fn address(topology: &Topology, input: &str) -> anyhow::Result<SocketAddr> {
 pub fn files_of(endpoint: &str) -> &'static str {
     match endpoint {
         "app-log" => "logs",
-        "errors" => "errors.jsonl",
         _ => "archive",
     }
 }
@@ -148,6 +164,6 @@ mod tests {
         );
         let shown = diagnostics.render(false);
         assert!(shown.is_empty(), "{shown}");
-        assert_eq!(configuration.unwrap().endpoints.len(), 4);
+        assert_eq!(configuration.unwrap().endpoints.len(), 5);
     }
 }

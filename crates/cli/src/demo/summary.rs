@@ -18,6 +18,7 @@ pub fn text(last: &Snapshot, folder: &Folder) -> String {
     // Writing to a string cannot fail.
     let _ = write_tables(&mut text, last);
     let _ = write_statsd(&mut text, last);
+    let _ = write_events(&mut text, last);
     let _ = write_files(&mut text, last, folder);
     text
 }
@@ -62,6 +63,20 @@ fn write_statsd(text: &mut String, last: &Snapshot) -> std::fmt::Result {
     for (name, count) in &last.sent.counters {
         let counted = last.statsd.counters.get(name).copied().unwrap_or(0.0);
         writeln!(text, "  {name:<26}{count:>12}{counted:>12}")?;
+    }
+    Ok(())
+}
+
+fn write_events(text: &mut String, last: &Snapshot) -> std::fmt::Result {
+    for (server, kind, number, sent, received) in [
+        ("the syslog server", "CEF event", last.syslog.records, &last.sent.audited, &last.syslog.events),
+        ("Sentry", "exception", last.sentry.events(), &last.sent.exceptions, &last.sentry.exceptions),
+    ] {
+        writeln!(text, "\n  {server} got {} {kind}s", grouped(number))?;
+        writeln!(text, "  {kind:<26}{:>12}{:>12}", "sent", "received")?;
+        for (name, sent) in sent {
+            writeln!(text, "  {name:<26}{sent:>12}{:>12}", received.get(name).copied().unwrap_or(0))?;
+        }
     }
     Ok(())
 }

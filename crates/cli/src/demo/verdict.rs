@@ -1,7 +1,7 @@
 //! Whether everything that was sent has arrived: the same question put to everybody who counted.
 //!
-//! The clients say what they sent, the router's ledger what it received and delivered, the statsd server what it got, and
-//! the files have lines. Any two that disagree are a finding.
+//! The clients say what they sent, the router's ledger what it received and delivered, the statsd server, the syslog server
+//! and Sentry what they got, and the files have lines. Any two that disagree are a finding.
 
 use std::collections::BTreeMap;
 
@@ -27,17 +27,32 @@ pub fn findings(last: &Snapshot, folder: &Folder) -> Vec<String> {
     last.pipeline.inputs.iter().for_each(|input| self::input(input, &mut findings));
     for endpoint in &last.pipeline.endpoints {
         self::endpoint(endpoint, &mut findings);
-        if endpoint.kind == "file" {
-            lines_in_files(endpoint, folder, &mut findings);
-        } else if endpoint.delivered != last.statsd.lines {
-            findings.push(format!(
-                "{} delivered {} messages, the statsd server got {} lines",
-                endpoint.name, endpoint.delivered, last.statsd.lines
-            ));
+        match endpoint.kind.as_str() {
+            "statsd" => arrived(endpoint, "the statsd server got", last.statsd.lines, &mut findings),
+            "syslog" => arrived(endpoint, "the syslog server got", last.syslog.records, &mut findings),
+            "sentry" => arrived(endpoint, "Sentry got", last.sentry.events(), &mut findings),
+            _ => lines_in_files(endpoint, folder, &mut findings),
         }
     }
     counters(&last.sent.counters, &last.statsd.counters, &mut findings);
+    events("audit event", &last.sent.audited, &last.syslog.events, &mut findings);
+    events("exception", &last.sent.exceptions, &last.sentry.exceptions, &mut findings);
+    for (server, nonsense) in [
+        ("the statsd server", last.statsd.nonsense),
+        ("the syslog server", last.syslog.nonsense),
+        ("Sentry", last.sentry.nonsense),
+    ] {
+        if nonsense > 0 {
+            findings.push(format!("{server} could make nothing of {nonsense} things that it got"));
+        }
+    }
     findings
+}
+
+fn arrived(endpoint: &Endpoint, got: &str, number: u64, findings: &mut Vec<String>) {
+    if endpoint.delivered != number {
+        findings.push(format!("{} delivered {} messages, {got} {number}", endpoint.name, endpoint.delivered));
+    }
 }
 
 fn clients(sent: &Sent, findings: &mut Vec<String>) {
@@ -114,9 +129,32 @@ fn counters(sent: &BTreeMap<String, i64>, received: &BTreeMap<String, f64>, find
     }
 }
 
+/// Events of this kind by name.
+fn events(
+    kind: &str,
+    sent: &BTreeMap<String, u64>,
+    received: &BTreeMap<String, u64>,
+    findings: &mut Vec<String>,
+) {
+    for (name, sent) in sent {
+        let received = received.get(name).copied().unwrap_or(0);
+        if *sent != received {
+            findings.push(format!("the {kind} `{name}` was sent {sent} times and arrived {received} times"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_that_did_not_arrive_is_named() {
+        let sent = BTreeMap::from([("login failed".to_owned(), 3), ("refund".to_owned(), 1)]);
+        let mut findings = Vec::new();
+        events("audit event", &sent, &BTreeMap::from([("login failed".to_owned(), 3)]), &mut findings);
+        assert_eq!(findings, ["the audit event `refund` was sent 1 times and arrived 0 times"]);
+    }
 
     #[test]
     fn a_count_that_is_off_is_named() {

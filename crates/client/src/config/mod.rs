@@ -30,6 +30,8 @@
 //!
 //! `tcp` takes `hosts` and `ports` as well and connects to the first that answers; `file` and the Unix kinds take a
 //! `path`; a `type_severity_max` filter takes a table `types = { timer = "notice" }`.
+//!
+//! [`Ini`] reads the INI file of an original client.
 
 use std::time::Duration;
 
@@ -42,7 +44,10 @@ use crate::senders::{
 };
 use crate::{Client, ClientBuilder, Severity};
 
+mod ini;
 mod section;
+
+pub use ini::{Ini, PluginSettings};
 
 use section::{Fault, Section, Value, unknown, wrong_type};
 
@@ -61,6 +66,22 @@ pub enum ConfigError {
         problem: String,
         /// The line itself.
         text: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Something in a file.
+    #[error("{}: {error}", path.display())]
+    InFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong in it.
+        error: Box<ConfigError>,
     },
     /// The text is right, but the client could not be started.
     #[error(transparent)]

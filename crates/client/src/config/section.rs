@@ -15,6 +15,10 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    pub(super) fn at(span: &Range<usize>, problem: impl Into<String>) -> Fault {
+        Fault { span: span.clone(), problem: problem.into() }
+    }
+
     pub(super) fn located(self, text: &str) -> ConfigError {
         let start = (0..=self.span.start.min(text.len())).rev().find(|place| text.is_char_boundary(*place));
         let before = &text[..start.unwrap_or(0)];

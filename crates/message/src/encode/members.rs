@@ -34,6 +34,34 @@ impl MemberBuffer {
         write_value(&mut self.bytes, value);
     }
 
+    /// Adds a member that is an object, and has `write` write it.
+    ///
+    /// ```
+    /// use metlog_message::encode::MemberBuffer;
+    ///
+    /// let mut members = MemberBuffer::new();
+    /// members.write_object("request", |request| request.write("user", 7.into()));
+    /// assert_eq!(format!("{:?}", members.members()), r#"Members({"request":{"user":7}})"#);
+    /// ```
+    pub fn write_object(&mut self, key: &str, write: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.bytes.push(b',');
+        write_string(&mut self.bytes, key);
+        self.bytes.push(b':');
+        let start = self.bytes.len();
+        write(&mut ObjectWriter { buffer: self });
+        // The first member has a comma in front, which becomes the brace.
+        match self.bytes.get_mut(start) {
+            Some(comma) => *comma = b'{',
+            None => self.bytes.push(b'{'),
+        }
+        self.bytes.push(b'}');
+    }
+
+    /// Adds members that were written elsewhere.
+    pub fn append(&mut self, members: Members<'_>) {
+        self.bytes.extend_from_slice(members.bytes);
+    }
+
     /// What was written so far.
     pub fn members(&self) -> Members<'_> {
         Members { bytes: &self.bytes }
@@ -47,6 +75,29 @@ impl MemberBuffer {
     /// How much memory it has.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
+    }
+}
+
+/// Writes the members of an object within `fields`. It only adds, so that what is around the object stays whole.
+#[derive(Debug)]
+pub struct ObjectWriter<'b> {
+    buffer: &'b mut MemberBuffer,
+}
+
+impl ObjectWriter<'_> {
+    /// Adds a member.
+    pub fn write(&mut self, key: &str, value: FieldValue<'_>) {
+        self.buffer.write(key, value);
+    }
+
+    /// Adds a member that is an object; see [`MemberBuffer::write_object`].
+    pub fn write_object(&mut self, key: &str, write: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.buffer.write_object(key, write);
+    }
+
+    /// Adds members that were written elsewhere.
+    pub fn append(&mut self, members: Members<'_>) {
+        self.buffer.append(members);
     }
 }
 
@@ -136,6 +187,21 @@ mod tests {
         let deep = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
         assert!(one_line_object(&deep(126)).is_some());
         assert!(one_line_object(&deep(127)).is_none());
+    }
+
+    #[test]
+    fn objects_within_objects_have_their_commas_and_braces() {
+        let mut members = MemberBuffer::new();
+        members.write_object("empty", |_| {});
+        members.write_object("outer", |outer| {
+            outer.write_object("inner", |inner| inner.write("a", 1.into()));
+            outer.write("b", "c".into());
+            outer.write_object("nothing", |_| {});
+        });
+        members.write("d", true.into());
+        let expected = r#"{"empty":{},"outer":{"inner":{"a":1},"b":"c","nothing":{}},"d":true}"#;
+        assert_eq!(format!("{:?}", members.members()), format!("Members({expected})"));
+        assert!(one_line_object(expected).is_some());
     }
 
     #[test]

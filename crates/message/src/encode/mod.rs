@@ -13,7 +13,7 @@ pub use self::{
     json::{
         FieldValue, write_escaped, write_float, write_integer, write_string, write_unsigned, write_value,
     },
-    members::{MemberBuffer, Members, one_line_object},
+    members::{MemberBuffer, Members, ObjectWriter, one_line_object},
     second_cache::SecondCache,
 };
 use crate::Timestamp;

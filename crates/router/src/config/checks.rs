@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Range,
+    path::{Component, Path, PathBuf},
 };
 
 use toml::de::{DeTable, DeValue};
@@ -145,9 +146,10 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
         Listener::of(kind, listen, text("path"))
     }
 
-    /// Two endpoints that write one file rotate it under each other, and their lines come in any order.
+    /// Two endpoints that write one file mix their lines; and where one rotates it, the other goes on in a file that was
+    /// renamed, and is perhaps being compressed or removed.
     fn shared_files(&self, diagnostics: &mut Diagnostics) {
-        let mut seen: Vec<(&str, &str)> = Vec::new();
+        let mut seen: Vec<(PathBuf, &str)> = Vec::new();
         for declared in self.endpoints {
             // The kind whose `path` is a file of its own; that of others is the socket of a server.
             if declared.component.as_ref().is_none_or(|component| component.kind != "file") {
@@ -155,12 +157,20 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             }
             let key = ["endpoints", declared.name.as_str(), "path"];
             let Some(path) = self.value(&key).and_then(|value| value.get_ref().as_str()) else { continue };
+            // `./same//log` is `same/log`. What `..` leads to is not known without a look at the disk.
+            let path: PathBuf =
+                Path::new(path).components().filter(|part| *part != Component::CurDir).collect();
             if let Some((_, other)) = seen.iter().find(|(known, _)| *known == path) {
-                let message =
-                    format!("endpoints.{} and endpoints.{other} write the same files", declared.name);
-                diagnostics
-                    .warning(self.place(&key), message)
-                    .help("their lines mix in any order, and a rotation by one surprises the other; give one of them another path");
+                let rotates = |name: &str| self.value(&["endpoints", name, "rotate"]).is_some();
+                let both = format!("endpoints.{} and endpoints.{other} write the same files", declared.name);
+                let help = "give one of them another path, or use one endpoint in several routes";
+                if rotates(&declared.name) || rotates(other) {
+                    let problem = diagnostics.error(self.place(&key), format!("{both}, which are rotated"));
+                    problem.help(format!("what one moves away the other still writes to: {help}"));
+                } else {
+                    let problem = diagnostics.warning(self.place(&key), both);
+                    problem.help(format!("their lines mix in any order: {help}"));
+                }
             }
             seen.push((path, &declared.name));
         }
@@ -212,7 +222,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             if let Some(name) = item.get_ref().as_str()
                 && !names.contains(&name)
             {
-                unknown_endpoint(item, name, &names, diagnostics);
+                unknown_endpoint(item.span(), name, &names, diagnostics);
             }
         }
     }

@@ -205,6 +205,15 @@ impl Diagnostics {
         self.sources.add(source)
     }
 
+    /// A place as it is shown: file, line and column.
+    pub(super) fn place(&self, span: &Range<usize>) -> String {
+        let Some(placed) = self.sources.of(span) else { return String::new() };
+        let before = placed.source.text.get(..placed.within(span).start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        format!("{}:{line}:{column}", placed.source.path)
+    }
+
     /// What the file says at a place.
     pub(super) fn text(&self, span: &Range<usize>) -> Option<&str> {
         self.sources.text(span)

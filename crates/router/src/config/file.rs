@@ -10,6 +10,7 @@ use super::{
     settings::{DecoderName, General, InputKeys, LineDecoder},
     sources::Placed,
     syntax::Stumbles,
+    tests_section,
 };
 
 /// A kind of input or endpoint, as a registry lists it. `S` is the trait of its settings.
@@ -180,6 +181,8 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
         let endpoints = components::read(&mut root, "endpoints", self.endpoints, endpoint);
         let names: Vec<&str> = endpoints.iter().map(|declared| declared.name.as_str()).collect();
         let routes = routes::read(&mut root, &names);
+        let input_names: Vec<&str> = inputs.iter().map(|declared| declared.name.as_str()).collect();
+        let tests = tests_section::read(&mut root, &input_names, &names);
         root.finish();
 
         if !diagnostics.is_incomplete() {
@@ -205,6 +208,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
             inputs: inputs.into_iter().map(|declared| declared.component).collect::<Option<_>>()?,
             endpoints: endpoints.into_iter().map(|declared| declared.component).collect::<Option<_>>()?,
             routes: routes.into_iter().map(|declared| declared.route).collect::<Option<_>>()?,
+            tests: tests.into_iter().collect::<Option<_>>()?,
             rejects: rejects?,
             api: api?,
         })

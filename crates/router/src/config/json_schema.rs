@@ -12,6 +12,7 @@ use super::{
     parameters::ParameterDoc,
     reader::Schema,
     settings::{Api, EndpointKeys, General, InputKeys, Limits, LineDecoder, Rejects, RouteKeys},
+    tests_section::TestKeys,
 };
 
 /// A text that holds an environment variable may become anything.
@@ -41,6 +42,14 @@ pub fn document<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
         (
             "routes",
             json!({ "description": "Which messages go where.", "type": "array", "items": { "$ref": "#/$defs/route" } }),
+        ),
+        (
+            "tests",
+            json!({
+                "description": "Messages, and what must become of them: `metlog test` runs these.",
+                "type": "array",
+                "items": table("One test.", &TestKeys::docs()),
+            }),
         ),
     ];
     for (name, section) in sections {
@@ -156,6 +165,8 @@ fn value(schema: &Schema) -> Value {
             json!({ "anyOf": [value(item), { "type": "array", "minItems": 1, "items": value(item) }] })
         }
         Schema::Table(docs) => table("", docs),
+        Schema::AnyOf(shapes) => json!({ "anyOf": shapes.iter().map(value).collect::<Vec<Value>>() }),
+        Schema::Anything => json!({}),
         Schema::Map(item) => json!({ "type": "object", "additionalProperties": value(item) }),
     }
 }

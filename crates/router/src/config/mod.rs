@@ -30,6 +30,7 @@ pub mod settings;
 mod sources;
 pub(crate) mod suggest;
 mod syntax;
+pub mod tests_section;
 pub mod types;
 
 pub use addresses::Address;

@@ -5,7 +5,6 @@
 pub(super) fn instead(section: &str, key: &str) -> Option<&'static str> {
     let mut parts = section.split('.');
     match (parts.next().unwrap_or_default(), parts.nth(1), key) {
-        ("", _, "tests") => Some("remove this section"),
         ("inputs", None, "tls" | "auth") => {
             Some("listen on 127.0.0.1, or on a network that only trusted machines reach")
         }

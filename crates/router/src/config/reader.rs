@@ -67,6 +67,10 @@ pub enum Schema {
     Table(Vec<ParameterDoc>),
     /// A table with keys of the operator's choice.
     Map(Box<Schema>),
+    /// Any of these shapes.
+    AnyOf(Vec<Schema>),
+    /// Any value.
+    Anything,
 }
 
 /// One table of the file while it is being read.
@@ -302,6 +306,8 @@ impl Schema {
             Schema::Number => value.is_integer() || value.is_float(),
             Schema::List(_) => value.is_array(),
             Schema::OneOrMany(item) => value.is_array() || item.written_as(value),
+            Schema::AnyOf(shapes) => shapes.iter().any(|shape| shape.written_as(value)),
+            Schema::Anything => true,
             Schema::Table(_) | Schema::Map(_) | Schema::Condition => value.is_table(),
         }
     }

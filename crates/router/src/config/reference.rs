@@ -11,6 +11,7 @@ use super::{
         Api, BufferSettings, DecoderName, EndpointKeys, General, InputKeys, Limits, LineDecoder, Rejects,
         RouteKeys, WhenFull,
     },
+    tests_section::{Expectation, TestKeys},
 };
 use crate::decoders::line;
 
@@ -38,8 +39,12 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
     for (word, doc) in conditions::GROUPS {
         let _ = writeln!(page, "| `{word}` | {doc} |");
     }
+    page.push_str("\n[Routes](routes.md) has examples.\n\n");
+    section(&mut page, "`[[tests]]`", "", &TestKeys::docs(), "");
+    page.push_str("What is expected of an endpoint is a list, as in `sends`, or a table:\n\n");
+    keys(&mut page, &Expectation::docs());
     page.push_str(
-        "\n[Routes](routes.md) has examples.\n\n## Inputs\n\nEvery `[inputs.NAME]` takes `kind` and:\n\n",
+        "[Testing a configuration](testing.md) has examples.\n\n## Inputs\n\nEvery `[inputs.NAME]` takes `kind` and:\n\n",
     );
     keys(&mut page, &InputKeys::docs());
     choices(&mut page, &DecoderName::schema());

@@ -140,14 +140,14 @@ fn target(item: &Value<'_>, endpoints: &[&str], section: &mut Section<'_>) -> Op
     };
     let position = endpoints.iter().position(|known| *known == name);
     if position.is_none() {
-        unknown_endpoint(item, name, endpoints, section.diagnostics());
+        unknown_endpoint(item.span(), name, endpoints, section.diagnostics());
     }
     position
 }
 
 /// Reports a name in `to` that no endpoint has.
 pub(super) fn unknown_endpoint(
-    item: &Value<'_>,
+    span: Range<usize>,
     name: &str,
     endpoints: &[&str],
     diagnostics: &mut super::Diagnostics,
@@ -155,7 +155,7 @@ pub(super) fn unknown_endpoint(
     if diagnostics.may_be_elsewhere() {
         return;
     }
-    let problem = diagnostics.error(item.span(), format!("there is no endpoint called `{name}`"));
+    let problem = diagnostics.error(span, format!("there is no endpoint called `{name}`"));
     if let Some(meant) = suggest::nearest(name, endpoints.iter().copied()) {
         problem.label(format!("did you mean \"{meant}\"?"));
     }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     Fingerprint,
+    tests_section::Test,
     types::{ByteSize, Secret},
 };
 use crate::{acknowledgement::Ack, choices, parameters, routes::condition::Condition};
@@ -25,6 +26,8 @@ pub struct Configuration<I: ?Sized, E: ?Sized> {
     pub endpoints: Vec<EndpointComponent<E>>,
     /// In the order of the file, which is the order in which they are tried.
     pub routes: Vec<Route>,
+    /// What must become of some messages; nothing that a running router looks at.
+    pub tests: Vec<Test>,
     /// What becomes of frames that could not be used.
     pub rejects: Rejects,
     /// The HTTP interface for operators, where one is configured.

@@ -101,6 +101,7 @@ impl Lane {
     /// The first `messages` are done with; no more than what [`work`](Self::work) gave. Returns how many these were.
     pub(super) fn settle(&mut self, messages: usize, buffer: &Buffer<Handover>) -> usize {
         let Some(piece) = self.pieces.front_mut() else { return 0 };
+        debug_assert!(messages <= piece.messages(), "an answer is for what was handed out");
         let messages = messages.min(piece.messages());
         piece.cursor += messages;
         if piece.messages() > 0 {

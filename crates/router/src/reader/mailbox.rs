@@ -27,6 +27,8 @@ pub(super) enum Note {
     Resume(usize),
     /// Route by these from now on, and say so.
     Route(Arc<Outlets>, Arc<Latch>),
+    /// Say that the thread still works.
+    Answer(Arc<Latch>),
     /// The input is closed; see [`Retirement`].
     Retire(Arc<Retirement>),
     /// Every thread knows of a retirement: look whether it is over.

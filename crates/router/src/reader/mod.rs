@@ -152,6 +152,18 @@ impl Readers {
         latch
     }
 
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.shared.mailboxes.len()
+    }
+
+    /// Has every thread count the latch down between two batches; a thread that hangs, or has ended, does not.
+    pub fn answer(&self, latch: &Arc<Latch>) {
+        for mailbox in &self.shared.mailboxes {
+            let _ = mailbox.post(Note::Answer(latch.clone()));
+        }
+    }
+
     /// Closes the input with this number: accepts nothing more, reads what the kernel holds until `deadline` on the monotonic
     /// clock. Sources of the sockets with the numbers `handed_over` are closed at once, because others go on with these.
     pub fn retire(&self, input: usize, deadline: Duration, handed_over: Vec<u64>) -> Arc<Retirement> {
@@ -314,6 +326,7 @@ impl Reader {
                     }
                     latch.count_down();
                 }
+                Note::Answer(latch) => latch.count_down(),
                 Note::Retire(retirement) => self.retire(retirement),
                 Note::Look => {}
                 Note::Stop(deadline) => {

@@ -5,12 +5,13 @@
 //! sends nothing.
 
 mod rejection;
+mod trial;
 
 use std::borrow::Cow;
 
 use metlog_message::{Decoded, Index, Key, Reason, Timestamp};
 
-pub use self::rejection::Rejection;
+pub use self::{rejection::Rejection, trial::Difference};
 use crate::{
     batch::Message,
     config::DecoderSettings,

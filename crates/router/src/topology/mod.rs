@@ -25,6 +25,7 @@ use crate::{
     control::ReopenError,
     endpoints::{self, EndpointSettings},
     inputs::{self, InputSettings},
+    latch::Latch,
     ledger::Ledger,
     network::NetworkRuntime,
     reader::{Readers, Retirement},
@@ -202,6 +203,21 @@ impl Topology {
     /// The runtime that network endpoints share; the API server runs there too.
     pub fn network(&self) -> &tokio::runtime::Handle {
         self.network.handle()
+    }
+
+    /// Asks every reader thread and the network runtime whether they still work; the latch opens when all of them have
+    /// answered. Threads of files are not asked: one that waits for its disk is the disk's trouble, and holds up nobody else.
+    pub fn feel_pulse(&self) -> Arc<Latch> {
+        let latch = Arc::new(Latch::new(self.readers.threads() + 1));
+        self.readers.answer(&latch);
+        let answer = latch.clone();
+        self.network().spawn(async move { answer.count_down() });
+        latch
+    }
+
+    /// How long [`Topology::stop`] may take at the moment.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.settings.shutdown_timeout + GRACE
     }
 
     /// Has every endpoint open its files anew, also those that are no longer part of the configuration and still deliver, and

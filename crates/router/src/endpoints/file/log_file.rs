@@ -32,6 +32,11 @@ pub trait Appendable: Write {
         false
     }
 
+    /// Which of the files that it has been, one after the other, it is.
+    fn number(&self) -> u64 {
+        0
+    }
+
     /// Gives way to a new, empty file, or finds that there is room after all. `false`: it cannot now, go on in this one.
     /// After an error nothing may be written to the old file any more; writing tries to open the new one again.
     fn rotate(&mut self) -> io::Result<bool> {
@@ -52,6 +57,8 @@ pub struct LogFile {
     span: i64,
     /// The stamp of the last file that gave way to this one, once it is known.
     last: Option<Stamp>,
+    /// So many files have given way.
+    number: u64,
     /// The file that is open has given way already, and there is no new one yet.
     is_moved: bool,
 }
@@ -60,7 +67,7 @@ impl LogFile {
     /// Opens a file for appending, and makes it and its folders if they are missing. What is left of an earlier span than
     /// `span`, which is now, gives way at once.
     pub fn open(path: &Path, opening: &Arc<Opening>, span: i64) -> io::Result<LogFile> {
-        let file = opening.permissions.open(path)?;
+        let file = opening.open(path)?;
         let mut log = LogFile {
             file,
             path: path.to_owned(),
@@ -69,6 +76,7 @@ impl LogFile {
             most_bytes: u64::MAX,
             span,
             last: None,
+            number: 0,
             is_moved: false,
         };
         log.look()?;
@@ -148,13 +156,14 @@ impl LogFile {
             }
         }
         self.is_moved = true;
+        self.number += 1;
         self.begin()?;
         Ok(true)
     }
 
     /// Opens the file that comes after one that gave way.
     fn begin(&mut self) -> io::Result<()> {
-        self.file = self.opening.permissions.open(&self.path)?;
+        self.file = self.opening.open(&self.path)?;
         self.is_moved = false;
         self.look()?;
         if let Some(rotation) = &self.opening.rotation {
@@ -211,6 +220,10 @@ impl Appendable for LogFile {
 
     fn is_empty(&self) -> bool {
         self.bytes == 0
+    }
+
+    fn number(&self) -> u64 {
+        self.number
     }
 
     fn rotate(&mut self) -> io::Result<bool> {

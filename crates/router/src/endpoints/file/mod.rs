@@ -16,6 +16,8 @@ mod output;
 mod permissions;
 mod rotated;
 mod rotation;
+mod tidying;
+mod walk;
 
 use std::{
     io,
@@ -28,12 +30,13 @@ use std::{
 use metlog_buffer::WhenFull;
 
 use self::{
-    housekeeping::{Housekeeper, Rules},
+    housekeeping::Housekeeper,
     meta::{Meta, Order},
     open_files::OpenFiles,
     output::Output,
     permissions::{Group, Mode, Permissions, User},
     rotation::{Opening, Rotate, Rotation},
+    tidying::Rules,
 };
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Then, Work};
 use crate::{
@@ -193,10 +196,12 @@ impl Parameters {
     }
 }
 
-/// Appends the path of the file that a message goes to.
+/// Appends the path of the file that a message goes to. A path without placeholders is the operator's, and left as it is.
 fn render_path(path: &Template, message: &Message<'_>, rendered: &mut Vec<u8>, is_rotated: bool) {
     path.render(message, rendered, path_part);
-    open_files::shorten_parts(rendered, is_rotated);
+    if path.is_fixed() {
+        return;
+    }
     if is_rotated {
         let name = rendered.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if rotated::split(name).is_some() {
@@ -204,6 +209,8 @@ fn render_path(path: &Template, message: &Message<'_>, rendered: &mut Vec<u8>, i
             rendered.push(b'_');
         }
     }
+    // Last, so that there is always room for what a rotation adds. A shortened name is never that of a rotated file.
+    open_files::shorten_parts(rendered, is_rotated);
 }
 
 fn is_named_pipe(path: &Path) -> bool {
@@ -277,7 +284,7 @@ fn cannot(what: &str, path: &std::path::Path, error: &io::Error) -> String {
 
 /// Everything goes to one file: bytes that lie side by side are written from where they are.
 fn deliver_to_one(format: &LineFormat, output: &mut Output, work: &Work) -> Answer {
-    let outcome = match format {
+    let (written, outcome) = output.counted(|output| match format {
         LineFormat::Json => work.runs().try_for_each(|(messages, bytes)| {
             if bytes.len() >= DIRECT_BYTES {
                 output.write_lines(messages, bytes)
@@ -290,13 +297,10 @@ fn deliver_to_one(format: &LineFormat, output: &mut Output, work: &Work) -> Answ
             output.push(|line| format.write(&message, line));
             output.flush_if(FLUSH_BYTES)
         }),
-    };
-    match outcome.and_then(|()| output.flush()) {
-        Ok(()) => Answer::delivered(output.take_written()),
-        Err(error) => {
-            output.discard_pending();
-            Answer::retry(output.take_written(), cannot("write to", output.path(), &error))
-        }
+    });
+    match outcome {
+        Ok(()) => Answer::delivered(written),
+        Err(error) => Answer::retry(written, cannot("write to", output.path(), &error)),
     }
 }
 
@@ -318,16 +322,16 @@ impl FileEndpoint {
     /// The same as [`Self::deliver_by_path`], with an eye on messages that tell it to close its files or to open them.
     ///
     /// What comes behind a `close` waits in the buffer. The `open` that ends this lies behind it there, so it is looked for
-    /// in all that is handed out before any of it is written.
+    /// in all that is handed out before any of it is written. What lies behind that is not seen, and the wait is bounded.
     fn deliver_obeying(&mut self, work: &Work) -> Answer {
         if let Some(since) = self.closed {
             let is_over = self.clock.monotonic() >= since + CLOSED_LONGEST;
             if is_over {
-                let waited = CLOSED_LONGEST.as_secs();
-                let endpoint = &self.name;
+                let (endpoint, waited, looked_at) = (&self.name, CLOSED_LONGEST.as_secs(), work.len());
                 tracing::warn!(
                     endpoint,
-                    "no message has opened the files again for {waited} s: opening them"
+                    "files were closed for {waited} s, and none of the first {looked_at} messages that wait opens them: \
+                     opening them"
                 );
             } else if !self.meta.opens_behind(work, 0) {
                 return wait_behind(Answer::delivered(0));

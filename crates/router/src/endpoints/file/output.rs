@@ -20,10 +20,10 @@ pub struct Output<F = LogFile> {
     pending_messages: usize,
     /// Where each pending message ends. Kept only where a message may be several lines; otherwise its line break tells.
     ends: Option<Vec<usize>>,
-    /// Messages written whole since they were last asked for.
+    /// Messages written whole since this was last taken.
     written: usize,
-    /// The last write left part of a line behind that could not be removed.
-    is_torn: bool,
+    /// The file, by its number, in which the last write left part of a line behind that could not be removed.
+    torn: Option<u64>,
 }
 
 impl Output<LogFile> {
@@ -37,8 +37,8 @@ impl Output<LogFile> {
         span: i64,
     ) -> io::Result<Output<LogFile>> {
         let file = LogFile::open(path, opening, span)?;
-        let is_torn = file.ends_within_a_line();
-        Ok(Output { is_torn, ..Output::new(file, path, one_line_each) })
+        let torn = file.ends_within_a_line().then(|| file.number());
+        Ok(Output { torn, ..Output::new(file, path, one_line_each) })
     }
 
     /// Gives way to a new file if what it holds was written before this span. Nothing may be pending.
@@ -56,7 +56,7 @@ impl<F: Appendable> Output<F> {
             pending_messages: 0,
             ends: (!one_line_each).then(Vec::new),
             written: 0,
-            is_torn: false,
+            torn: None,
         }
     }
 
@@ -141,7 +141,7 @@ impl<F: Appendable> Output<F> {
     }
 
     /// Forgets what is pending.
-    pub fn discard_pending(&mut self) {
+    fn discard_pending(&mut self) {
         self.pending.clear();
         self.pending_messages = 0;
         if let Some(ends) = &mut self.ends {
@@ -149,19 +149,30 @@ impl<F: Appendable> Output<F> {
         }
     }
 
-    /// How many messages were written whole since the last call.
-    pub fn take_written(&mut self) -> usize {
+    /// How many messages `deliver` writes whole, what it leaves pending included, and whether that is all it was to write.
+    /// What was written before is not among them: an answer is for one delivery. Afterwards nothing is pending.
+    pub fn counted(&mut self, deliver: impl FnOnce(&mut Self) -> io::Result<()>) -> (usize, io::Result<()>) {
+        self.take_written();
+        let outcome = deliver(self).and_then(|()| self.flush());
+        self.discard_pending();
+        (self.take_written(), outcome)
+    }
+
+    fn take_written(&mut self) -> usize {
         std::mem::take(&mut self.written)
     }
 
     /// How many bytes were written, and whether that was all. A file that gets full on the way gives way to a new one
     /// between two messages. `ends` is where messages end, where that is not at every line break.
     fn write_all(&mut self, bytes: &[u8], ends: Option<&[usize]>) -> (usize, io::Result<()>) {
-        if self.is_torn {
-            match self.file.write_all(b"\n") {
-                Ok(()) => self.is_torn = false,
-                Err(error) => return (0, Err(error)),
+        if let Some(torn) = self.torn {
+            // In a file that has begun since, a line break would end nothing.
+            if torn == self.file.number()
+                && let Err(error) = self.file.write_all(b"\n")
+            {
+                return (0, Err(error));
             }
+            self.torn = None;
         }
         let mut count = 0;
         while count < bytes.len() {
@@ -205,7 +216,7 @@ impl<F: Appendable> Output<F> {
     /// The last `bytes` that were written are the beginning of a message that will be written again as a whole.
     fn remove_part_of_a_line(&mut self, bytes: usize) {
         if bytes > 0 && !self.file.take_back(bytes as u64) {
-            self.is_torn = true;
+            self.torn = Some(self.file.number());
         }
     }
 }
@@ -303,6 +314,10 @@ mod tests {
             self.bytes() == 0
         }
 
+        fn number(&self) -> u64 {
+            self.ends.len() as u64
+        }
+
         fn rotate(&mut self) -> io::Result<bool> {
             self.rotations = self.rotations.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
             self.ends.push(self.content.len());
@@ -345,6 +360,32 @@ mod tests {
         output.write_lines(1, b"two\n").unwrap();
         assert_eq!(output.file.content, b"one\nt\ntwo\n");
         assert_eq!(output.take_written(), 2);
+    }
+
+    #[test]
+    fn a_torn_line_whose_file_has_given_way_is_not_ended_in_the_next_one() {
+        let mut output = output(5, false);
+        assert!(output.write_lines(2, b"one\ntwo\n").is_err());
+        output.file.room = 100;
+        output.file.rotate().unwrap();
+        output.write_lines(1, b"two\n").unwrap();
+        assert_eq!(output.file.files(), [&b"one\nt"[..], b"two\n"]);
+    }
+
+    #[test]
+    fn what_one_delivery_wrote_is_not_counted_for_the_next() {
+        let mut output = output(12, true);
+        output.push(|out| out.extend_from_slice(b"one\n"));
+        output.flush().unwrap();
+        let (written, outcome) = output.counted(|output| output.write_lines(3, b"two\nsix\nten\n"));
+        assert_eq!((written, outcome.is_err()), (2, true), "and not the first one again");
+        output.file.room = 100;
+        let (written, outcome) = output.counted(|output| {
+            output.push_lines(1, b"ten\n");
+            Ok(())
+        });
+        assert_eq!((written, outcome.is_ok()), (1, true));
+        assert_eq!(output.file.content, b"one\ntwo\nsix\nten\n");
     }
 
     #[test]

@@ -140,8 +140,9 @@ impl Permissions {
         ))
     }
 
-    /// Opens a file for appending, and makes it and its folders if they are missing.
-    pub fn open(&self, path: &Path) -> io::Result<File> {
+    /// Opens a file for appending, and makes it and its folders if they are missing. `has_made` is told of a file that was
+    /// made, while it still is the router's own.
+    pub fn open(&self, path: &Path, has_made: impl FnOnce(&File)) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.append(true);
         match options.open(path) {
@@ -149,13 +150,13 @@ impl Permissions {
                 if let Some(folder) = path.parent() {
                     self.make_folders(folder)?;
                 }
-                self.create(path)
+                self.create(path, has_made)
             }
             outcome => outcome,
         }
     }
 
-    fn create(&self, path: &Path) -> io::Result<File> {
+    fn create(&self, path: &Path, has_made: impl FnOnce(&File)) -> io::Result<File> {
         let mode = self.mode.map_or(FILE_MODE, |Mode(mode)| mode);
         let mut options = OpenOptions::new();
         options.append(true).mode(mode);
@@ -166,6 +167,7 @@ impl Permissions {
             }
             outcome => outcome?,
         };
+        has_made(&file);
         if let Err(error) = self.give(&file) {
             // Without its owner it must not stay: the next attempt would take it as it is.
             let _ = fs::remove_file(path);
@@ -261,15 +263,19 @@ mod tests {
     fn what_is_made_is_not_for_everybody_unless_the_configuration_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/log");
-        Permissions::default().open(&path).unwrap();
+        let mut times_made = 0;
+        for _ in 0..2 {
+            Permissions::default().open(&path, |_| times_made += 1).unwrap();
+        }
+        assert_eq!(times_made, 1, "the second time it was there");
         assert_eq!(mode_of(&path) & 0o137, 0, "nothing beyond 0640");
         assert_eq!(mode_of(path.parent().unwrap()) & 0o077, 0, "nothing beyond 0700");
         let open =
             Permissions { mode: Some(Mode(0o666)), dir_mode: Some(Mode(0o2775)), ..Permissions::default() };
         let path = folder.path().join("c/d/log");
-        open.open(&path).unwrap();
+        open.open(&path, |_| {}).unwrap();
         assert_eq!((mode_of(&path), mode_of(path.parent().unwrap())), (0o666, 0o2775), "whatever the umask");
-        open.open(&folder.path().join("a/b/log")).unwrap();
+        open.open(&folder.path().join("a/b/log"), |_| {}).unwrap();
         assert_eq!(mode_of(&folder.path().join("a/b/log")) & 0o137, 0, "what is there stays as it is");
     }
 
@@ -288,7 +294,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/log");
-        others.open(&path).unwrap();
+        others.open(&path, |_| {}).unwrap();
         assert_eq!(
             (path.metadata().unwrap().uid(), path.parent().unwrap().metadata().unwrap().uid()),
             (1234, 1234)
@@ -300,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (link, target) = (folder.path().join("link"), folder.path().join("target"));
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        Permissions::default().open(&link).unwrap();
+        Permissions::default().open(&link, |_| {}).unwrap();
         assert!(target.is_file());
     }
 }

@@ -1,6 +1,6 @@
 //! When a file gives way to a new one, and what becomes of the old ones.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use metlog_message::Timestamp;
 
@@ -33,7 +33,7 @@ parameters! {
         /// How many rotated files are kept, for each path; older ones are removed. Without it all are kept.
         pub keep: Option<u32>,
         /// Rotated files that are older are removed, whatever path they belong to; and with placeholders in `path`, files
-        /// that nothing was written to for so long.
+        /// that this endpoint has made and that nothing was written to for so long.
         pub max_age: Option<Duration>,
         /// How rotated files are compressed, in the background.
         pub compress: Compress = Compress::None,
@@ -97,6 +97,15 @@ pub struct Rotation {
 }
 
 impl Opening {
+    /// Opens a file for appending, and makes it and its folders if they are missing.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        self.permissions.open(path, |file| {
+            if let Some(rotation) = &self.rotation {
+                rotation.housekeeper.has_made(file, path);
+            }
+        })
+    }
+
     /// The span of time that it is now; always 0 where time does not matter.
     pub fn span_now(&self) -> i64 {
         match &self.rotation {

@@ -1,7 +1,7 @@
 //! `kind = "http"`: messages to any HTTP server, many in the body of one request.
 //!
 //! Requests go out one after the other, so messages arrive in their order; a request that got no answer is sent again, so
-//! they can arrive twice. What an answer means for the messages is decided in [`verdict`]: delivered, refused for good, or
+//! they can arrive twice. What an answer means for the messages is decided in `verdict.rs`: delivered, refused for good, or
 //! held until the server, its address or the credentials are in order again. A body that is too large for the server is
 //! halved until it fits, and the size that fits is remembered.
 //!

@@ -1,6 +1,6 @@
 //! The DSN: where an event goes, and with which key. And the hosts that a message may name.
 
-use std::fmt;
+use std::{fmt, net::Ipv6Addr};
 
 use crate::{
     config::{
@@ -78,21 +78,23 @@ impl<'t> Dsn<'t> {
             rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).unwrap_or_default();
         let (path, project) =
             path.rfind('/').and_then(|last| path.split_at_checked(last + 1)).unwrap_or_default();
-        if public.is_empty() {
+        if public.is_empty() || keys.contains('/') {
             return Err(Invalid("the key is missing, as in https://KEY@HOST/PROJECT"));
         }
-        let (host, port) = host_and_port(authority).ok_or(Invalid("the port is not a number up to 65535"))?;
-        if host.is_empty() || authority.contains('@') {
+        if authority.is_empty() || authority.starts_with(':') {
             return Err(Invalid("the host is missing, as in https://KEY@HOST/PROJECT"));
         }
+        let (host, written_port) = host_and_port(authority).map_err(Invalid)?;
         if project.is_empty() {
             return Err(Invalid("the project is missing, as in https://KEY@HOST/PROJECT"));
         }
-        let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
+        let port = written_port.unwrap_or(if scheme == "https" { 443 } else { 80 });
         let dsn = Dsn { scheme, public, secret, authority, host, port, path, project };
+        // What is allowed or not is this host and this port, and what is connected to are those of the URI: where the two
+        // readings differ, whoever sends messages would choose where requests go.
         match dsn.uri() {
-            Some(_) => Ok(dsn),
-            None => Err(Invalid("host or path cannot stand in a URL")),
+            Some(uri) if uri.host() == Some(host) && uri.port_u16() == written_port => Ok(dsn),
+            _ => Err(Invalid("host or path cannot stand in a URL")),
         }
     }
 
@@ -118,15 +120,44 @@ impl<'t> Dsn<'t> {
     }
 }
 
-/// Host and port of an authority; `None` where the port is none.
-fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    match authority.rfind(':') {
-        Some(colon) if !authority[colon..].contains(']') => {
-            let port = authority[colon + 1..].parse().ok().filter(|&port| port > 0)?;
-            Some((&authority[..colon], Some(port)))
+/// Host and port of an authority, or what is wrong with it. Strict, because whether a host is allowed is decided on what this
+/// finds: what could be read in two ways is no host.
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+    const NO_HOST: &str = "the host is no name and no address";
+    let host_end = if authority.starts_with('[') {
+        authority.find(']').ok_or(NO_HOST)? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, port) = authority.split_at_checked(host_end).ok_or(NO_HOST)?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = bracketed.map_or_else(|| is_name(host), |address| address.parse::<Ipv6Addr>().is_ok());
+    match port.strip_prefix(':') {
+        _ if !is_host => Err(NO_HOST),
+        None if port.is_empty() => Ok((host, None)),
+        None => Err(NO_HOST),
+        Some(digits) => {
+            let port = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            let port = port.and_then(|digits| digits.parse().ok()).filter(|&port| port > 0);
+            Ok((host, Some(port.ok_or("the port is not a number up to 65535")?)))
         }
-        _ => Some((authority, None)),
     }
+}
+
+/// Whether this is a name as the domain name system has them, or an IPv4 address. A dot may end it.
+fn is_name(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    labels.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain))
+}
+
+/// Whether a host is an address, in any of the ways in which resolvers read one: `[::1]`, `10.0.0.7`, `0x7f.1`, `2130706433`.
+fn is_address(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or(host);
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    host.starts_with('[')
+        || last.bytes().all(|byte| byte.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The `dsn` of the configuration: none where it is empty, so that it may come from an environment variable that is not
@@ -187,7 +218,7 @@ impl AllowedHost {
     pub(super) fn allows(&self, dsn: &Dsn<'_>) -> bool {
         self.port.is_none_or(|port| port == dsn.port)
             && match self.host.strip_prefix('*') {
-                Some(suffix) => ends_with_ignoring_case(dsn.host, suffix),
+                Some(suffix) => !is_address(dsn.host) && ends_with_ignoring_case(dsn.host, suffix),
                 None => dsn.host.eq_ignore_ascii_case(&self.host),
             }
     }
@@ -201,17 +232,16 @@ impl AllowedHost {
         if text.contains("://") || text.contains('@') {
             return Err("only the host, without scheme and key".to_owned());
         }
-        let Some((host, port)) = host_and_port(text) else {
-            return Err("the port is not a number up to 65535".to_owned());
-        };
-        let name = host.strip_prefix("*.").unwrap_or(host);
+        let (below, name) = text.strip_prefix("*.").map_or((false, text), |name| (true, name));
         if name.contains('*') {
-            Err("`*.` stands for any name, and only at the beginning".to_owned())
-        } else if name.is_empty() || name.contains(['/', ' ']) {
-            Err("this is no host".to_owned())
-        } else {
-            Ok(AllowedHost { host: host.to_owned(), port })
+            return Err("`*.` stands for any name, and only at the beginning".to_owned());
         }
+        let (host, port) = host_and_port(name)?;
+        if below && is_address(host) {
+            return Err("`*.` stands for names, and there are none below an address".to_owned());
+        }
+        let host = if below { format!("*.{host}") } else { host.to_owned() };
+        Ok(AllowedHost { host, port })
     }
 }
 
@@ -299,6 +329,7 @@ mod tests {
             "https://k@h/2\r\nx: y",
             "https://k,l@h/2",
             "https://k@[::1/2",
+            "https://a/b@h/2",
         ] {
             assert!(matches!(Dsn::parse(text), Err(DsnError::Invalid(_))), "{text}");
         }
@@ -322,7 +353,84 @@ mod tests {
         assert!(allows("h:80", "h") && !allows("h:443", "h"));
         assert!(allows("*.ingest.sentry.io", "o1.US.ingest.sentry.io:443"));
         assert!(!allows("*.ingest.sentry.io", "ingest.sentry.io"));
-        assert!(!allows("*.ingest.sentry.io", ".ingest.sentry.io"));
         assert!(!allows("*.ingest.sentry.io", "o1.ingest.sentry.io.evil.org"));
+    }
+
+    #[test]
+    fn what_is_allowed_is_what_is_connected_to() {
+        let allowed = AllowedHost::parse("*.ingest.sentry.io").unwrap();
+        for authority in [
+            "[::ffff:127.0.0.1].ingest.sentry.io",
+            "[::1]x.ingest.sentry.io",
+            "[::1]:80.ingest.sentry.io",
+            "[::1]:80:.ingest.sentry.io",
+            "[::1].ingest.sentry.io:80",
+            "[a.ingest.sentry.io]",
+            "[::1%25.ingest.sentry.io]",
+            "127.0.0.1:80.ingest.sentry.io",
+            "127.0.0.1:80@a.ingest.sentry.io",
+            "a.ingest.sentry.io@127.0.0.1",
+            "127.0.0.1%2f.ingest.sentry.io",
+            "127.0.0.1%00.ingest.sentry.io",
+            "127.0.0.1\\.ingest.sentry.io",
+            "127.0.0.1\t.ingest.sentry.io",
+            "127.0.0.1;.ingest.sentry.io",
+            "127.0.0.1\u{ff0f}.ingest.sentry.io",
+            "a.ingest\u{3002}sentry.io",
+            "a..ingest.sentry.io",
+            ".ingest.sentry.io",
+            "a.ingest.sentry.io..",
+            "a.ingest.sentry.io:",
+            "a.ingest.sentry.io:+80",
+            "a.ingest.sentry.io:-1",
+            "a.ingest.sentry.io:0",
+            "a.ingest.sentry.io:65616",
+            "a.ingest.sentry.io:80:90",
+        ] {
+            let text = format!("http://k@{authority}/2");
+            assert!(matches!(Dsn::parse(&text), Err(DsnError::Invalid(_))), "{text}");
+        }
+        for refused in [
+            "http://k@127.0.0.1/a.ingest.sentry.io/2",
+            "http://k@127.0.0.1?a.ingest.sentry.io/2",
+            "http://k@127.0.0.1#a.ingest.sentry.io/2",
+            "http://a.ingest.sentry.io/@127.0.0.1/2",
+            "http://a.ingest.sentry.io?@127.0.0.1/2",
+            "http://a.ingest.sentry.io:80@127.0.0.1/2",
+            "http://k@[::ffff:127.0.0.1]/2",
+            // Right as a name, but no rule names it.
+            "http://k@a.ingest.sentry.io./2",
+        ] {
+            assert!(!Dsn::parse(refused).is_ok_and(|dsn| allowed.allows(&dsn)), "{refused}");
+        }
+        for (authority, host, port) in [
+            ("A.Ingest.SENTRY.io", "A.Ingest.SENTRY.io", 80),
+            ("a-b_1.ingest.sentry.io:080", "a-b_1.ingest.sentry.io", 80),
+            ("a.ingest.sentry.io:65535", "a.ingest.sentry.io", 65535),
+        ] {
+            let text = format!("http://k:{{}}[]$@{authority}/2");
+            let dsn = Dsn::parse(&text).unwrap();
+            assert!(allowed.allows(&dsn), "{text}");
+            assert_eq!((dsn.host, dsn.port), (host, port));
+            let uri = dsn.uri().unwrap();
+            assert_eq!((uri.host().unwrap(), uri.port_u16().unwrap_or(80)), (host, port));
+        }
+    }
+
+    #[test]
+    fn a_pattern_for_names_has_no_addresses() {
+        for pattern in ["*.0.0.1", "*.[::1]", "*.0x1", "*.0.0.1.", "*.1:80"] {
+            assert!(AllowedHost::parse(pattern).is_err(), "{pattern}");
+        }
+        for pattern in
+            ["", "*.", "*", "a*.b", "*.*.b", "[::1].b", "[x]", "h:", "h:x", "a b", "a/b", "a..b", "é.org"]
+        {
+            assert!(AllowedHost::parse(pattern).is_err(), "{pattern}");
+        }
+        let pattern = AllowedHost { host: "*.1".to_owned(), port: None };
+        for authority in ["10.0.0.1", "127.1", "0x7f.1"] {
+            let text = format!("http://k@{authority}/2");
+            assert!(!pattern.allows(&Dsn::parse(&text).unwrap()), "{text}");
+        }
     }
 }

@@ -6,8 +6,8 @@
 //! bit of every byte, and then U+010A ends in a line break.
 //!
 //! **Values** of counters, timers and gauges are JSON numbers, whatever their sign and length. They are copied digit by
-//! digit; only an exponent is written out, because not every server reads one. What a double cannot hold is refused. A **set**'s value is any text; in it,
-//! bytes that are not safe become %XX, so that different members stay different.
+//! digit; only an exponent is written out, because not every server reads one. What a double cannot hold is refused, and so is a timer below zero: the
+//! original server throws the line away. A **set**'s value is any text; in it, bytes that are not safe become %XX, so that different members stay different.
 //!
 //! **Gauges**: to a server, a sign in front of a gauge means "change by". No message says that, so a negative value is sent
 //! as 0 and then the value. The two lines always travel together.
@@ -24,7 +24,7 @@ use crate::batch::Message;
 pub(super) const REFUSED_TYPE: &str = "statsd-type";
 /// `fields.name` is missing, empty, or neither text nor a number.
 pub(super) const REFUSED_NAME: &str = "statsd-name";
-/// The payload is no number, or empty where it is a set's.
+/// The payload is no number, below zero where it is a timer's, or empty where it is a set's.
 pub(super) const REFUSED_VALUE: &str = "statsd-value";
 
 /// What the server does with the value.
@@ -119,6 +119,7 @@ impl Lines {
         lines.push(b':');
         match metric {
             Metric::Set => push_member(&value, lines)?,
+            Metric::Timer if is_below_zero(&value) => return Err(REFUSED_VALUE),
             _ => push_number(&value, lines)?,
         }
         lines.extend_from_slice(metric.suffix());
@@ -221,6 +222,12 @@ fn push_number(text: &[u8], lines: &mut Vec<u8>) -> Result<(), &'static str> {
     }
     push_display(format_args!("{value}"), lines);
     Ok(())
+}
+
+/// Whether a JSON number is. A clock that was set back while a timer ran makes such numbers.
+fn is_below_zero(text: &[u8]) -> bool {
+    let value = || std::str::from_utf8(text).ok()?.parse::<f64>().ok();
+    text.first() == Some(&b'-') && value().is_some_and(|value| value < 0.0)
 }
 
 /// Appends a set's member. Servers only count how many differ, so what matters is that different ones still do.
@@ -405,8 +412,19 @@ mod tests {
         ] {
             assert_eq!(value("counter", &format!("\"{number}\"")).unwrap(), format!(":{number}|c\n"));
             assert_eq!(value("counter", number).unwrap(), format!(":{number}|c\n"));
-            assert_eq!(value("timer", number).unwrap(), format!(":{number}|ms\n"));
+            if !number.starts_with('-') {
+                assert_eq!(value("timer", number).unwrap(), format!(":{number}|ms\n"));
+            }
         }
+    }
+
+    #[test]
+    fn a_timer_below_zero_is_refused() {
+        for number in ["-1", "\"-3\"", "-0.001", "-1e-9", "-9223372036854775808"] {
+            assert_eq!(value("timer", number), Err(REFUSED_VALUE), "{number}");
+        }
+        assert_eq!(value("timer", "-0").unwrap(), ":-0|ms\n");
+        assert_eq!(value("timer", "\"-0.0\"").unwrap(), ":-0.0|ms\n");
     }
 
     #[test]

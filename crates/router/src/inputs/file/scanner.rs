@@ -69,31 +69,30 @@ impl Scanner {
         for place in &known {
             look.before.entry(place.path()).or_default().push(place.clone());
         }
-        let (found, unreadable) = patterns::scan(&settings.path, &settings.exclude);
+        let (mut found, unreadable) = patterns::scan(&settings.path, &settings.exclude);
         for patterns::Unreadable { path, error } in unreadable {
             self.complain(&mut look, &path, "file-unreadable", &error.to_string());
         }
         let mut followers = Vec::new();
-        // Those that are known first: a new file under an old name waits for the one that had it.
-        let (old, new): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|found| positions.get(found.id).is_some());
-        // One file may have several names.
-        for found in old {
-            if look.seen.insert(found.id) {
-                followers.extend(self.follow(&mut look, &found));
-            }
-        }
+        // A file under an old name waits for those that had it before, so these come first: what is there no more, the one
+        // that went first in front; then what has another name now; then what is still there; and last what is new.
+        let there: HashSet<FileId> = found.iter().map(|found| found.id).collect();
         let now = self.shared.context.clock.wall().seconds;
-        let mut unseen: Vec<_> = known.iter().filter(|place| !look.seen.contains(&place.id)).collect();
-        // Of several that had one name, the one that went first is the oldest.
-        unseen.sort_by_key(|place| place.gone_since().unwrap_or(i64::MAX));
-        for place in unseen {
+        let mut gone: Vec<_> = known.iter().filter(|place| !there.contains(&place.id)).collect();
+        gone.sort_by_key(|place| place.gone_since().unwrap_or(i64::MAX));
+        for place in gone {
             if !self.has_scanned && settings.mode == Mode::Follow {
                 followers.extend(self.follow_renamed(&mut look, place));
             }
             place.gone(now);
         }
-        for found in new {
+        let order = |found: &Found| match positions.get(found.id) {
+            Some(place) => u8::from(place.path() == found.path),
+            None => 2,
+        };
+        found.sort_by_cached_key(order);
+        for found in found {
+            // One file may have several names.
             if look.seen.insert(found.id) {
                 followers.extend(self.follow(&mut look, &found));
             }

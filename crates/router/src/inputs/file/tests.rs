@@ -385,6 +385,28 @@ fn a_restart_goes_on_where_it_was_also_in_a_file_that_was_renamed_meanwhile() {
 }
 
 #[test]
+fn files_that_were_renamed_one_after_the_other_are_read_in_that_order_after_a_restart() {
+    let world = World::with_buffer("path = '@/app.log'", 1);
+    world.append("app.log", "one\n");
+    let mut world = world.start_without_waiting();
+    // The endpoint takes nothing any more: one line waits in its buffer, and the files after it are not begun.
+    world.append("app.log", "two\n");
+    world.read_all();
+    for (number, line) in ["three\n", "four\n", "five\n"].into_iter().enumerate() {
+        fs::rename(world.path("app.log"), world.path(&format!("app.log.{number}"))).unwrap();
+        world.append("app.log", line);
+        world.pass(Duration::from_secs(1));
+        world.round();
+    }
+    world.end();
+    let mut world = world.start();
+    for _ in 0..5 {
+        world.run();
+    }
+    world.assert_delivered(&["one", "two", "three", "four", "five"]);
+}
+
+#[test]
 fn what_was_not_delivered_is_read_again_after_a_crash() {
     let world = World::new("path = '@/app.log'");
     world.append("app.log", "one\n");

@@ -85,3 +85,16 @@ fn files_that_nobody_opens_are_opened_after_a_while() {
     assert_eq!(endpoint.deliver(&allowed(&sent)), Answer::delivered(1));
     assert_eq!(read(folder.path().join("log")), sent[0]);
 }
+
+#[test]
+fn a_fixed_path_is_the_same_file_with_and_without_meta_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than a name that leaves room for what a rotation adds.
+    let path = folder.path().join("x".repeat(250));
+    let body = format!("path = '{}'\nrotate = {{ size = '1MiB' }}", path.display());
+    let mut endpoint = endpoint(&body);
+    let sent = lines(2);
+    endpoint.deliver(&allowed(&sent[..1]));
+    endpoint.deliver(&work_of(&sent[1..]));
+    assert_eq!(read(&path), sent.concat());
+}

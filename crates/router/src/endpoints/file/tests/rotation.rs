@@ -156,6 +156,51 @@ fn a_message_cannot_choose_a_file_that_has_given_way() {
 }
 
 #[test]
+fn a_name_that_is_changed_still_has_room_for_all_that_a_rotation_adds() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = format!(
+        "path = '{}/{{logger}}'\nrotate = {{ size = '100B', compress = 'zstd' }}",
+        folder.path().display()
+    );
+    // As long as a name may be, and like that of a rotated file.
+    let longest = 255 - ".20120718T000000.000Z.zst.part".len();
+    let past = ".20120718T000000.000Z";
+    let name = "x".repeat(longest - past.len()) + past;
+    let message = line(1, 0).replace("\"type\"", &format!("\"logger\":\"{name}\",\"type\""));
+    let mut endpoint = endpoint(&body);
+    endpoint.tick(Duration::ZERO);
+    assert_eq!(endpoint.deliver(&work_of(&[&message, &message])), Answer::delivered(2));
+    wait_until("the first one is compressed", || {
+        let mut names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.any(|name| name.extension().is_some_and(|extension| extension == "zst"))
+    });
+}
+
+#[test]
+fn max_age_removes_what_the_endpoint_has_made_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = format!("path = '{}/{{logger}}.log'\nrotate = {{ max_age = '1h' }}", folder.path().display());
+    for name in ["dpkg.log", "nginx.log"] {
+        fs::write(folder.path().join(name), "of somebody else\n").unwrap();
+    }
+    let of = |logger: &str| line(1, 0).replace("\"type\"", &format!("\"logger\":\"{logger}\",\"type\""));
+    // What the endpoint appends to is not its own by that.
+    endpoint(&body).deliver(&work_of(&["shop", "nginx"].map(of)));
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let file = File::options().append(true).open(entry.unwrap().path()).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+    }
+    let mut next = endpoint(&body);
+    wait_until("the old file is gone", || {
+        next.tick(Duration::ZERO);
+        !folder.path().join("shop.log").exists()
+    });
+    for name in ["dpkg.log", "nginx.log"] {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn a_file_that_was_moved_from_outside_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -193,7 +238,7 @@ fn what_is_no_file_is_not_rotated() {
 #[test]
 fn a_folder_that_takes_no_new_name_does_not_hold_messages_up() {
     let folder = tempfile::tempdir().unwrap();
-    // The name has no room for a stamp, and nothing but the operator's own path is not shortened.
+    // The name has no room for a stamp, and the operator's own path is not shortened.
     let path = folder.path().join("x".repeat(250));
     let mut endpoint = endpoint(&format!("path = '{}'\nrotate = {{ size = '200B' }}", path.display()));
     let sent: Vec<String> = (0..9).map(|number| line(number, 100)).collect();
