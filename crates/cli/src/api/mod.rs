@@ -114,6 +114,11 @@ impl Bound {
         Ok(Bound { listener, address, guard })
     }
 
+    /// Where it listens, with the port that the operating system chose if it was left to it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Makes it ready to be served on this router's network.
     pub fn on(self, topology: &Topology) -> anyhow::Result<Ready> {
         let network = topology.network().clone();
@@ -125,7 +130,7 @@ impl Bound {
 }
 
 impl Ready {
-    /// Where it listens, with the port that the operating system chose if it was left to it.
+    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
