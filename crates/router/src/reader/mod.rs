@@ -5,6 +5,8 @@
 
 mod mailbox;
 mod retirement;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -36,11 +38,26 @@ const MAILBOX: Token = Token(usize::MAX);
 /// When to try a stalled source again.
 const STALLED_WAIT: Duration = Duration::from_millis(100);
 
+/// How long after its deadline a thread may still be busy with its last read.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
 /// All reader threads.
 #[derive(Debug)]
 pub struct Readers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
+    /// Opens when every thread has ended.
+    ended: Arc<Latch>,
+}
+
+/// Counts down when its thread ends, also by a panic.
+struct Ending(Arc<Latch>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.count_down();
+    }
 }
 
 #[derive(Debug)]
@@ -102,6 +119,7 @@ impl Readers {
             sources: AtomicUsize::new(0),
             all_ended,
         });
+        let ended = Arc::new(Latch::new(threads));
         let threads = polls
             .into_iter()
             .zip(mailboxes)
@@ -120,10 +138,14 @@ impl Readers {
                     try_stalled_at: Duration::ZERO,
                     stop_by: None,
                 };
-                thread::Builder::new().name(format!("reader-{number}")).spawn(move || reader.run())
+                let ending = Ending(ended.clone());
+                thread::Builder::new().name(format!("reader-{number}")).spawn(move || {
+                    let _ending = ending;
+                    reader.run();
+                })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Readers { shared, threads })
+        Ok(Readers { shared, threads, clock: clock.clone(), ended })
     }
 
     /// Serves the input with this number from now on, on each thread with a pipeline of its own. What was read for this number
@@ -190,14 +212,23 @@ impl Readers {
         }
     }
 
-    /// Accepts nothing more, reads what the kernel holds until `deadline` on the monotonic clock, and ends the threads.
+    /// Accepts nothing more, reads what the kernel holds until `deadline` on the monotonic clock, and ends the threads. One that
+    /// hangs in a read (a file on a server that does not answer) is left behind: it must not hold up the router's end.
     pub fn stop(self, deadline: Duration) {
         for mailbox in &self.shared.mailboxes {
             // A thread that has ended needs no stopping.
             let _ = mailbox.post(Note::Stop(deadline));
         }
+        let longest = deadline.saturating_sub(self.clock.monotonic()) + STOP_GRACE;
+        let have_all_ended = self.ended.wait(longest);
         for thread in self.threads {
-            if thread.join().is_err() {
+            if !have_all_ended && !thread.is_finished() {
+                let name = thread.thread().name().unwrap_or_default();
+                tracing::error!(
+                    name,
+                    "a reader thread hangs in a read and is left behind; what it held is not counted"
+                );
+            } else if thread.join().is_err() {
                 tracing::error!("a reader thread has panicked");
             }
         }

@@ -47,6 +47,8 @@ pub struct Follower {
     seat: Seat,
     /// Behind the last line that was handed over, or within one that is skipped.
     position: u64,
+    /// The file as it was when its beginning was last compared with its fingerprint.
+    compared: Option<Stamp>,
     /// How far it had been read when it was opened.
     opened_at: u64,
     /// How much is looked at in one go; grows until a whole line fits.
@@ -106,6 +108,7 @@ impl Follower {
             seat: shared.open.seat(),
             parked: shared.context.parked.share(),
             position: place.read(),
+            compared: None,
             opened_at: 0,
             window: BATCH_BYTES,
             skipped: None,
@@ -131,14 +134,13 @@ impl Follower {
         let now = self.shared.context.clock.monotonic();
         let metadata = file.metadata()?;
         let stamp = Stamp::of(&metadata);
-        match self.end {
-            Some(end) if end.stamp == stamp => return self.wait(flow, &file, &metadata, end, now),
-            // It rests no more. It may have been emptied and filled again in between.
-            Some(_) if stamp.bytes < self.position || !self.place.fingerprint().fits(&file)? => {
-                self.restart()
-            }
-            None if stamp.bytes < self.position => self.restart(),
-            _ => {}
+        if let Some(end) = self.end
+            && end.stamp == stamp
+        {
+            return self.wait(flow, &file, &metadata, end, now);
+        }
+        if self.has_new_content(&file, stamp)? {
+            self.restart();
         }
         self.end = None;
         let progress = self.take(flow, &file, stamp, Take::Messages, now)?;
@@ -151,6 +153,19 @@ impl Follower {
             return Ok(Progress::Stalled);
         }
         Ok(progress)
+    }
+
+    /// Whether the file was emptied since its last read. It may hold more than before by now, in particular where a full
+    /// buffer held the reading up.
+    fn has_new_content(&mut self, file: &File, stamp: Stamp) -> io::Result<bool> {
+        if stamp.bytes < self.position {
+            return Ok(true);
+        }
+        if self.position == 0 || self.compared == Some(stamp) {
+            return Ok(false);
+        }
+        self.compared = Some(stamp);
+        Ok(!self.place.fingerprint().fits(file)?)
     }
 
     /// The open file; `None` if it cannot be opened now, or does not have to be.
@@ -176,6 +191,7 @@ impl Follower {
             return Ok(None);
         };
         self.opened_at = self.position;
+        self.compared = None;
         self.has_failed = false;
         Ok(Some(self.file.insert(Arc::new(file)).clone()))
     }
@@ -265,6 +281,7 @@ impl Follower {
         slab.advance(count);
         let behind = self.position + count as u64;
         let is_end = count < room && behind >= stamp.bytes;
+        self.know_by_beginning(file)?;
         if self.skipped.is_some() {
             return Ok(self.skip(&slab, is_end.then_some((stamp, what)), now));
         }
@@ -286,7 +303,6 @@ impl Follower {
             // A last line's line break may have been added just now.
             let end = self.position + used.min(count) as u64;
             self.hand_over(flow, slab, frames, end);
-            self.know_by_beginning(file, behind - count as u64)?;
         } else if !is_end {
             if lines == 0 && count > self.shared.context.message_bytes {
                 self.give_up_line(flow, &slab, behind);
@@ -333,8 +349,8 @@ impl Follower {
     }
 
     /// Lets the fingerprint cover more of a small file that has grown.
-    fn know_by_beginning(&self, file: &File, read_from: u64) -> io::Result<()> {
-        if read_from < Fingerprint::LONGEST {
+    fn know_by_beginning(&self, file: &File) -> io::Result<()> {
+        if self.position < Fingerprint::LONGEST {
             self.place.set_fingerprint(Fingerprint::of(file)?);
         }
         Ok(())
@@ -424,14 +440,15 @@ fn part_of(slab: &[u8], frames: &[Range<usize>], pipeline: &Pipeline) -> (Slab, 
 /// Opens the file with this identity: under its name, or under the one that it has been given in the same folder.
 fn open_by_identity(path: &Path, id: FileId) -> io::Result<Option<File>> {
     let is_it = |file: &File| file.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
-    match File::open(path) {
-        Ok(file) if is_it(&file) => return Ok(Some(file)),
+    match identity::open_regular(path) {
+        Ok(Some(file)) if is_it(&file) => return Ok(Some(file)),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let renamed = path.parent().and_then(|folder| identity::find_in(folder, id));
-    renamed.map_or(Ok(None), |renamed| File::open(renamed).map(|file| is_it(&file).then_some(file)))
+    let Some(renamed) = renamed else { return Ok(None) };
+    identity::open_regular(&renamed).map(|file| file.filter(is_it))
 }
 
 impl Source for Follower {

@@ -1,9 +1,9 @@
 //! Which file is it? A path is only a name: log rotation moves it to another file, and moves files to other names.
 
 use std::{
-    fs::{File, Metadata},
+    fs::{File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -26,6 +26,16 @@ impl FileId {
     pub fn at(path: &Path) -> io::Result<FileId> {
         std::fs::metadata(path).map(|metadata| FileId::of(&metadata))
     }
+}
+
+/// Opens a regular file. `None` for anything else: to open a named pipe would wait for its writer, and for a device may do
+/// something. What takes the name between the look and the opening is opened without waiting, and closed.
+pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// How a file begins: tells a file from the next one that was given its inode, and new content from old after a truncation.

@@ -36,7 +36,7 @@ pub struct FilePosition {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     path: PathBuf,
     fingerprint: Fingerprint,
@@ -99,6 +99,14 @@ impl Positions {
         let added = Arc::new(FilePosition::new(id, path.to_owned(), position, Fingerprint::NOTHING));
         lock(&self.files).insert(id, added.clone());
         added
+    }
+
+    /// Goes on with the place of `file`, which nobody reads, under another identity: its file system has another number now.
+    pub fn renumber(&self, file: &FilePosition, id: FileId) {
+        let mut files = lock(&self.files);
+        files.remove(&file.id);
+        let state = Mutex::new(lock(&file.state).clone());
+        files.insert(id, Arc::new(FilePosition { id, state }));
     }
 
     /// Forgets files that were deleted, or have not been seen for a long time, once all of their content is acknowledged.
@@ -239,6 +247,7 @@ impl FilePosition {
             return false;
         }
         state.is_at_end = false;
+        state.is_deleted = false;
         state.settle();
         let is_withheld =
             |waits: &Option<Acknowledged>| waits.as_ref().is_some_and(Acknowledged::is_withheld);
@@ -264,6 +273,7 @@ impl FilePosition {
     pub fn found_at(&self, path: &Path) {
         let mut state = lock(&self.state);
         state.is_gone = false;
+        state.is_deleted = false;
         state.gone_since = None;
         if state.path != path {
             state.path = path.to_owned();
@@ -368,6 +378,23 @@ mod tests {
         positions.forget(0);
         assert_eq!(kept(&positions)["files"], json!([]));
         assert!(positions.get(ID).is_none());
+    }
+
+    #[test]
+    fn a_new_file_with_the_inode_of_a_deleted_one_keeps_its_position() {
+        for is_found_at_once in [false, true] {
+            let positions = Positions::default();
+            let file = positions.add(ID, Path::new("app.log"), 0);
+            file.deleted();
+            if is_found_at_once {
+                file.found_at(Path::new("new.log"));
+            } else {
+                assert!(file.begin());
+                file.advance(10, None);
+                file.end();
+            }
+            assert_eq!(kept(&positions)["files"].as_array().map(Vec::len), Some(1));
+        }
     }
 
     #[test]

@@ -45,6 +45,22 @@ struct Look {
     complaints: HashSet<PathBuf>,
 }
 
+impl Look {
+    /// A look that has seen nothing yet, where these files are known.
+    fn at(known: &[Arc<FilePosition>]) -> Look {
+        let mut look = Look {
+            before: HashMap::new(),
+            followed: known.iter().filter(|place| place.is_followed()).count(),
+            seen: HashSet::new(),
+            complaints: HashSet::new(),
+        };
+        for place in known {
+            look.before.entry(place.path()).or_default().push(place.clone());
+        }
+        look
+    }
+}
+
 impl Scanner {
     /// A scanner that has not looked yet.
     pub fn new(shared: Arc<Shared>) -> Self {
@@ -59,17 +75,13 @@ impl Scanner {
 
     fn scan(&mut self) -> Vec<Follower> {
         let Shared { settings, positions, .. } = &*self.shared;
-        let known = positions.all();
-        let mut look = Look {
-            before: HashMap::new(),
-            followed: known.iter().filter(|place| place.is_followed()).count(),
-            seen: HashSet::new(),
-            complaints: HashSet::new(),
-        };
-        for place in &known {
-            look.before.entry(place.path()).or_default().push(place.clone());
-        }
         let (mut found, unreadable) = patterns::scan(&settings.path, &settings.exclude);
+        let mut known = positions.all();
+        let mut look = Look::at(&known);
+        if self.recognise_renumbered(&look, &found) {
+            known = positions.all();
+            look = Look::at(&known);
+        }
         for patterns::Unreadable { path, error } in unreadable {
             self.complain(&mut look, &path, "file-unreadable", &error.to_string());
         }
@@ -105,6 +117,29 @@ impl Scanner {
         followers
     }
 
+    /// A file system may get another device number when it is mounted again. A file that is not known by its identity, but has
+    /// the name, the inode and the beginning of one that nobody reads, is that one. Returns whether there was any.
+    fn recognise_renumbered(&self, look: &Look, found: &[Found]) -> bool {
+        let positions = &self.shared.positions;
+        let mut are_any = false;
+        for found in found.iter().filter(|found| positions.get(found.id).is_none()) {
+            let before = look.before.get(&found.path).map_or(&[][..], Vec::as_slice);
+            let is_like_it = |place: &&Arc<FilePosition>| {
+                place.id.inode == found.id.inode && !place.is_followed() && place.fingerprint().bytes > 0
+            };
+            let mut candidates = before.iter().filter(is_like_it).peekable();
+            if candidates.peek().is_none() {
+                continue;
+            }
+            let Ok(Some(file)) = identity::open_regular(&found.path) else { continue };
+            if let Some(place) = candidates.find(|place| place.fingerprint().fits(&file).unwrap_or(false)) {
+                positions.renumber(place, found.id);
+                are_any = true;
+            }
+        }
+        are_any
+    }
+
     /// Whatever has to be done for a file that is there.
     fn follow(&self, look: &mut Look, found: &Found) -> Option<Follower> {
         let place = self.shared.positions.get(found.id);
@@ -119,8 +154,10 @@ impl Scanner {
             self.complain(look, &found.path, "file-ignored", &problem);
             return None;
         }
-        let file = match File::open(&found.path) {
-            Ok(file) => file,
+        let file = match identity::open_regular(&found.path) {
+            Ok(Some(file)) => file,
+            // Something else has the name by now.
+            Ok(None) => return None,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 self.complain(look, &found.path, "file-unreadable", &error.to_string());
@@ -194,7 +231,7 @@ impl Scanner {
     fn follow_renamed(&self, look: &mut Look, place: &Arc<FilePosition>) -> Option<Follower> {
         let path = place.path();
         let renamed = identity::find_in(path.parent()?, place.id)?;
-        let file = File::open(&renamed).ok()?;
+        let file = identity::open_regular(&renamed).ok()??;
         let has_more = file.metadata().is_ok_and(|metadata| metadata.len() > place.read());
         // One that was empty when it was last seen is known by its identity alone, which is good enough where it was there to the last.
         let is_known = place.fingerprint().bytes > 0 || place.gone_since().is_none();

@@ -357,6 +357,64 @@ fn a_file_that_is_emptied_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_file_that_is_emptied_and_filled_again_while_a_full_buffer_holds_it_up_is_read_from_its_beginning() {
+    let mut world = World::with_buffer("path = '@/app.log'", 1);
+    let lines = |what: &str, count: usize| -> Vec<String> {
+        (0..count).map(|number| format!("{what} {number:05} {}", "x".repeat(100))).collect()
+    };
+    world.append("app.log", &format!("{}\n", lines("old", 10_000).join("\n")));
+    world.open();
+    world.read_all();
+    // More than before, and of another length, so that a position in the old content lies within a line of the new one.
+    let new = lines("newer", 20_000);
+    fs::write(world.path("app.log"), format!("{}\n", new.join("\n"))).unwrap();
+    settle(&mut world);
+    let is_old = |line: &&String| line.starts_with("old ");
+    assert!(world.delivered.iter().take_while(is_old).count() < 10_000);
+    let from_the_new: Vec<&String> = world.delivered.iter().skip_while(is_old).collect();
+    assert!(from_the_new.iter().copied().eq(&new), "{:?}", from_the_new.first());
+    assert_eq!(world.noticed("file-truncated"), 1);
+}
+
+#[test]
+fn a_file_that_begins_with_a_line_over_the_limit_is_known_by_its_beginning_too() {
+    let world = World::new("path = '@/app.log'");
+    world.append("app.log", "");
+    let mut world = world.start();
+    world.append("app.log", &format!("{}\none\n", "x".repeat(2 * MESSAGE_BYTES)));
+    world.run();
+    world.assert_delivered(&["one"]);
+    let lines = "two\n".repeat(MESSAGE_BYTES);
+    fs::write(world.path("app.log"), &lines).unwrap();
+    settle(&mut world);
+    assert_eq!(world.delivered.len(), MESSAGE_BYTES);
+}
+
+#[test]
+fn a_named_pipe_in_the_place_of_a_closed_file_holds_nothing_up() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let world = World::new("path = '@/*.log'\nmax_open = 1");
+        world.append("a.log", "one\n");
+        let mut world = world.start();
+        // The only open file makes way for this one.
+        world.append("b.log", "two\n");
+        world.run();
+        fs::create_dir(world.path("elsewhere")).unwrap();
+        fs::rename(world.path("a.log"), world.path("elsewhere/a.log")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(world.path("a.log")).status();
+        assert!(made.unwrap().success());
+        world.run();
+        world.append("b.log", "three\n");
+        world.run();
+        world.assert_delivered(&["one", "two", "three"]);
+        assert_eq!(world.noticed("file-lost"), 1);
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(60)).expect("it comes to its end");
+}
+
+#[test]
 fn a_line_that_is_taken_back_before_its_end_is_no_truncation() {
     let world = World::new("path = '@/app.log'");
     world.append("app.log", "one\nhalf a li");
@@ -429,6 +487,47 @@ fn an_inode_that_was_given_to_a_new_file_is_not_taken_for_the_old_one() {
     fs::write(world.path("app.log"), "other\nlines\nthan\nbefore\n").unwrap();
     let mut world = world.start();
     world.assert_delivered(&["one", "two", "other", "lines", "than", "before"]);
+}
+
+/// Lets the positions that were kept look as if the file system had had another device number then.
+fn renumber_device(world: &World) {
+    let kept = world.path("data/checkpoints/file.json");
+    let mut positions: serde_json::Value = serde_json::from_str(&fs::read_to_string(&kept).unwrap()).unwrap();
+    for file in positions["files"].as_array_mut().unwrap() {
+        file["device"] = (file["device"].as_u64().unwrap() + 1_000_000).into();
+    }
+    fs::write(&kept, positions.to_string()).unwrap();
+}
+
+#[test]
+fn a_file_is_known_again_when_its_file_system_has_got_another_device_number() {
+    for settings in ["path = '@/*.log'", "path = '@/*.log'\nstart = 'end'"] {
+        let mut world = World::new(settings).start();
+        world.append("app.log", "one\n");
+        world.run();
+        world.assert_delivered(&["one"]);
+        world.stop();
+        renumber_device(&world);
+        world.append("app.log", "two\n");
+        let mut world = world.start();
+        world.assert_delivered(&["two"]);
+        world.stop();
+        // The old number is forgotten, so there is nothing to be taken for a file of it.
+        let kept = fs::read_to_string(world.path("data/checkpoints/file.json")).unwrap();
+        assert_eq!(kept.matches("app.log").count(), 1, "{kept}");
+    }
+}
+
+#[test]
+fn a_file_with_another_beginning_on_another_device_is_a_new_one() {
+    let world = World::new("path = '@/app.log'");
+    world.append("app.log", "one\n");
+    let mut world = world.start();
+    world.stop();
+    renumber_device(&world);
+    fs::write(world.path("app.log"), "other\nlines\n").unwrap();
+    let mut world = world.start();
+    world.assert_delivered(&["one", "other", "lines"]);
 }
 
 #[test]
