@@ -99,6 +99,11 @@ impl<T: Charge + Clone> Buffer<T> {
         taken
     }
 
+    /// See [`Queue::untaken`].
+    pub fn untaken(&self) -> usize {
+        self.lock().queue.untaken()
+    }
+
     /// See [`Queue::recharge`]; wakes producers that wait, once there is room.
     pub fn recharge(&self, ticket: Ticket, bytes: usize) {
         self.make_room(|queue| queue.recharge(ticket, bytes));

@@ -243,6 +243,11 @@ impl<T: Charge + Clone> Queue<T> {
         !self.held.is_empty()
     }
 
+    /// How many items there are to [`take`](Queue::take).
+    pub fn untaken(&self) -> usize {
+        self.held.len()
+    }
+
     /// What was moved out under `ticket` was divided, and keeps `bytes` of memory alive from now on.
     pub fn recharge(&mut self, ticket: Ticket, bytes: usize) {
         if let Some(taken) = self.taken.get_mut(&ticket) {

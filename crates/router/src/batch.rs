@@ -126,12 +126,23 @@ impl Batch {
 
     /// The selected messages in a slab of their own.
     fn copy(&self, selected: &[u32], bytes: usize) -> Batch {
+        let entries = selected.iter().filter_map(|&number| self.entries.get(number as usize));
+        self.like(entries.map(|entry| (self, entry)), selected.len(), bytes)
+    }
+
+    /// These messages, of batches that were received together with this one, in a slab of their own.
+    fn like<'b>(
+        &self,
+        messages: impl Iterator<Item = (&'b Batch, &'b Entry)>,
+        count: usize,
+        bytes: usize,
+    ) -> Batch {
         let mut slab = self.slab.pool().take(bytes);
-        let mut entries = self.entries.pool().take(selected.len());
-        for entry in selected.iter().filter_map(|&number| self.entries.get(number as usize)) {
+        let mut entries = self.entries.pool().take(count);
+        for (batch, entry) in messages {
             let start = slab.len() as u32;
-            slab.extend(self.message(entry).line);
-            entries.push(Entry { start, end: slab.len() as u32 - 1, index: entry.index });
+            slab.extend(batch.message(entry).line);
+            entries.push(Entry { start, end: slab.len() as u32 - 1, ..*entry });
         }
         entries.shrink();
         Batch { slab, entries, is_contiguous: true, received: self.received, allows_meta: self.allows_meta }
@@ -217,6 +228,21 @@ impl Handover {
         let bytes = entries.map(Entry::line_bytes).sum();
         let part = Handover::all(&Arc::new(self.batch.copy(&selected, bytes)));
         part.acknowledged_by(self.acknowledgement.clone())
+    }
+
+    /// Puts together again what [`Handover::part`] has divided: these messages, each with its position in the part where it is
+    /// now. `None` where there are none.
+    pub fn gathered(messages: &[(&Handover, usize)]) -> Option<Handover> {
+        let (first, _) = *messages.first()?;
+        let is_whole = messages.len() == first.len()
+            && messages.iter().all(|(part, _)| Arc::ptr_eq(&part.batch, &first.batch));
+        if is_whole {
+            return Some(first.clone());
+        }
+        let found = || messages.iter().filter_map(|(part, at)| Some((&*part.batch, part.entry(*at)?)));
+        let bytes = found().map(|(_, entry)| entry.line_bytes()).sum();
+        let whole = Handover::all(&Arc::new(first.batch.like(found(), messages.len(), bytes)));
+        Some(whole.acknowledged_by(first.acknowledgement.clone()))
     }
 
     /// How many messages are handed over.

@@ -121,7 +121,7 @@ pub enum Then {
     Wait {
         /// What it waits for, in words for an operator.
         until: String,
-        /// How long it waits at most before it is asked again.
+        /// How long it waits at most before it is asked again; a lane waits all of it.
         longest: Duration,
     },
     /// It will never take anything again, and the router is to end: who read its standard output has gone.

@@ -24,8 +24,8 @@ pub(super) enum State {
 pub(super) struct Piece {
     pub(super) ticket: Ticket,
     pub(super) handover: Handover,
-    /// Where its first message stood in the hand-over that it was a part of.
-    pub(super) position: u32,
+    /// Where its messages stood in the hand-over that it is a part of.
+    pub(super) positions: Vec<u32>,
     /// How many of its messages were answered for.
     pub(super) cursor: usize,
 }
@@ -33,6 +33,12 @@ pub(super) struct Piece {
 impl Piece {
     pub(super) fn messages(&self) -> usize {
         self.handover.len() - self.cursor
+    }
+
+    /// What is not settled: where each message stood, and where it is now.
+    pub(super) fn rest(&self) -> impl Iterator<Item = (u32, &Handover, usize)> {
+        let places = self.positions.iter().zip(0..).skip(self.cursor);
+        places.map(|(&position, index)| (position, &self.handover, index))
     }
 }
 
@@ -44,6 +50,8 @@ pub(super) struct Lane {
     pub(super) peer_asked: bool,
     /// What went wrong last, as long as nothing was delivered since.
     pub(super) error: Option<String>,
+    /// What it was told to wait for. No failure as long as that holds nothing up.
+    pub(super) told: Option<String>,
     pub(super) last_used: Duration,
     pieces: VecDeque<Piece>,
     bytes: usize,
@@ -56,6 +64,7 @@ impl Lane {
             retry: Retry::new(seed),
             peer_asked: false,
             error: None,
+            told: None,
             last_used: Duration::ZERO,
             pieces: VecDeque::new(),
             bytes: 0,
@@ -66,23 +75,14 @@ impl Lane {
         self.pieces.is_empty()
     }
 
-    pub(super) fn handovers(&self) -> impl Iterator<Item = &Handover> {
-        self.pieces.iter().map(|piece| &piece.handover)
-    }
-
-    /// Takes out everything that is not settled, with where it stood.
-    pub(super) fn give_back(&mut self) -> impl Iterator<Item = ((Ticket, u32), Handover)> + '_ {
-        self.bytes = 0;
-        self.pieces.drain(..).map(|Piece { ticket, handover, position, cursor }| {
-            let rest: Vec<u32> = (cursor as u32..handover.len() as u32).collect();
-            ((ticket, position), handover.part(&rest))
-        })
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.pieces.iter()
     }
 
     /// Appends a piece, unless the lane then held more than `limit_bytes`; a lane that holds nothing takes any piece.
-    pub(super) fn push(&mut self, piece: Piece, limit_bytes: usize) -> Result<(), Piece> {
+    pub(super) fn push(&mut self, piece: Piece, limit_bytes: Option<usize>) -> Result<(), Piece> {
         let bytes = piece.handover.charged_bytes();
-        if !self.pieces.is_empty() && self.bytes + bytes > limit_bytes {
+        if !self.pieces.is_empty() && limit_bytes.is_some_and(|limit| self.bytes + bytes > limit) {
             return Err(piece);
         }
         self.bytes += bytes;

@@ -4,7 +4,8 @@
 //! Everything is moved out of the buffer at once and sorted by the key that the endpoint finds in each message; it stays
 //! charged to the buffer until it is answered for. A lane delivers in order, one delivery at a time, and holds a quarter of the
 //! buffer at most: what comes for a lane that is held up for long is dropped before it takes the room of the others. Only where
-//! the operator chose `when_full = "block"` may a lane fill the buffer.
+//! the operator chose `when_full = "block"` may a lane fill the buffer. What another endpoint left in the buffer is kept,
+//! however small the bound has become.
 //!
 //! [`Lanes`] is a state machine like [`Runner`](crate::runner::Runner): it is asked what to do next, and told what the endpoint
 //! answered. [`drive_lanes`] is the loop around it.
@@ -12,7 +13,7 @@
 mod lane;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     hash::BuildHasher,
     pin::pin,
@@ -39,8 +40,8 @@ use crate::{
 /// A lane holds at most this part of the buffer.
 const LANE_PART: usize = 4;
 
-/// Hand-overs that are sorted before other tasks get their turn.
-const SORTED_AT_ONCE: usize = 64;
+/// Messages that are sorted before other tasks get their turn; the hand-over in which they are reached is sorted whole.
+const SORTED_AT_ONCE: usize = 1024;
 
 /// While the router stops, failed deliveries are repeated sooner, but not in a tight loop.
 const SHORTEST_LAST_WAIT: Duration = Duration::from_millis(20);
@@ -53,6 +54,8 @@ pub type LaneKey = Arc<[u8]>;
 pub enum Step {
     /// Hand this to the endpoint and tell [`Lanes::answered`] what it said; meanwhile ask for more.
     Deliver(LaneKey, Work),
+    /// Much was done at once: others get their turn, and then there is more to do.
+    Yield,
     /// Nothing to do until this moment, unless the waker rings or a delivery ends.
     SleepUntil(Duration),
     /// Nothing to do until the waker rings or a delivery ends.
@@ -77,6 +80,10 @@ pub struct Lanes {
     waiting: BTreeSet<(Duration, LaneKey)>,
     delivering: usize,
     failing: usize,
+    /// How many of the next hand-overs are those that were in the buffer at the beginning. Unknown before that.
+    inherited: Option<usize>,
+    /// Messages sorted since others had their turn.
+    sorted: usize,
     is_stopping: bool,
     reopen_done: u64,
 }
@@ -103,6 +110,8 @@ impl Lanes {
             waiting: BTreeSet::new(),
             delivering: 0,
             failing: 0,
+            inherited: None,
+            sorted: 0,
             is_stopping: false,
             reopen_done: 0,
         }
@@ -141,14 +150,15 @@ impl Lanes {
         self.end_waits(now);
         // Closed is read before the buffer is found empty: what was pushed before the close is never missed.
         let closing = self.buffer.is_closed();
-        let mut sorted = 0;
-        while let Some((ticket, handover)) = self.buffer.take(waker) {
-            self.sort_in(now, ticket, &handover, &sort);
-            sorted += 1;
-            if sorted == SORTED_AT_ONCE {
-                break;
-            }
+        let mut inherited = self.inherited.unwrap_or_else(|| self.buffer.untaken());
+        while self.sorted < SORTED_AT_ONCE
+            && let Some((ticket, handover)) = self.buffer.take(waker)
+        {
+            self.sort_in(now, ticket, &handover, inherited > 0, &sort);
+            inherited = inherited.saturating_sub(1);
+            self.sorted += handover.len().max(1);
         }
+        self.inherited = Some(inherited);
         if let Some(key) = self.ready.pop_front()
             && let Some(lane) = self.lanes.get_mut(&key)
         {
@@ -156,8 +166,8 @@ impl Lanes {
             self.delivering += 1;
             return Step::Deliver(key, lane.work());
         }
-        if sorted == SORTED_AT_ONCE {
-            return Step::SleepUntil(now);
+        if std::mem::take(&mut self.sorted) >= SORTED_AT_ONCE {
+            return Step::Yield;
         }
         if !closing
             && self.control.is_leaving()
@@ -199,16 +209,23 @@ impl Lanes {
     /// What the lanes still hold must not count as acknowledged where the router ends.
     fn withhold(&self) {
         if self.counters.end() == DropReason::Shutdown {
-            self.lanes.values().flat_map(Lane::handovers).for_each(Handover::withhold);
+            self.lanes.values().flat_map(Lane::pieces).for_each(|piece| piece.handover.withhold());
         }
     }
 
-    /// Puts what is not delivered back into the buffer, the oldest first. Whoever goes on may know nothing of lanes.
+    /// Puts what is not delivered back into the buffer, in the order in which it came. Whoever goes on may know nothing of
+    /// lanes.
     fn give_back(&mut self) {
-        let mut items: Vec<((Ticket, u32), Handover)> =
-            self.lanes.values_mut().flat_map(Lane::give_back).collect();
-        items.sort_by_key(|(stood, _)| *stood);
-        self.buffer.put_back(items.into_iter().map(|((ticket, _), handover)| (ticket, handover)).collect());
+        let mut divided: BTreeMap<Ticket, Vec<(u32, &Handover, usize)>> = BTreeMap::new();
+        for piece in self.lanes.values().flat_map(Lane::pieces) {
+            divided.entry(piece.ticket).or_default().extend(piece.rest());
+        }
+        let whole = divided.into_iter().filter_map(|(ticket, mut rest)| {
+            rest.sort_unstable_by_key(|(position, ..)| *position);
+            let rest: Vec<_> = rest.into_iter().map(|(_, handover, index)| (handover, index)).collect();
+            Some((ticket, Handover::gathered(&rest)?))
+        });
+        self.buffer.put_back(whole.collect());
         self.lanes.clear();
         self.ready.clear();
         self.waiting.clear();
@@ -248,7 +265,13 @@ impl Lanes {
             self.waiting.remove(&(until, key.clone()));
         }
         lane.state = State::Idle;
-        self.get_ready(key);
+        lane.told = None;
+        if !lane.is_empty() {
+            self.get_ready(key);
+        } else if lane.error.take().is_some() {
+            // All of it was answered for, and nothing is in the way of more.
+            self.recovered();
+        }
     }
 
     fn get_ready(&mut self, key: &LaneKey) {
@@ -268,9 +291,13 @@ impl Lanes {
         now: Duration,
         ticket: Ticket,
         handover: &Handover,
+        is_inherited: bool,
         sort: impl Fn(&Message<'_>, &mut Vec<u8>) -> Result<(), &'static str>,
     ) {
         let mut groups: Vec<(LaneKey, Vec<u32>)> = Vec::new();
+        let mut numbers: HashMap<LaneKey, usize, RandomState> = HashMap::default();
+        // Neighbours are often of one lane.
+        let mut latest = 0;
         let mut settled = 0;
         let mut key = Vec::new();
         for position in 0..handover.len() {
@@ -281,26 +308,33 @@ impl Lanes {
                     self.counters.refuse(reason, 1);
                     settled += 1;
                 }
-                // Neighbours are often of one lane, and there are few lanes in a batch.
-                Ok(()) => match groups.iter_mut().rev().find(|(known, _)| **known == *key) {
-                    Some((_, positions)) => positions.push(position as u32),
-                    None => groups.push((self.key(&key), vec![position as u32])),
-                },
+                Ok(()) => {
+                    if groups.get(latest).is_none_or(|(known, _)| **known != *key) {
+                        latest = match numbers.get(&key[..]) {
+                            Some(&number) => number,
+                            None => {
+                                let key = self.key(&key);
+                                numbers.insert(key.clone(), groups.len());
+                                groups.push((key, Vec::new()));
+                                groups.len() - 1
+                            }
+                        };
+                    }
+                    if let Some((_, positions)) = groups.get_mut(latest) {
+                        positions.push(position as u32);
+                    }
+                }
             }
         }
-        let part = |positions: &[u32]| Piece {
-            ticket,
-            handover: handover.part(positions),
-            position: positions.first().copied().unwrap_or_default(),
-            cursor: 0,
-        };
+        let part =
+            |positions: Vec<u32>| Piece { ticket, handover: handover.part(&positions), positions, cursor: 0 };
         let pieces: Vec<(LaneKey, Piece)> =
-            groups.into_iter().map(|(key, positions)| (key, part(&positions))).collect();
+            groups.into_iter().map(|(key, positions)| (key, part(positions))).collect();
         let bytes = pieces.iter().map(|(_, piece)| piece.handover.charged_bytes()).sum();
         self.buffer.recharge(ticket, bytes);
         self.buffer.release(ticket, settled, 0);
         for (key, piece) in pieces {
-            self.push(now, key, piece);
+            self.push(now, key, piece, is_inherited);
         }
     }
 
@@ -308,9 +342,9 @@ impl Lanes {
         self.lanes.get_key_value(key).map_or_else(|| key.into(), |(known, _)| known.clone())
     }
 
-    fn push(&mut self, now: Duration, key: LaneKey, piece: Piece) {
+    fn push(&mut self, now: Duration, key: LaneKey, piece: Piece, is_inherited: bool) {
         if !self.lanes.contains_key(&key) {
-            if self.lanes.len() >= self.most_lanes && !self.evict() {
+            if self.lanes.len() >= self.most_lanes && !self.evict() && !is_inherited {
                 return self.drop_piece(DropReason::TooManyLanes, &piece);
             }
             let seed = self.lanes.hasher().hash_one(&*key) ^ self.seed;
@@ -318,11 +352,15 @@ impl Lanes {
         }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.last_used = now;
-        let part = if self.buffer.when_full() == WhenFull::Block { 1 } else { LANE_PART };
-        match lane.push(piece, self.buffer.limit_bytes() / part) {
-            Ok(()) => self.get_ready(&key),
-            Err(piece) => self.drop_piece(DropReason::LaneFull, &piece),
+        let is_bounded = !is_inherited && self.buffer.when_full() != WhenFull::Block;
+        let limit = is_bounded.then(|| self.buffer.limit_bytes() / LANE_PART);
+        if let Err(piece) = lane.push(piece, limit) {
+            return self.drop_piece(DropReason::LaneFull, &piece);
         }
+        if let Some(told) = lane.told.take() {
+            self.show(&key, told, 0);
+        }
+        self.get_ready(&key);
     }
 
     fn drop_piece(&self, reason: DropReason, piece: &Piece) {
@@ -336,11 +374,7 @@ impl Lanes {
         let least = unused.min_by_key(|(_, lane)| (lane.state != State::Idle, lane.last_used));
         let Some(key) = least.map(|(key, _)| key.clone()) else { return false };
         self.end_wait(&key);
-        if let Some(lane) = self.lanes.remove(&key)
-            && lane.error.is_some()
-        {
-            self.recovered();
-        }
+        self.lanes.remove(&key);
         true
     }
 
@@ -359,11 +393,7 @@ impl Lanes {
         lane.last_used = now;
         match answer.then {
             Then::Done => {
-                lane.retry.succeeded();
-                if lane.error.take().is_some() {
-                    tracing::info!(endpoint = self.name, "delivering again");
-                    self.recovered();
-                }
+                self.succeeded(key);
                 self.get_ready(key);
             }
             Then::Retry { error, after } => {
@@ -374,7 +404,12 @@ impl Lanes {
                 self.failed(now, key, error, after);
             }
             // No failure: neither the back-off nor the breaker is to know.
-            Then::Wait { until, longest } => self.hold(now + longest, key, until, 0),
+            Then::Wait { until, longest } => {
+                if settled > 0 {
+                    self.succeeded(key);
+                }
+                self.wait_as_told(now + longest, key, until);
+            }
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
@@ -397,14 +432,41 @@ impl Lanes {
         }
         let attempts = lane.retry.failures();
         self.counters.retries.add(1);
-        self.hold(now + wait, key, error, attempts);
+        self.hold(now + wait, key);
+        self.show(key, error, attempts);
     }
 
-    /// Leaves a lane alone until a moment, and shows why.
-    fn hold(&mut self, until: Duration, key: &LaneKey, error: String, attempts: u32) {
+    fn succeeded(&mut self, key: &LaneKey) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.retry.succeeded();
+        if lane.error.take().is_some() {
+            tracing::info!(endpoint = self.name, "delivering again");
+            self.recovered();
+        }
+    }
+
+    /// Leaves a lane alone until a moment because its peer said so, and shows that once it holds something up.
+    fn wait_as_told(&mut self, until: Duration, key: &LaneKey, told: String) {
+        self.hold(until, key);
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        lane.peer_asked = true;
+        if lane.is_empty() {
+            lane.told = Some(told);
+        } else {
+            self.show(key, told, 0);
+        }
+    }
+
+    /// Leaves a lane alone until a moment.
+    fn hold(&mut self, until: Duration, key: &LaneKey) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.state = State::Waiting(until);
         self.waiting.insert((until, key.clone()));
+    }
+
+    /// Shows what is in the way of a lane.
+    fn show(&mut self, key: &LaneKey, error: String, attempts: u32) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
         if lane.error.is_none() {
             self.failing += 1;
             tracing::warn!(endpoint = self.name, error, "one of its servers takes nothing now; trying again");
@@ -458,6 +520,13 @@ pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, cloc
                         let answer = endpoint.deliver(&key, &work).await;
                         (key, answer)
                     });
+                }
+                Step::Yield => {
+                    // More than to wake oneself: the runtime looks at its sockets before it comes back.
+                    let mut others = pin!(tokio::task::yield_now());
+                    if others.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
                 Step::SleepUntil(moment) => {
                     sleep.as_mut().reset(Instant::now() + moment.saturating_sub(now));

@@ -2,12 +2,15 @@
 
 mod simulation;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use metlog_message::Key;
 
 use super::*;
 use crate::{
     acknowledgement::Acknowledgement,
-    endpoints::Refusals,
+    clock::SystemClock,
+    endpoints::{Delivery, Refusals},
     ledger::EndpointLedger,
     testing::{batch_of, lines_of},
 };
@@ -68,7 +71,13 @@ impl Stage {
     }
 
     fn next(&mut self, now: Duration) -> Step {
-        self.lanes.next(now, Waker::noop(), by_logger)
+        loop {
+            match self.lanes.next(now, Waker::noop(), by_logger) {
+                // There is nobody else here.
+                Step::Yield => {}
+                step => return step,
+            }
+        }
     }
 
     /// The next delivery: its lane and the numbers of its messages.
@@ -149,6 +158,37 @@ fn a_lane_that_waits_for_something_has_not_failed() {
         assert_eq!(stage.ledger().failure.unwrap().error, "told to go on");
     }
     assert_eq!(stage.ledger().retries, 0);
+}
+
+#[test]
+fn a_limit_is_a_failure_only_while_it_holds_something_up() {
+    let mut stage = Stage::roomy();
+    let limited = |settled| {
+        let then = Then::Wait { until: "limited".to_owned(), longest: SECOND * 60 };
+        Answer { then, ..Answer::delivered(settled) }
+    };
+    stage.push(&["a"]);
+    let a = stage.delivery(SECOND).0;
+    stage.lanes.answered(SECOND, &a, limited(1));
+    assert_eq!((stage.ledger().failure, stage.ledger().retries), (None, 0), "nothing waits for it");
+    stage.next(SECOND * 61);
+    assert_eq!(stage.ledger().failure, None);
+
+    stage.push(&["a"]);
+    let a = stage.delivery(SECOND * 100).0;
+    stage.lanes.answered(SECOND * 100, &a, limited(1));
+    stage.push(&["a"]);
+    assert!(matches!(stage.next(SECOND * 101), Step::SleepUntil(moment) if moment == SECOND * 160));
+    assert_eq!(stage.ledger().failure.unwrap().error, "limited");
+    assert_eq!(stage.delivery(SECOND * 160).1, [2]);
+    stage.lanes.answered(SECOND * 160, &a, Answer::delivered(1));
+    assert_eq!(stage.ledger().failure, None);
+
+    stage.push(&["a"]);
+    let a = stage.delivery(SECOND * 200).0;
+    stage.lanes.answered(SECOND * 200, &a, retry_after(1, Some(SECOND * 60)));
+    stage.next(SECOND * 260);
+    assert_eq!(stage.ledger().failure, None, "its last message was taken, and the wait is over");
 }
 
 #[test]
@@ -288,12 +328,93 @@ fn another_endpoint_goes_on_where_this_one_ends_between_two_deliveries() {
     assert_eq!(stage.ledger().queued, 4);
     stage.control.has_made_way();
     stage.succeed(100);
-    for expected in [vec![2], vec![1], vec![4], vec![3]] {
+    for expected in [vec![1], vec![2], vec![3], vec![4]] {
         let (key, numbers) = stage.delivery(SECOND);
         assert_eq!(numbers, expected);
         stage.lanes.answered(SECOND, &key, Answer::delivered(1));
     }
     assert_eq!(stage.ledger().queued_bytes, 0);
+}
+
+#[test]
+fn what_another_endpoint_left_is_kept_however_small_the_bounds_have_become() {
+    for policy in [WhenFull::DropNewest, WhenFull::Block] {
+        let mut stage = Stage::new(1 << 20, policy, 100);
+        for round in 0..200 {
+            stage.push(&["a", "b", "c"]);
+            for _ in 0..3 {
+                if let Step::Deliver(key, _) = stage.next(SECOND) {
+                    stage.lanes.answered(SECOND, &key, retry_after(0, Some(SECOND * 600)));
+                }
+            }
+            assert_eq!(stage.ledger().queued, 3 * (round + 1));
+        }
+        stage.control.make_way();
+        assert!(matches!(stage.next(SECOND), Step::MakeWay));
+        stage.control.has_made_way();
+        stage.buffer.set_bound(16 << 10, policy);
+        stage.succeed(1);
+        let mut delivered = 0;
+        while let Step::Deliver(key, work) = stage.next(SECOND) {
+            delivered += work.len();
+            stage.lanes.answered(SECOND, &key, Answer::delivered(work.len()));
+        }
+        assert_eq!(delivered, 600, "{policy:?}: {:?}", stage.ledger());
+    }
+}
+
+#[test]
+fn an_endpoint_without_lanes_finds_what_is_left_in_the_order_in_which_it_came() {
+    let mut stage = Stage::roomy();
+    stage.push(&["a", "b", "a", "nobody", "b", "a"]);
+    stage.push(&["b", "a", "b"]);
+    let (a, b) = (stage.delivery(SECOND).0, stage.delivery(SECOND).0);
+    stage.lanes.answered(SECOND, &a, retry_after(1, Some(SECOND * 60)));
+    stage.lanes.answered(SECOND, &b, retry_after(0, Some(SECOND * 60)));
+    stage.control.make_way();
+    assert!(matches!(stage.next(SECOND), Step::MakeWay));
+    let mut found = Vec::new();
+    let mut work = Vec::new();
+    let cursor = stage.buffer.begin(usize::MAX, &mut work, Waker::noop());
+    found.extend(numbers(&Work::new(work, cursor)));
+    assert_eq!(found, [1, 2, 4, 5, 6, 7, 8]);
+    assert_eq!(stage.ledger().queued, 7);
+}
+
+/// Counts what it is asked, and wants none of it.
+struct Counts(AtomicUsize);
+
+impl LaneEndpoint for Counts {
+    fn lane(&self, _: &Message<'_>, _: &mut Vec<u8>) -> Result<(), &'static str> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err("no-lane")
+    }
+
+    fn deliver<'a>(&'a self, _: &'a [u8], work: &'a Work) -> Delivery<'a> {
+        Box::pin(async { Answer::delivered(work.len()) })
+    }
+}
+
+#[tokio::test]
+async fn others_get_their_turn_while_much_is_sorted() {
+    const PUSHED: usize = 100;
+    let mut stage = Stage::new(64 << 20, WhenFull::Block, 100);
+    let batch = vec!["a"; PUSHED];
+    for _ in 0..200 {
+        stage.push(&batch);
+    }
+    stage.buffer.close();
+    let endpoint = Arc::new(Counts(AtomicUsize::new(0)));
+    let driven = tokio::spawn(drive_lanes(stage.lanes, endpoint.clone(), Arc::new(SystemClock::default())));
+    let (mut before, mut most) = (0, 0);
+    while !driven.is_finished() {
+        tokio::task::yield_now().await;
+        let sorted = endpoint.0.load(Ordering::Relaxed);
+        most = most.max(sorted - before);
+        before = sorted;
+    }
+    assert_eq!(before, 200 * PUSHED);
+    assert!(most < SORTED_AT_ONCE + PUSHED, "{most} without a pause");
 }
 
 #[test]

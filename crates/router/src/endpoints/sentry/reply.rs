@@ -72,7 +72,9 @@ impl Verdict {
             |after: Duration| format!("{server} accepts no more events for {} s", after.as_secs().max(1));
         match self {
             Verdict::Delivered(None) => Answer::delivered(1),
-            Verdict::Delivered(Some(after)) => wait(1, limited(after), Some(after)),
+            Verdict::Delivered(Some(after)) => {
+                Answer { then: Then::Wait { until: limited(after), longest: after }, ..Answer::delivered(1) }
+            }
             Verdict::Limited(after) => wait(0, limited(after), Some(after)),
             Verdict::Again(after) => wait(0, format!("{server} answers {status}"), after),
             Verdict::Refused(reason) => {
@@ -204,8 +206,8 @@ mod tests {
     fn a_limit_on_a_success_delivers_and_then_waits() {
         let answer = Verdict::Delivered(Some(seconds(9))).answer("h:443", StatusCode::OK);
         assert_eq!(answer.settled, 1);
-        let error = "h:443 accepts no more events for 9 s".to_owned();
-        assert_eq!(answer.then, Then::Retry { error, after: Some(seconds(9)) });
+        let until = "h:443 accepts no more events for 9 s".to_owned();
+        assert_eq!(answer.then, Then::Wait { until, longest: seconds(9) });
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn run(seed: u64) -> EndpointLedger {
                     // The next one knows nothing of waits.
                     servers.values_mut().for_each(|server| server.not_before = Duration::ZERO);
                 }
-                Step::SleepUntil(_) | Step::AwaitWork => break,
+                Step::Yield | Step::SleepUntil(_) | Step::AwaitWork => break,
             }
         }
         let ledger = stage.ledger();
