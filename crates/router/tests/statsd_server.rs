@@ -79,7 +79,7 @@ fn batch_of(messages: &[String]) -> Batch {
         };
         let start = slab.len() as u32;
         slab.extend(message.as_bytes());
-        entries.push(Entry { start, end: slab.len() as u32, index });
+        entries.push(Entry { start, end: slab.len() as u32, number: entries.len() as u32, index });
         slab.extend(b"\n");
     }
     Batch::new(slab, entries, received)
