@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -152,6 +152,43 @@ fn what_a_removed_endpoint_cannot_deliver_in_time_is_dropped_and_counted() {
 }
 
 #[test]
+fn an_answer_after_the_messages_were_given_up_does_not_count_them_again() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let without = format!("shutdown_timeout = \"500ms\"\n{}", to_file("log", "log.jsonl"));
+    let with_late = format!(
+        "{without}[endpoints.late]\nkind = \"http\"\nurl = \"http://{}/\"\nlinger = \"0s\"\ntimeout = \"60s\"\n\
+         [[routes]]\nto = [\"late\"]\n",
+        server.local_addr().unwrap()
+    );
+    let router = Router::start(&with_late);
+    let lines = messages::numbered("late", 100, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    let (mut request, _) = server.accept().unwrap();
+    router.wait("it holds them", |ledger| ledger.endpoint("late")["queued"] == 100);
+    router.reload(&without);
+    router.wait("they are dropped", |ledger| ledger.dropped("late") == 100);
+    request.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    // The endpoint closes its connection once it has taken the answer.
+    request.read_to_end(&mut Vec::new()).unwrap();
+    let ledger = router.balanced();
+    assert_eq!((ledger.delivered("late"), ledger.dropped("late")), (0, 100));
+    router.stop();
+}
+
+#[test]
+fn an_address_that_the_routers_own_socket_keeps_from_being_widened_is_explained() {
+    let router = Router::start(&to_file("log", "log.jsonl"));
+    let port = router.address("tcp").port();
+    let wider = to_file("log", "log.jsonl").replace("127.0.0.1:0", &format!("0.0.0.0:{port}"));
+    router.reconfigure(&wider);
+    let output = router.run_reload();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("input `tcp` of this router has 127.0.0.1:{port}")), "{said}");
+    router.stop();
+}
+
+#[test]
 fn a_removed_endpoint_delivers_what_it_holds() {
     let pipe_and_log = format!(
         "{}[endpoints.slow]\nkind = \"file\"\npath = \"pipe\"\n[[routes]]\nto = [\"slow\"]\n",
@@ -268,38 +305,47 @@ fn an_input_with_other_settings_keeps_its_address_and_refuses_nobody() {
 
 #[test]
 fn two_hundred_reloads_under_load_leave_nothing_behind() {
-    let plain = to_file("log", "log.jsonl");
+    // Each reload changes an endpoint that is busy.
+    let plain = format!(
+        "{}[endpoints.tally]\nkind = \"counter\"\ninterval = \"1h\"\n[[routes]]\nto = [\"tally\"]\n",
+        to_file("log", "log.jsonl")
+    );
     let other = format!(
         "{}[inputs.unix]\nkind = \"unix\"\npath = \"socket\"\n[endpoints.more]\nkind = \"file\"\npath = \"more.jsonl\"\n\
          buffer = {{ memory = \"1MiB\" }}\n[[routes]]\nto = [\"more\"]\n",
-        to_file("log", "log.jsonl")
+        plain.replace("1h", "2h")
     );
     let router = Router::start(&plain);
     let address = router.address("tcp");
     let (sent, ()) = under_load(address, || {
+        router.wait("messages flow", |ledger| ledger.delivered("tally") > 0);
+        // Before the first reload: later, threads of removed endpoints may be about to end.
+        let (descriptors, threads) = router.descriptors_and_threads();
+        let wait_until_settled = || {
+            wait::until("nothing is left of the reloads", || {
+                let now = router.descriptors_and_threads();
+                (now.0 <= descriptors + 2 && now.1 <= threads).then_some(())
+            });
+        };
         let reload_often = |times| {
             for _ in 0..times {
-                router.reload(&other);
+                let said = router.reload(&other);
+                assert!(said.contains("kept 1, changed tally, added more"), "{said}");
                 router.reload(&plain);
             }
         };
         reload_often(20);
-        let is_settled = |before: Option<(usize, usize)>| {
-            let now = router.descriptors_and_threads();
-            before
-                .is_none_or(|(descriptors, threads)| now.0 <= descriptors + 2 && now.1 <= threads)
-                .then_some(now)
-        };
-        let before = wait::until("threads of removed endpoints have ended", || is_settled(None));
+        wait_until_settled();
         let memory = router.resident_bytes();
         reload_often(80);
-        wait::until("nothing is left of 160 reloads", || is_settled(Some(before)));
+        wait_until_settled();
         let grown = router.resident_bytes().saturating_sub(memory);
         assert!(grown < 24 << 20, "{grown} bytes more");
     });
     router.wait("everything has come in", |ledger| ledger.received("tcp") >= sent as u64);
     router.wait_until_delivered(sent as u64);
     let stopped = router.stop();
+    assert_eq!(stopped.ledger.delivered("tally"), sent as u64, "nor on what did");
     let arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
     assert!(arrived.into_iter().eq(0..sent), "nothing is lost on what did not change");
 }

@@ -137,6 +137,32 @@ fn the_command_names_the_endpoints_whose_files_are_not_open_anew() {
 }
 
 #[test]
+fn an_endpoint_that_leaves_and_still_has_its_file_is_asked_too() {
+    let log = "shutdown_timeout = \"60s\"\n[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n\
+               [endpoints.log]\nkind = \"file\"\npath = \"log.jsonl\"\n[[routes]]\nto = [\"log\"]\n";
+    let leaver = "[endpoints.leaver]\nkind = \"file\"\npath = \"pipe\"\n[[routes]]\nto = [\"leaver\"]\n";
+    let setup = Setup::new(&format!("{log}{leaver}"));
+    receivers::make_pipe(&setup.path("pipe"));
+    let router = setup.start();
+    let lines = messages::numbered("leaver", 10, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("it holds them", |ledger| ledger.endpoint("leaver")["queued"] == 10);
+    router.reload(log);
+    let output = reopen(&router, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("leaver") && said(&output).contains("still delivering"),
+        "{}",
+        said(&output)
+    );
+    let read = receivers::drain_pipe(&router.path("pipe"));
+    assert_eq!(messages::numbers(read.join().expect("the pipe's reader")), (0..10).collect::<Vec<_>>());
+    router.wait("they are delivered", |ledger| ledger.delivered("leaver") == 10);
+    wait::until("all is open anew", || reopen(&router, &[]).status.success().then_some(()));
+    router.stop();
+}
+
+#[test]
 fn who_does_not_know_the_token_opens_no_files_anew() {
     let setup = Setup::new(CONFIGURATION).api("token = \"open sesame\"");
     let router = setup.start();

@@ -3,7 +3,7 @@
 //!
 //! Wakers are `std::task::Waker`s, so a consumer may be an OS thread that parks or a task, and a producer may be an
 //! event loop; the buffer does not know. The consumer is woken only when the queue was empty: at full speed nobody
-//! wakes anybody.
+//! wakes anybody. One that lets work come together ([`Buffer::linger`]) is woken when it is enough.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -23,7 +23,20 @@ pub struct Buffer<T> {
 struct State<T> {
     queue: Queue<T>,
     consumer: Option<Waker>,
+    /// While the consumer lingers: how much is enough.
+    enough_bytes: Option<usize>,
+    /// Something did not fit while the consumer lingered.
+    is_crowded: bool,
     producers: Vec<Waker>,
+}
+
+impl<T: Charge + Clone> State<T> {
+    /// Whether a push with this outcome is what a lingering consumer waits for.
+    fn ends_linger(&mut self, pushed: &Pushed<T>) -> bool {
+        let Some(enough_bytes) = self.enough_bytes else { return false };
+        self.is_crowded |= !matches!(pushed, Pushed::Accepted);
+        self.is_crowded || self.queue.status().bytes >= enough_bytes
+    }
 }
 
 impl<T: Charge + Clone> Buffer<T> {
@@ -33,6 +46,8 @@ impl<T: Charge + Clone> Buffer<T> {
             state: Mutex::new(State {
                 queue: Queue::new(limit_bytes, when_full),
                 consumer: None,
+                enough_bytes: None,
+                is_crowded: false,
                 producers: Vec::new(),
             }),
         }
@@ -63,7 +78,8 @@ impl<T: Charge + Clone> Buffer<T> {
             }
             (pushed, _) => pushed,
         };
-        let consumer = if !had_work && state.queue.has_untaken() { state.consumer.take() } else { None };
+        let has_come = !had_work && state.queue.has_untaken();
+        let consumer = if has_come || state.ends_linger(&pushed) { state.consumer.take() } else { None };
         drop(state);
         if let Some(consumer) = consumer {
             consumer.wake();
@@ -76,16 +92,45 @@ impl<T: Charge + Clone> Buffer<T> {
     pub fn begin(&self, budget_bytes: usize, work: &mut Vec<T>, consumer: &Waker) -> usize {
         let mut state = self.lock();
         let cursor = state.queue.begin(budget_bytes, work);
+        state.enough_bytes = None;
         if work.is_empty() {
             state.consumer = Some(consumer.clone());
         }
         cursor
     }
 
+    /// Lets more come together before it is delivered: what was handed out is handed out again by the next
+    /// [`Buffer::begin`], and `consumer` is kept and woken once `enough_bytes` are charged, once something does not fit, or
+    /// at [`Buffer::close`]. Returns `false` if that is so already: what was handed out is to be delivered now.
+    pub fn linger(&self, enough_bytes: usize, consumer: &Waker) -> bool {
+        let mut state = self.lock();
+        let is_crowded = std::mem::take(&mut state.is_crowded);
+        if is_crowded || state.queue.is_closed() || state.queue.status().bytes >= enough_bytes {
+            return false;
+        }
+        // Nothing is done with, so there is nothing to drop under the lock.
+        state.queue.settle(0);
+        state.consumer = Some(consumer.clone());
+        state.enough_bytes = Some(enough_bytes);
+        true
+    }
+
     /// See [`Queue::settle`]; wakes producers that wait, once there is room.
     pub fn settle(&self, messages: usize) {
+        self.settle_and_count(messages, |_| {});
+    }
+
+    /// As [`Buffer::settle`]. `count` is told how many messages really left: none that were abandoned in the meantime.
+    /// It is called under the lock, before anybody can see that they are gone, and must not look at this buffer.
+    pub fn settle_and_count(&self, messages: usize, count: impl FnOnce(usize)) {
+        let done = self.make_room(|queue| {
+            let before = queue.status().messages;
+            let done = queue.settle(messages);
+            count(before - queue.status().messages);
+            done
+        });
         // Not dropped under the lock: the last owner of an item may have to tell somebody, who may look at this buffer.
-        drop(self.make_room(|queue| queue.settle(messages)));
+        drop(done);
     }
 
     /// Moves an item out as [`Queue::take`] does. When there is none, `consumer` is kept and woken at the next push or at
@@ -252,6 +297,60 @@ mod tests {
         buffer.push(Parcel(1), Duration::ZERO, None);
         buffer.push(Parcel(1), Duration::ZERO, None);
         assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_consumer_that_lingers_is_woken_when_enough_has_come_and_not_before() {
+        let buffer = Buffer::new(100, WhenFull::DropNewest);
+        let (rung, consumer) = bell();
+        let rung = || rung.0.load(Ordering::SeqCst);
+        let mut work = Vec::new();
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        assert!(buffer.linger(50, &consumer));
+        buffer.push(Parcel(39), Duration::ZERO, None);
+        assert_eq!(rung(), 0);
+        buffer.push(Parcel(1), Duration::ZERO, None);
+        buffer.push(Parcel(1), Duration::ZERO, None);
+        assert_eq!(rung(), 1);
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        assert!(!buffer.linger(50, &consumer), "there is enough");
+        buffer.settle(4);
+        buffer.push(Parcel(90), Duration::ZERO, None);
+        assert_eq!(rung(), 1, "it does not linger any more");
+    }
+
+    #[test]
+    fn a_consumer_that_lingers_is_woken_when_something_does_not_fit_and_lingers_no_longer() {
+        let buffer = Buffer::new(100, WhenFull::DropNewest);
+        let (rung, consumer) = bell();
+        let mut work = Vec::new();
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        assert!(buffer.linger(50, &consumer));
+        buffer.push(Parcel(95), Duration::ZERO, None);
+        assert_eq!(rung.0.load(Ordering::SeqCst), 1);
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        assert!(!buffer.linger(50, &consumer), "what came would be lost again");
+        buffer.settle(1);
+        buffer.push(Parcel(10), Duration::ZERO, None);
+        buffer.begin(usize::MAX, &mut work, &consumer);
+        assert!(buffer.linger(50, &consumer), "that was then");
+    }
+
+    #[test]
+    fn what_was_abandoned_is_not_settled_as_well() {
+        let buffer = Buffer::new(100, WhenFull::Block);
+        let (_, consumer) = bell();
+        for _ in 0..3 {
+            buffer.push(Parcel(10), Duration::ZERO, None);
+        }
+        let mut counted = Vec::new();
+        buffer.begin(usize::MAX, &mut Vec::new(), &consumer);
+        buffer.settle_and_count(1, |settled| counted.push(settled));
+        assert_eq!(buffer.abandon().0, 2);
+        buffer.settle_and_count(2, |settled| counted.push(settled));
+        assert_eq!(counted, [1, 0]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Entry {
     pub start: u32,
     /// One past the last byte; the slab has a line break there.
     pub end: u32,
+    /// Which message of its batch it was when it was received, counted from 0. Stays the same in copies.
+    pub number: u32,
     /// Where the message's own values lie, relative to `start`.
     pub index: Index,
 }
@@ -57,6 +59,8 @@ pub struct Message<'b> {
     pub index: &'b Index,
     /// When the router received it.
     pub received: Timestamp,
+    /// Which message it was of those that were received together, counted from 0.
+    pub number: u32,
     /// Whether its input may send messages that tell an endpoint what to do (`allow_meta`).
     pub allows_meta: bool,
 }
@@ -116,6 +120,7 @@ impl Batch {
             line: self.slab.get(start..=end).unwrap_or_default(),
             index: &entry.index,
             received: self.received,
+            number: entry.number,
             allows_meta: self.allows_meta,
         }
     }

@@ -84,11 +84,16 @@ impl Control {
         self.successor_waits.store(false, Ordering::Release);
     }
 
-    /// Asks for files to be opened anew and waits at most `longest` until that is done.
-    pub fn reopen(&self, longest: Duration) -> Result<(), ReopenError> {
+    /// Asks for files to be opened anew. What is returned stands for this request.
+    pub fn ask_to_reopen(&self) -> u64 {
         // A number for each request: the end of one that was under way before says nothing about this one.
         let request = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         self.ring();
+        request
+    }
+
+    /// Waits at most `longest` until what [`Control::ask_to_reopen`] asked for is done.
+    pub fn wait_for_reopen(&self, request: u64, longest: Duration) -> Result<(), ReopenError> {
         let reopened = self.reopened.lock().unwrap_or_else(PoisonError::into_inner);
         let (reopened, _) = self
             .reopened_changed
@@ -119,6 +124,11 @@ impl Control {
         self.asked.load(Ordering::Acquire)
     }
 
+    /// Nobody is driven any more, so no file is open: every request is done, also those to come.
+    pub(crate) fn has_ended(&self) {
+        self.has_reopened(u64::MAX, Ok(()));
+    }
+
     /// Everything up to `request` is done, with this outcome.
     pub(crate) fn has_reopened(&self, request: u64, outcome: Result<(), String>) {
         let mut reopened = self.reopened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,24 +145,21 @@ mod tests {
     #[test]
     fn the_end_of_an_earlier_request_is_not_taken_for_the_end_of_a_later_one() {
         let control = Control::default();
-        assert_eq!(control.reopen(Duration::ZERO), Err(ReopenError::Late));
-        let under_way = control.reopen_asked();
-        assert_eq!(control.reopen(Duration::ZERO), Err(ReopenError::Late));
+        let under_way = control.ask_to_reopen();
+        let later = control.ask_to_reopen();
         control.has_reopened(under_way, Ok(()));
-        assert!(control.reopen_asked() > under_way, "the second request is still to be done");
+        assert_eq!(control.wait_for_reopen(under_way, Duration::ZERO), Ok(()));
+        assert_eq!(control.wait_for_reopen(later, Duration::ZERO), Err(ReopenError::Late));
+        control.has_ended();
+        assert_eq!(control.wait_for_reopen(later, Duration::ZERO), Ok(()));
     }
 
     #[test]
     fn who_asks_is_told_what_went_wrong() {
         let control = Arc::new(Control::default());
+        let request = control.ask_to_reopen();
         let asked = control.clone();
-        let asking = thread::spawn(move || asked.reopen(Duration::from_secs(20)));
-        let request = loop {
-            match control.reopen_asked() {
-                0 => thread::yield_now(),
-                request => break request,
-            }
-        };
+        let asking = thread::spawn(move || asked.wait_for_reopen(request, Duration::from_secs(20)));
         control.has_reopened(request, Err("no".to_owned()));
         assert_eq!(asking.join().unwrap(), Err(ReopenError::Failed("no".to_owned())));
     }

@@ -278,7 +278,8 @@ impl Pipeline {
         let start = place.start;
         match decoded {
             Ok(Decoded::InPlace { start: first, end, index }) => {
-                let entry = Entry { start: (start + first) as u32, end: (start + end) as u32, index };
+                let (number, last) = (open.entries.len() as u32, (start + end) as u32);
+                let entry = Entry { start: (start + first) as u32, end: last, number, index };
                 // White space behind a message gives way to the line break that every message is followed by.
                 open.slab[start + end] = b'\n';
                 self.route(open.entries.len(), &open.slab[start + first..start + end], &entry);
@@ -289,6 +290,7 @@ impl Pipeline {
                 let entry = Entry {
                     start: open.rewritten.len() as u32,
                     end: (open.rewritten.len() + text.len()) as u32,
+                    number: open.entries.len() as u32,
                     index,
                 };
                 self.route(open.entries.len(), &text, &entry);

@@ -83,7 +83,7 @@ pub fn batch(messages: &[Vec<u8>], received: Timestamp, pool: &SlabPool) -> Opti
             continue;
         };
         slab.extend(message);
-        entries.push(Entry { start, end: slab.len() as u32, index });
+        entries.push(Entry { start, end: slab.len() as u32, number: entries.len() as u32, index });
         slab.extend(b"\n");
     }
     (!entries.is_empty()).then(|| Batch::new(slab, entries, received))

@@ -51,6 +51,15 @@ pub enum Step {
     MakeWay,
 }
 
+/// How driving an endpoint came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driven {
+    /// After [`Step::Finished`].
+    Finished,
+    /// After [`Step::MakeWay`].
+    MakesWay,
+}
+
 /// The state of one endpoint's deliveries.
 #[derive(Debug)]
 pub struct Runner {
@@ -149,9 +158,12 @@ impl Runner {
                 Step::AwaitWork
             };
         }
-        if !closing && let Some(until) = self.lingers_until(now) {
+        if !closing
+            && let Some(until) = self.lingers_until(now)
+            // A full delivery gains nothing by waiting.
+            && self.buffer.linger(self.work_bytes() / 2, waker)
+        {
             self.work.handovers_mut().clear();
-            self.buffer.settle(0);
             return Step::SleepUntil(self.clip(until));
         }
         self.lingers_until = None;
@@ -160,8 +172,8 @@ impl Runner {
 
     /// Until when to wait for more to come together, if at all: the endpoint's own linger, or a moderating pause.
     fn lingers_until(&mut self, now: Duration) -> Option<Duration> {
-        if self.retry.failures() > 0 || self.buffer.status().bytes >= self.work_bytes() / 2 {
-            // What is tried again has waited, and a full delivery gains nothing by it.
+        if self.retry.failures() > 0 {
+            // What is tried again has waited.
             return None;
         }
         let until = match self.lingers_until {
@@ -204,13 +216,20 @@ impl Runner {
     /// The endpoint's answer for [`Runner::work`].
     pub fn answered(&mut self, now: Duration, answer: Answer) {
         debug_assert!(answer.settled <= self.work.len(), "an answer is for what was handed out");
-        let settled = answer.settled.min(self.work.len());
-        let refused = answer.refused.total().min(settled);
-        for (reason, messages) in answer.refused.iter() {
-            self.counters.refuse(reason, messages as u64);
-        }
-        self.counters.delivered.add((settled - refused) as u64);
-        self.buffer.settle(settled);
+        let mut settled = 0;
+        self.buffer.settle_and_count(answer.settled.min(self.work.len()), |messages| {
+            settled = messages;
+            // An answer that comes after the endpoint was given up settles nothing: its messages are counted as dropped.
+            let mut left = messages;
+            for (reason, refused) in answer.refused.iter() {
+                let refused = refused.min(left);
+                if refused > 0 {
+                    self.counters.refuse(reason, refused as u64);
+                    left -= refused;
+                }
+            }
+            self.counters.delivered.add(left as u64);
+        });
         self.work.handovers_mut().clear();
         self.idle_since = now;
         match answer.then {
@@ -298,7 +317,7 @@ impl Wake for Unpark {
 
 /// Drives an endpoint on the calling thread until its buffer is closed and empty, the deadline for stopping passes, or it
 /// makes way for another.
-pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock: &dyn Clock) {
+pub fn drive_blocking(mut runner: Runner, endpoint: &mut dyn Endpoint, clock: &dyn Clock) -> Driven {
     let unpark = Arc::new(Unpark { thread: thread::current(), rung: AtomicBool::new(false) });
     let waker = Waker::from(unpark.clone());
     loop {
@@ -318,7 +337,8 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
                 runner.answered(clock.monotonic(), answer);
                 continue;
             }
-            Step::Finished | Step::MakeWay => break,
+            Step::Finished => return Driven::Finished,
+            Step::MakeWay => return Driven::MakesWay,
             Step::SleepUntil(moment) => Some(tick.map_or(moment, |tick| moment.min(tick))),
             Step::AwaitWork => tick,
         };
@@ -334,9 +354,9 @@ pub fn drive_blocking(mut runner: Runner, mut endpoint: Box<dyn Endpoint>, clock
 /// Drives an endpoint as a task; the same loop as [`drive_blocking`].
 pub async fn drive_network(
     mut runner: Runner,
-    mut endpoint: Box<dyn NetworkEndpoint>,
+    endpoint: &mut dyn NetworkEndpoint,
     clock: Arc<dyn Clock>,
-) {
+) -> Driven {
     loop {
         let now = clock.monotonic();
         if let Some(request) = runner.reopen_asked() {
@@ -353,7 +373,8 @@ pub async fn drive_network(
                 let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
             }
             Step::AwaitWork => woken().await,
-            Step::Finished | Step::MakeWay => break,
+            Step::Finished => return Driven::Finished,
+            Step::MakeWay => return Driven::MakesWay,
         }
     }
 }
@@ -367,8 +388,11 @@ fn woken() -> impl Future<Output = ()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::atomic::AtomicUsize, time::Instant};
+
     use super::*;
     use crate::testing::{batch_of, buffer, lines};
+    use crate::{clock::SystemClock, endpoints::Delivery, network::NetworkRuntime};
 
     fn runner(linger: Duration) -> (Runner, Arc<Buffer<Handover>>, Arc<Control>) {
         let buffer = buffer(1 << 20);
@@ -436,6 +460,77 @@ mod tests {
         assert_eq!(runner.next(now, waker), Step::Deliver);
         runner.answered(now, Answer::delivered(200));
         assert_eq!(runner.counters.read(&buffer, now).failure, None);
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_its_messages_were_given_up_counts_nothing() {
+        let (mut runner, buffer, _) = runner(Duration::ZERO);
+        push(&buffer, 10);
+        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
+        buffer.close();
+        abandon(&buffer, &runner.counters);
+        let mut answer = Answer::delivered(10);
+        answer.refused.add_many("late", 3);
+        runner.answered(SECOND, answer);
+        let ledger = runner.counters.read(&buffer, SECOND);
+        assert_eq!((ledger.delivered, ledger.refused_total(), ledger.dropped_total()), (0, 0, 10));
+        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Finished);
+    }
+
+    /// Counts what it takes.
+    struct Taking(Arc<AtomicUsize>);
+
+    impl Endpoint for Taking {
+        fn deliver(&mut self, work: &Work) -> Answer {
+            self.0.fetch_add(work.len(), Ordering::SeqCst);
+            Answer::delivered(work.len())
+        }
+    }
+
+    impl NetworkEndpoint for Taking {
+        fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
+            Box::pin(async { Endpoint::deliver(self, work) })
+        }
+    }
+
+    /// Pushes one message, lets the driver come to rest, and pushes more than a delivery is to wait for; the endpoint must
+    /// have it long before the linger ends.
+    fn is_delivered_while_it_lingers(buffer: &Buffer<Handover>, taken: &AtomicUsize) {
+        let deadline = Instant::now() + SECOND * 20;
+        push(buffer, 1);
+        for _ in 0..20 {
+            push(buffer, 400);
+            thread::yield_now();
+        }
+        while taken.load(Ordering::SeqCst) < 4001 {
+            assert!(Instant::now() < deadline, "it lingers beside a full buffer: {:?}", buffer.status());
+            thread::sleep(Duration::from_millis(1));
+        }
+        buffer.close();
+    }
+
+    #[test]
+    fn a_blocking_driver_that_lingers_goes_on_when_a_delivery_is_full() {
+        let (runner, buffer, _) = runner(SECOND * 3600);
+        let taken = Arc::new(AtomicUsize::new(0));
+        thread::scope(|scope| {
+            let mut endpoint = Taking(taken.clone());
+            scope.spawn(move || drive_blocking(runner, &mut endpoint, &SystemClock::new()));
+            is_delivered_while_it_lingers(&buffer, &taken);
+        });
+    }
+
+    #[test]
+    fn a_network_driver_that_lingers_goes_on_when_a_delivery_is_full() {
+        let (runner, buffer, _) = runner(SECOND * 3600);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let network = NetworkRuntime::start().unwrap();
+        let mut endpoint = Taking(taken.clone());
+        network
+            .handle()
+            .spawn(async move { drive_network(runner, &mut endpoint, Arc::new(SystemClock::new())).await });
+        is_delivered_while_it_lingers(&buffer, &taken);
+        network.stop();
     }
 
     #[test]

@@ -37,7 +37,12 @@ pub fn batch_of<S: AsRef<str>>(lines: &[S]) -> Batch {
             panic!("not a message that can be used in place: {line}");
         };
         slab.extend(line.as_bytes());
-        entries.push(Entry { start: start as u32, end: slab.len() as u32, index });
+        entries.push(Entry {
+            start: start as u32,
+            end: slab.len() as u32,
+            number: entries.len() as u32,
+            index,
+        });
         slab.extend(b"\n");
     }
     Batch::new(slab, entries, RECEIVED)

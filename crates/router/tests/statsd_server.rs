@@ -37,7 +37,7 @@ fn deliver(body: &str, messages: &[String]) -> EndpointLedger {
         open_files: 1,
     };
     let settings = KINDS.iter().find(|kind| kind.name == "statsd").unwrap().read_body(body).unwrap();
-    let Opened::Network(endpoint) = settings.open(context).unwrap() else {
+    let Opened::Network(mut endpoint) = settings.open(context).unwrap() else {
         panic!("a statsd endpoint is driven by a task");
     };
 
@@ -58,7 +58,7 @@ fn deliver(body: &str, messages: &[String]) -> EndpointLedger {
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(DEADLINE, drive_network(runner, endpoint, clock.clone()))
+        tokio::time::timeout(DEADLINE, drive_network(runner, &mut *endpoint, clock.clone()))
             .await
             .expect("it ends");
     });
@@ -79,7 +79,7 @@ fn batch_of(messages: &[String]) -> Batch {
         };
         let start = slab.len() as u32;
         slab.extend(message.as_bytes());
-        entries.push(Entry { start, end: slab.len() as u32, index });
+        entries.push(Entry { start, end: slab.len() as u32, number: entries.len() as u32, index });
         slab.extend(b"\n");
     }
     Batch::new(slab, entries, received)

@@ -62,10 +62,19 @@ const PATHS: [&str; 7] = [
     "/api/v1/reload",
 ];
 
-/// The API's socket: connections wait in it until [`Bound::serve`].
+/// The API's socket: connections wait in it until they are served.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
+    address: SocketAddr,
+    guard: Arc<Guard>,
+}
+
+/// The API's socket, with all that is needed to serve it: nothing can fail any more.
+#[derive(Debug)]
+pub struct Ready {
+    listener: tokio::net::TcpListener,
+    network: tokio::runtime::Handle,
     address: SocketAddr,
     guard: Arc<Guard>,
 }
@@ -110,20 +119,28 @@ impl Bound {
         self.address
     }
 
+    /// Makes it ready to be served on this router's network.
+    pub fn on(self, topology: &Topology) -> anyhow::Result<Ready> {
+        let network = topology.network().clone();
+        // A tokio socket belongs to the runtime in which it is made.
+        let _inside = network.enter();
+        let listener = tokio::net::TcpListener::from_std(self.listener).context("the API's socket")?;
+        Ok(Ready { listener, network: network.clone(), address: self.address, guard: self.guard })
+    }
+}
+
+impl Ready {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Answers requests until the router's network runtime stops, which is the last thing that a router does.
     /// What requests order goes to `orders`.
-    pub fn serve(
-        self,
-        topology: &Topology,
-        observed: Arc<Observed>,
-        orders: Orders,
-    ) -> anyhow::Result<Server> {
-        // A tokio socket belongs to the runtime in which it is made.
-        let _inside = topology.network().enter();
-        let listener = tokio::net::TcpListener::from_std(self.listener).context("the API's socket")?;
+    pub fn serve(self, observed: Arc<Observed>, orders: Orders) -> Server {
         let router = router(observed, orders, self.guard.clone());
-        let accepting = topology.network().spawn(connections::accept(listener, router));
-        Ok(Server { guard: self.guard, accepting: accepting.abort_handle() })
+        let accepting = self.network.spawn(connections::accept(self.listener, router));
+        Server { guard: self.guard, accepting: accepting.abort_handle() }
     }
 }
 

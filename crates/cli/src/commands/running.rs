@@ -16,7 +16,7 @@ use metlog_router::{
 };
 
 use super::reload::in_words;
-use crate::api::{Bound, Observed, Orders, Plan, Server, pipeline::Pipeline, reload::Reloaded};
+use crate::api::{Bound, Observed, Orders, Plan, Ready, Server, pipeline::Pipeline, reload::Reloaded};
 
 /// How long files may take to be opened anew.
 const REOPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +51,8 @@ impl Running {
         let observed = Arc::new(Observed::new(&topology, plan));
         let mut running = Running { file: file.to_owned(), topology, observed, orders, api: None };
         if let (Some(listen), Some(bound)) = (listen, bound) {
-            running.serve(listen, bound)?;
+            let ready = bound.on(&running.topology)?;
+            running.serve(listen, ready);
         }
         Ok(running)
     }
@@ -90,10 +91,10 @@ impl Running {
         let api = configuration.api.clone();
         let plan = Plan::of(&configuration);
         // Taken before anything else changes: then it is the only thing to give back.
-        let bound = match &api {
+        let ready = match &api {
             Some(settings) if self.api.as_ref().is_none_or(|(listen, _)| *listen != settings.listen) => {
-                match Bound::bind(settings) {
-                    Ok(bound) => Some(bound),
+                match Bound::bind(settings).and_then(|bound| bound.on(&self.topology)) {
+                    Ok(ready) => Some(ready),
                     Err(error) => return Reloaded::refused(format!("{error:#}")),
                 }
             }
@@ -109,11 +110,11 @@ impl Running {
         for listening in self.topology.listening().iter().filter(|listening| !before.contains(listening)) {
             tracing::info!(input = %listening.input, kind = %listening.kind, address = %listening.address, "listening");
         }
-        self.go_on_serving(api.as_ref(), bound);
+        self.go_on_serving(api.as_ref(), ready);
         Reloaded::done(report, said)
     }
 
-    fn go_on_serving(&mut self, settings: Option<&config::Api>, bound: Option<Bound>) {
+    fn go_on_serving(&mut self, settings: Option<&config::Api>, ready: Option<Ready>) {
         let Some(settings) = settings else {
             if let Some((_, server)) = self.api.take() {
                 server.close();
@@ -121,17 +122,15 @@ impl Running {
             }
             return;
         };
-        match bound {
+        match ready {
             None => {
                 if let Some((_, server)) = &self.api {
                     server.set_token(settings);
                 }
             }
-            Some(bound) => {
+            Some(ready) => {
                 let before = self.api.take();
-                if let Err(error) = self.serve(settings.listen, bound) {
-                    tracing::error!("{error:#}");
-                }
+                self.serve(settings.listen, ready);
                 if let Some((_, server)) = before {
                     server.close();
                 }
@@ -139,12 +138,11 @@ impl Running {
         }
     }
 
-    fn serve(&mut self, listen: SocketAddr, bound: Bound) -> anyhow::Result<()> {
-        let address = bound.address();
-        let server = bound.serve(&self.topology, self.observed.clone(), self.orders.clone())?;
+    fn serve(&mut self, listen: SocketAddr, ready: Ready) {
+        let address = ready.address();
+        let server = ready.serve(self.observed.clone(), self.orders.clone());
         tracing::info!(%address, "listening api");
         self.api = Some((listen, server));
-        Ok(())
     }
 
     /// Opens files anew, says in the log what came of it, and returns what did not work.

@@ -59,7 +59,7 @@ impl Stage {
         let plan = api::Plan::of(&configuration);
         let topology = Topology::start(configuration, Arc::new(SystemClock::new()), |_| {})?;
         let observed = Arc::new(api::Observed::new(&topology, plan));
-        bound.serve(&topology, observed.clone(), api::Orders::to_nobody())?;
+        bound.on(&topology)?.serve(observed.clone(), api::Orders::to_nobody());
         let udp = address(&topology, "udp")?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let shop = Shop::open(udp, address(&topology, "tcp")?, seed.as_nanos() as u64)?;

@@ -18,6 +18,7 @@ pub mod unix;
 use std::{
     fmt::Debug,
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,6 +27,7 @@ use std::{
 };
 
 use mio::{Registry, Token};
+use socket2::Type;
 
 use self::{
     parked::ParkedMemory,
@@ -146,6 +148,21 @@ impl InputContext {
     /// An error of this input.
     pub fn error(&self, problem: impl ToString) -> OpenError {
         OpenError { name: self.name.clone(), problem: problem.to_string() }
+    }
+
+    /// The error of an input that cannot listen at `address`, and what to do where this router's own socket is in the way.
+    pub fn cannot_listen(&self, kind: Type, address: SocketAddr, error: &io::Error) -> OpenError {
+        let transport = if kind == Type::DGRAM { "UDP" } else { "TCP" };
+        let mut problem = format!("cannot listen on {address} ({transport}): {error}");
+        if error.kind() == io::ErrorKind::AddrInUse
+            && let Some((input, bound)) = self.inherited.in_the_way_of(kind, address)
+        {
+            problem += &format!(
+                "; input `{input}` of this router has {bound} until the reload is done: restart the router, or \
+                 reload twice, first with another port"
+            );
+        }
+        self.error(problem)
     }
 }
 

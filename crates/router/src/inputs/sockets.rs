@@ -117,6 +117,20 @@ impl Inherited {
         self.take(|socket| socket.is_of_type(kind) && socket.0.path.as_deref() == Some(path))
     }
 
+    /// Who keeps others from binding to `address`, and where it listens. Its successor would have to listen at the very same
+    /// address to go on with its socket.
+    pub fn in_the_way_of(&self, kind: Type, address: SocketAddr) -> Option<(String, SocketAddr)> {
+        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.iter().filter_map(Weak::upgrade).map(BoundSocket).find_map(|socket| {
+            let bound = socket.local_addr().ok()?.as_socket()?;
+            let meets = bound.port() == address.port()
+                && (bound.ip() == address.ip()
+                    || bound.ip().is_unspecified()
+                    || address.ip().is_unspecified());
+            (meets && socket.is_of_type(kind)).then(|| (socket.0.input.clone(), bound))
+        })
+    }
+
     fn take(&self, fits: impl Fn(&BoundSocket) -> bool) -> Option<BoundSocket> {
         let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let live = |weak: &Weak<Bound>| weak.upgrade().map(BoundSocket);
@@ -154,6 +168,17 @@ mod tests {
         let inherited = Inherited::new([&socket].into_iter());
         assert!(inherited.take_network(Type::STREAM, address, "b").is_none());
         assert!(inherited.take_network(Type::STREAM, address, "a").is_some());
+    }
+
+    #[test]
+    fn a_socket_is_in_the_way_of_a_wider_address_with_its_port() {
+        let (socket, address) = bound(Type::STREAM);
+        let inherited = Inherited::new([&socket].into_iter());
+        let wider = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        assert_eq!(inherited.in_the_way_of(Type::STREAM, wider), Some(("a".to_owned(), address)));
+        assert_eq!(inherited.in_the_way_of(Type::DGRAM, wider), None);
+        let other = SocketAddr::from(([127, 0, 0, 2], address.port()));
+        assert_eq!(inherited.in_the_way_of(Type::STREAM, other), None);
     }
 
     #[test]

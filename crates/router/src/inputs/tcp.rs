@@ -39,8 +39,7 @@ const BACKLOG: i32 = 1024;
 
 impl InputSettings for Parameters {
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
-        let failed =
-            |error: io::Error| context.error(format!("cannot listen on {} (TCP): {error}", self.listen));
+        let failed = |error: io::Error| context.cannot_listen(Type::STREAM, self.listen, &error);
         let socket = match context.inherited.take_network(Type::STREAM, self.listen, &context.name) {
             Some(socket) => socket,
             None => BoundSocket::new(self.bind().map_err(failed)?, &context.name),

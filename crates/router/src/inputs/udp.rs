@@ -45,8 +45,7 @@ impl InputSettings for Parameters {
     }
 
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
-        let failed =
-            |error: io::Error| context.error(format!("cannot listen on {} (UDP): {error}", self.listen));
+        let failed = |error: io::Error| context.cannot_listen(Type::DGRAM, self.listen, &error);
         let count = self.sockets.unwrap_or(context.threads).clamp(1, MOST_SOCKETS);
         let mut address = self.listen;
         let mut sources: Vec<Box<dyn Source>> = Vec::new();

@@ -34,7 +34,7 @@ use crate::{
     control::Control,
     endpoints::{Answer, LaneEndpoint, Then, Work},
     ledger::{DropReason, EndpointCounters, Failure},
-    runner::abandon,
+    runner::{Driven, abandon},
 };
 
 /// A lane holds at most this part of the buffer.
@@ -496,7 +496,7 @@ impl Drop for Lanes {
 
 /// Drives an endpoint as a task, until its buffer is closed and empty, the deadline for stopping passes, or it makes way for
 /// another.
-pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, clock: Arc<dyn Clock>) {
+pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, clock: Arc<dyn Clock>) -> Driven {
     let mut deliveries = JoinSet::new();
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
     poll_fn(|context| {
@@ -535,11 +535,12 @@ pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, cloc
                     }
                 }
                 Step::AwaitWork => return Poll::Pending,
-                Step::Finished | Step::MakeWay => return Poll::Ready(()),
+                Step::Finished => return Poll::Ready(Driven::Finished),
+                Step::MakeWay => return Poll::Ready(Driven::MakesWay),
             }
         }
     })
-    .await;
+    .await
 }
 
 #[cfg(test)]

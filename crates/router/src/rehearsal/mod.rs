@@ -179,6 +179,7 @@ impl<'c> Rehearsal<'c> {
             line: &line,
             index: &index,
             received,
+            number: 0,
             allows_meta: entrance.allows_meta,
         };
         let mut changes = Vec::new();

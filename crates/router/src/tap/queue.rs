@@ -57,7 +57,9 @@ impl Queue {
         make: impl Fn(C) -> Tapped,
     ) {
         let mut inside = self.inside();
-        if inside.second != received.seconds {
+        // Threads may be on both sides of a second, and take turns: that is no new second each time. A clock that was set
+        // back is.
+        if !(inside.second - 1..=inside.second).contains(&received.seconds) {
             (inside.second, inside.in_second) = (received.seconds, [0; 2]);
         }
         let mut is_news = false;
@@ -109,4 +111,34 @@ impl Queue {
 /// The memory that one keeps.
 fn charged(tapped: &Tapped) -> usize {
     size_of::<Tapped>() + size_of_val(tapped.to.as_slice()) + tapped.message.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(queue: &Queue, seconds: i64) {
+        let received = Timestamp { seconds, nanoseconds: 0 };
+        queue.offer(Lane::Messages, received, [()], |()| Tapped {
+            input: "tcp".into(),
+            to: Vec::new(),
+            reject: None,
+            message: Box::default(),
+        });
+    }
+
+    #[test]
+    fn threads_on_both_sides_of_a_second_do_not_exceed_the_rate() {
+        let queue = Queue::new(5);
+        for turn in 0..100 {
+            offer(&queue, 1000 + turn % 2);
+        }
+        let over_rate = queue.missed().0;
+        assert!(
+            over_rate >= 90,
+            "five for each of two seconds at most, but {over_rate} of 100 were too many"
+        );
+        offer(&queue, 500);
+        assert_eq!(queue.missed().0, over_rate, "a clock that was set back does not silence it");
+    }
 }

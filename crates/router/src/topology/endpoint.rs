@@ -8,7 +8,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread,
     time::Duration,
@@ -30,7 +30,7 @@ use crate::{
     latch::Latch,
     ledger::{EndpointAccount, EndpointCounters},
     pipeline::Outlet,
-    runner::{Runner, abandon, drive_blocking, drive_network},
+    runner::{Driven, Runner, abandon, drive_blocking, drive_network},
 };
 
 pub(super) type Component = config::EndpointComponent<dyn EndpointSettings>;
@@ -156,6 +156,12 @@ impl RunningEndpoint {
         self.succession.ended.is_open()
     }
 
+    /// Whether it writes nothing more: it has ended, or was left behind with nothing to deliver.
+    pub fn is_done(&self) -> bool {
+        let buffer = &self.outlet.buffer;
+        self.has_ended() || (buffer.is_closed() && buffer.status().messages == 0)
+    }
+
     /// Takes nothing more, and counts what is left as dropped.
     pub fn give_up(&self) {
         self.succession.give_up();
@@ -195,6 +201,12 @@ struct Succession {
     ended: Latch,
 }
 
+/// Who comes after an endpoint that is driven no more.
+enum Next {
+    Nobody,
+    Candidate(Candidate),
+}
+
 impl fmt::Debug for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Candidate").finish_non_exhaustive()
@@ -202,14 +214,24 @@ impl fmt::Debug for Candidate {
 }
 
 impl Succession {
+    fn next(&self) -> MutexGuard<'_, Option<Candidate>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Who is driven now makes way for this one. Another one that waited for that never begins.
     fn put_behind(&self, candidate: Candidate) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(candidate);
+        let mut next = self.next();
+        let never_begun = next.replace(candidate);
+        // Under the lock: otherwise who is driven could take the candidate for an earlier request and withdraw that, and
+        // this request would come after it with nobody behind.
         self.control.make_way();
+        drop(next);
+        // It may have connections and files to close.
+        drop(never_begun);
     }
 
     fn take_next(&self) -> Option<Candidate> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next();
         let candidate = next.take();
         self.control.has_made_way();
         if candidate.is_some() {
@@ -249,37 +271,66 @@ impl Succession {
 
     /// One blocking endpoint follows another on the same thread.
     fn drive_blocking(self: Arc<Self>, mut endpoint: Box<dyn Endpoint>, mut linger: Duration) {
-        loop {
-            drive_blocking(self.runner(linger), endpoint, &*self.ground.clock);
+        while drive_blocking(self.runner(linger), &mut *endpoint, &*self.ground.clock) == Driven::MakesWay {
             match self.take_next() {
-                None => return self.end(),
+                // Nobody is there to make way for.
+                None => {}
                 Some(Candidate { opened: Opened::Blocking(mut next), linger: its_linger }) => {
+                    drop(endpoint);
                     if let Err(problem) = next.reopen() {
                         tracing::warn!(endpoint = self.name, "{problem}; trying again");
                     }
                     (endpoint, linger) = (next, its_linger);
                 }
-                Some(other) => return self.go_on(other),
+                Some(other) => {
+                    drop(endpoint);
+                    return self.go_on(other);
+                }
             }
         }
+        drop(endpoint);
+        self.end();
     }
 
-    async fn drive_network(self: Arc<Self>, endpoint: Box<dyn NetworkEndpoint>, linger: Duration) {
-        drive_network(self.runner(linger), endpoint, self.ground.clock.clone()).await;
-        match self.take_next() {
-            None => self.end(),
-            Some(next) => self.go_on(next),
-        }
+    async fn drive_network(self: Arc<Self>, mut endpoint: Box<dyn NetworkEndpoint>, linger: Duration) {
+        let next = loop {
+            let clock = self.ground.clock.clone();
+            let driven = drive_network(self.runner(linger), &mut *endpoint, clock).await;
+            if let Some(next) = self.next_after(driven) {
+                break next;
+            }
+        };
+        drop(endpoint);
+        self.follow(next);
     }
 
     async fn drive_lanes(self: Arc<Self>, endpoint: Arc<dyn LaneEndpoint>, most_lanes: usize) {
         let Outlet { buffer, counters, .. } = self.outlet.clone();
         let seed = self.ground.random.hash_one(&self.name);
-        let lanes = Lanes::new(&self.name, buffer, counters, self.control.clone(), most_lanes, seed);
-        drive_lanes(lanes, endpoint, self.ground.clock.clone()).await;
-        match self.take_next() {
-            None => self.end(),
-            Some(next) => self.go_on(next),
+        let next = loop {
+            let (buffer, counters, control) = (buffer.clone(), counters.clone(), self.control.clone());
+            let lanes = Lanes::new(&self.name, buffer, counters, control, most_lanes, seed);
+            let driven = drive_lanes(lanes, endpoint.clone(), self.ground.clock.clone()).await;
+            if let Some(next) = self.next_after(driven) {
+                break next;
+            }
+        };
+        drop(endpoint);
+        self.follow(next);
+    }
+
+    /// Who comes after an endpoint that was driven so far; `None` if it is to go on itself.
+    fn next_after(&self, driven: Driven) -> Option<Next> {
+        match driven {
+            Driven::Finished => Some(Next::Nobody),
+            Driven::MakesWay => self.take_next().map(Next::Candidate),
+        }
+    }
+
+    fn follow(self: Arc<Self>, next: Next) {
+        match next {
+            Next::Nobody => self.end(),
+            Next::Candidate(candidate) => self.go_on(candidate),
         }
     }
 
@@ -291,6 +342,9 @@ impl Succession {
     }
 
     fn end(&self) {
+        let never_begun = self.next().take();
+        drop(never_begun);
+        self.control.has_ended();
         self.ended.count_down();
         if !self.control.is_leaving() {
             // News only if the router was not stopping yet.
@@ -305,5 +359,165 @@ impl Succession {
         self.outlet.buffer.close();
         // Also where it ended in time: a batch may have come in between its last look and the close.
         abandon(&self.outlet.buffer, &self.outlet.counters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+        time::Instant,
+    };
+
+    use metlog_buffer::Pushed;
+
+    use super::*;
+    use crate::{
+        batch::{Handover, Message},
+        clock::SystemClock,
+        endpoints::{Answer, Delivery, Work},
+        network::NetworkRuntime,
+        testing::{batch_of, buffer, lines},
+    };
+
+    /// Takes everything, and counts it.
+    struct Taking(Arc<AtomicUsize>);
+
+    impl Endpoint for Taking {
+        fn deliver(&mut self, work: &Work) -> Answer {
+            self.0.fetch_add(work.len(), Ordering::SeqCst);
+            Answer::delivered(work.len())
+        }
+    }
+
+    impl NetworkEndpoint for Taking {
+        fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
+            Box::pin(async { Endpoint::deliver(self, work) })
+        }
+    }
+
+    impl LaneEndpoint for Taking {
+        fn lane(&self, _message: &Message<'_>, _key: &mut Vec<u8>) -> Result<(), &'static str> {
+            Ok(())
+        }
+
+        fn deliver<'a>(&'a self, _key: &'a [u8], work: &'a Work) -> Delivery<'a> {
+            Box::pin(async { Endpoint::deliver(&mut Taking(self.0.clone()), work) })
+        }
+    }
+
+    const KINDS: [fn(Taking) -> Opened; 3] = [
+        |taking| Opened::Blocking(Box::new(taking)),
+        |taking| Opened::Network(Box::new(taking)),
+        |taking| Opened::Lanes(Arc::new(taking), 10),
+    ];
+
+    #[derive(Default)]
+    struct Ended(AtomicUsize);
+
+    impl Wake for Ended {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// An endpoint at work on a network of its own.
+    struct Rig {
+        network: NetworkRuntime,
+        succession: Arc<Succession>,
+        ended: Arc<Ended>,
+        pushed: usize,
+    }
+
+    impl Rig {
+        fn start(candidate: Candidate) -> Rig {
+            let network = NetworkRuntime::start().unwrap();
+            let ended = Arc::new(Ended::default());
+            let ground = Ground {
+                clock: Arc::new(SystemClock::new()),
+                network: network.handle().clone(),
+                ended: ended.clone().into(),
+                random: RandomState::new(),
+            };
+            let outlet = Outlet {
+                name: "test".into(),
+                buffer: buffer(1 << 20),
+                counters: Arc::default(),
+                ack: Ack::Queued,
+            };
+            let succession = Arc::new(Succession {
+                name: "test".to_owned(),
+                outlet,
+                control: Arc::default(),
+                ground: Arc::new(ground),
+                next: Mutex::new(None),
+                ended: Latch::new(1),
+            });
+            succession.drive(candidate).unwrap();
+            Rig { network, succession, ended, pushed: 0 }
+        }
+
+        fn push(&mut self) {
+            let handover = Handover::all(&Arc::new(batch_of(&lines(1))));
+            let pushed = self.succession.outlet.buffer.push(handover, Duration::ZERO, None);
+            self.pushed += usize::from(matches!(pushed, Pushed::Accepted));
+        }
+
+        /// Whoever takes it, and whenever: all that was pushed arrives, and nobody ends before the buffer is closed.
+        fn stop(self) {
+            let counters = &self.succession.outlet.counters;
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while (counters.delivered.get() as usize) < self.pushed {
+                assert!(Instant::now() < deadline, "{} of {}", counters.delivered.get(), self.pushed);
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(self.ended.0.load(Ordering::SeqCst), 0, "it ended before it was told to");
+            self.succession.outlet.buffer.close();
+            assert!(self.succession.ended.wait(Duration::from_secs(20)));
+            self.network.stop();
+        }
+    }
+
+    fn candidate(opened: fn(Taking) -> Opened) -> (Candidate, Arc<AtomicUsize>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        (Candidate { opened: opened(Taking(taken.clone())), linger: Duration::ZERO }, taken)
+    }
+
+    #[test]
+    fn an_endpoint_that_is_to_make_way_for_nobody_goes_on() {
+        for opened in KINDS {
+            let (first, taken) = candidate(opened);
+            let mut rig = Rig::start(first);
+            for _ in 0..3 {
+                rig.succession.control.make_way();
+                let deadline = Instant::now() + Duration::from_secs(20);
+                while rig.succession.control.makes_way() && !rig.succession.ended.is_open() {
+                    assert!(Instant::now() < deadline);
+                    thread::yield_now();
+                }
+                rig.push();
+            }
+            rig.stop();
+            assert_eq!(taken.load(Ordering::SeqCst), 3);
+        }
+    }
+
+    #[test]
+    fn endpoints_that_follow_one_another_at_any_moment_take_each_message_once() {
+        for opened in KINDS {
+            let (first, taken) = candidate(opened);
+            let mut rig = Rig::start(first);
+            let mut all = vec![taken];
+            for round in 0..2000 {
+                let (next, taken) = candidate(KINDS[round % KINDS.len()]);
+                all.push(taken);
+                rig.succession.put_behind(next);
+                rig.push();
+            }
+            let pushed = rig.pushed;
+            rig.stop();
+            assert_eq!(all.iter().map(|taken| taken.load(Ordering::SeqCst)).sum::<usize>(), pushed);
+        }
     }
 }

@@ -13,7 +13,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     task::{Wake, Waker},
-    thread,
     time::Duration,
 };
 
@@ -226,23 +225,21 @@ impl Topology {
         self.settings.shutdown_timeout
     }
 
-    /// Has every endpoint open its files anew, and returns those that had not done so after `longest`. What the others
-    /// had written before is out, and goes to the old files.
+    /// Has every endpoint open its files anew, also those that are no longer part of the configuration and still deliver, and
+    /// returns those that had not done so after `longest`. What the others had written before is out, and goes to the old
+    /// files.
     pub fn reopen(&self, longest: Duration) -> Vec<NotReopened> {
-        thread::scope(|scope| {
-            let asked: Vec<_> = self
-                .endpoints
-                .iter()
-                .map(|endpoint| (endpoint, scope.spawn(|| endpoint.control.reopen(longest))))
-                .collect();
-            asked
-                .into_iter()
-                .filter_map(|(endpoint, done)| {
-                    let error = done.join().unwrap_or(Err(ReopenError::Late)).err()?;
-                    Some(NotReopened { endpoint: endpoint.name.clone(), error })
-                })
-                .collect()
-        })
+        let running = self.endpoints.iter().chain(&self.leaving).filter(|endpoint| !endpoint.is_done());
+        let asked: Vec<_> = running.map(|endpoint| (endpoint, endpoint.control.ask_to_reopen())).collect();
+        let end = self.clock.monotonic() + longest;
+        asked
+            .into_iter()
+            .filter_map(|(endpoint, request)| {
+                let left = end.saturating_sub(self.clock.monotonic());
+                let error = endpoint.control.wait_for_reopen(request, left).err()?;
+                Some(NotReopened { endpoint: endpoint.name.clone(), error })
+            })
+            .collect()
     }
 
     /// Stops accepting, reads what the kernel holds, delivers what is buffered, all within `shutdown_timeout`; what is left

@@ -64,16 +64,8 @@ impl Target {
     }
 
     /// The envelope around an event. What Sentry needs and the event lacks is added: an identifier, and the message's time.
-    /// `occasion` tells apart messages that are alike to the last byte: the same message gets the same identifier each
-    /// time, so that Sentry recognises one that is sent again.
-    pub(super) fn envelope(
-        &self,
-        message: &Message<'_>,
-        event: &Event<'_>,
-        occasion: usize,
-        sent_at: Timestamp,
-    ) -> Vec<u8> {
-        let id = event.id.unwrap_or_else(|| made_up_id(message.bytes, occasion));
+    pub(super) fn envelope(&self, message: &Message<'_>, event: &Event<'_>, sent_at: Timestamp) -> Vec<u8> {
+        let id = event.id.unwrap_or_else(|| made_up_id(message));
         let id = str::from_utf8(&id).unwrap_or_default();
         let mut added = Vec::new();
         if !event.has_id {
@@ -121,10 +113,12 @@ fn put(text: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(what);
 }
 
-fn made_up_id(message: &[u8], occasion: usize) -> [u8; 32] {
+/// The same message gets the same identifier each time, so that Sentry recognises one that is sent again. When it was received,
+/// and with how many before it, tells apart messages that are alike to the last byte.
+fn made_up_id(message: &Message<'_>) -> [u8; 32] {
     let half = |number: u8| {
         let mut hasher = DefaultHasher::new();
-        (number, occasion, message).hash(&mut hasher);
+        (number, message.received, message.number, message.bytes).hash(&mut hasher);
         hasher.finish()
     };
     let mut id = [b'0'; 32];
@@ -135,10 +129,13 @@ fn made_up_id(message: &[u8], occasion: usize) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
+        batch::Handover,
         endpoints::sentry::payload::Unpacker,
-        testing::{RECEIVED, work_of},
+        testing::{RECEIVED, batch_of, work_of},
     };
 
     fn target() -> Target {
@@ -146,13 +143,13 @@ mod tests {
     }
 
     /// The lines of the envelope around this event.
-    fn envelope(event: &str, occasion: usize) -> Vec<String> {
+    fn envelope(event: &str) -> Vec<String> {
         let line = format!(r#"{{"type":"sentry","timestamp":"2012-07-18T21:13:25.5Z","payload":{event}}}"#);
         let work = work_of(&[line]);
         let message = work.messages().next().unwrap();
         let mut unpacker = Unpacker::new(10_000);
         let event = unpacker.unpack(&message).unwrap();
-        let body = target().envelope(&message, &event, occasion, RECEIVED);
+        let body = target().envelope(&message, &event, RECEIVED);
         let lines: Vec<String> = String::from_utf8(body).unwrap().lines().map(str::to_owned).collect();
         assert_eq!(lines.len(), 3);
         let header: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
@@ -164,7 +161,7 @@ mod tests {
     #[test]
     fn an_event_keeps_its_bytes() {
         let event = r#"{ "event_id" : "fc6d8c0c43fc4630ad850ee518f1b9d0", "timestamp": 1.50, "a":"\u00e9" }"#;
-        let lines = envelope(event, 0);
+        let lines = envelope(event);
         assert_eq!(
             lines[0],
             r#"{"event_id":"fc6d8c0c43fc4630ad850ee518f1b9d0","dsn":"https://public@h:9000/a/2","sent_at":"2012-07-18T21:13:25.687518Z"}"#
@@ -175,15 +172,33 @@ mod tests {
     #[test]
     fn what_is_missing_is_added_in_front() {
         let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["event_id"].clone();
-        let lines = envelope(r#"{"message":"m"}"#, 0);
+        let lines = envelope(r#"{"message":"m"}"#);
         let made_up = id(&lines[0]);
         assert_eq!(made_up.as_str().unwrap().len(), 32);
         let expected =
             format!(r#"{{"event_id":{made_up},"timestamp":"2012-07-18T21:13:25.500000Z","message":"m"}}"#);
         assert_eq!(lines[2], expected);
-        assert_eq!(envelope(r#"{"message":"m"}"#, 0), lines, "the same each time");
-        assert_ne!(id(&envelope(r#"{"message":"m"}"#, 1)[0]), made_up);
-        assert_eq!(id(&envelope("{ }", 0)[2]).as_str().unwrap().len(), 32);
+        assert_eq!(envelope(r#"{"message":"m"}"#), lines, "the same each time");
+        assert_eq!(id(&envelope("{ }")[2]).as_str().unwrap().len(), 32);
+    }
+
+    #[test]
+    fn an_identifier_stays_with_its_message_and_tells_it_from_its_like() {
+        let line = r#"{"type":"sentry","timestamp":"2012-07-18T21:13:25.5Z","payload":{}}"#;
+        let whole = Handover::all(&Arc::new(batch_of(&[line; 4])));
+        let ids = |handover: &Handover| -> Vec<[u8; 32]> {
+            (0..handover.len()).map(|position| made_up_id(&handover.message(position).unwrap())).collect()
+        };
+        let all = ids(&whole);
+        assert!(all.iter().enumerate().all(|(number, id)| !all[..number].contains(id)), "all are alike");
+        let part = whole.part(&[1, 3]);
+        assert_eq!(ids(&part), [all[1], all[3]], "in memory of its own");
+        assert_eq!(ids(&part.part(&[1])), [all[3]], "and again");
+        let put_together = Handover::gathered(&[(&whole.part(&[0, 2]), 1), (&part, 1)]).unwrap();
+        assert_eq!(ids(&put_together), [all[2], all[3]]);
+        let later = Timestamp { seconds: RECEIVED.seconds + 1, ..RECEIVED };
+        let message = whole.message(0).unwrap();
+        assert_ne!(made_up_id(&Message { received: later, ..message }), all[0]);
     }
 
     #[test]

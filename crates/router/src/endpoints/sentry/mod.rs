@@ -98,7 +98,7 @@ impl EndpointSettings for Parameters {
         };
         match unpacker.unpack(message) {
             Ok(event) => {
-                let body = target.envelope(message, &event, 0, message.received);
+                let body = target.envelope(message, &event, message.received);
                 Preview::Sends { to: target.uri().to_string(), bytes: envelope::shown(&target, &body) }
             }
             Err(reason) => Preview::Refuses { reason },
@@ -218,9 +218,7 @@ impl SentryEndpoint {
         let target = self.target(key).ok_or(dsn::REFUSED_INVALID)?;
         let mut unpacker = self.unpacker.lock().unwrap_or_else(PoisonError::into_inner);
         let event = unpacker.unpack(message)?;
-        // Where it lies tells it from its like, for as long as it is not settled.
-        let occasion = message.bytes.as_ptr().addr();
-        let body = target.envelope(message, &event, occasion, self.clock.wall());
+        let body = target.envelope(message, &event, self.clock.wall());
         Ok((target, body))
     }
 

@@ -185,7 +185,7 @@ impl Follower {
         if !self.seat.take() {
             return Ok(None);
         }
-        let opened = open_by_identity(&path, self.place.id);
+        let opened = open_by_identity(&self.shared, &path, self.place.id);
         let Some(file) = opened.inspect_err(|_| self.seat.release())? else {
             self.lost(&path);
             return Ok(None);
@@ -438,9 +438,9 @@ fn part_of(slab: &[u8], frames: &[Range<usize>], pipeline: &Pipeline) -> (Slab, 
 }
 
 /// Opens the file with this identity: under its name, or under the one that it has been given in the same folder.
-fn open_by_identity(path: &Path, id: FileId) -> io::Result<Option<File>> {
+fn open_by_identity(shared: &Shared, path: &Path, id: FileId) -> io::Result<Option<File>> {
     let is_it = |file: &File| file.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
-    match identity::open_regular(path) {
+    match shared.open_file(path) {
         Ok(Some(file)) if is_it(&file) => return Ok(Some(file)),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -448,7 +448,7 @@ fn open_by_identity(path: &Path, id: FileId) -> io::Result<Option<File>> {
     }
     let renamed = path.parent().and_then(|folder| identity::find_in(folder, id));
     let Some(renamed) = renamed else { return Ok(None) };
-    identity::open_regular(&renamed).map(|file| file.filter(is_it))
+    shared.open_file(&renamed).map(|file| file.filter(is_it))
 }
 
 impl Source for Follower {

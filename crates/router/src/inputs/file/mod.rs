@@ -14,7 +14,14 @@ mod scanner;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsRawFd,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use self::{
     multiline::{Joiner, Multiline},
@@ -46,6 +53,16 @@ choices! {
     }
 }
 
+choices! {
+    /// What becomes of symbolic links among the files.
+    pub enum Links {
+        /// The files that they lead to are read.
+        Follow = "follow",
+        /// They are left alone: files that are links, and files in folders that are links where a wildcard stands for the folder.
+        Refuse = "refuse",
+    }
+}
+
 parameters! {
     /// Reads messages from files, one a line, and keeps its place over a restart.
     pub struct Parameters {
@@ -54,6 +71,9 @@ parameters! {
         pub path: Patterns,
         /// Which of them not, in the same way. A pattern without `/` is about the file's name alone.
         pub exclude: Patterns = Patterns::default(),
+        /// What becomes of symbolic links among the files. Who may write to a folder can make links there, to whatever the router
+        /// may read.
+        pub links: Links = Links::Follow,
         /// What happens at the end of a file.
         pub mode: Mode = Mode::Follow,
         /// Where reading begins in a file that was never seen before.
@@ -87,6 +107,21 @@ struct Shared {
     open: OpenBound,
     /// Held as long as any of them lives; see [`Positions::take_turn`].
     turn: Arc<()>,
+}
+
+impl Shared {
+    /// Opens a regular file; `None` if it is something else, or is reached through a link that is refused. That is asked of the
+    /// open file, so that nobody can put a link there between the look and the opening.
+    fn open_file(&self, path: &Path) -> io::Result<Option<File>> {
+        let Some(file) = identity::open_regular(path)? else { return Ok(None) };
+        if self.settings.links == Links::Refuse {
+            let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+            if real != self.settings.path.without_links(path)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(file))
+    }
 }
 
 impl InputSettings for Parameters {

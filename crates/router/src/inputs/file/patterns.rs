@@ -2,13 +2,13 @@
 
 use std::{
     fmt, fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use glob::{MatchOptions, Pattern};
 use toml::de::DeValue;
 
-use super::identity::FileId;
+use super::{Links, identity::FileId};
 use crate::config::{Diagnostics, FromConfig, Schema, reader::Value, types};
 
 /// As in a shell: `*` stays within a folder and does not find hidden files.
@@ -67,6 +67,35 @@ fn pattern(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Pattern> 
     None
 }
 
+impl Patterns {
+    /// The real path of a file if it is no link, and none of the folders is that a wildcard stands for.
+    pub fn without_links(&self, path: &Path) -> io::Result<PathBuf> {
+        let folder = self.named_folder(path);
+        let rest = path.strip_prefix(folder).unwrap_or(path);
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        Ok(fs::canonicalize(folder)?.join(rest))
+    }
+
+    /// The folder that is named in the configuration: what lies before a pattern's first wildcard. Otherwise the file's own.
+    fn named_folder<'p>(&self, path: &'p Path) -> &'p Path {
+        let own = path.parent().unwrap_or(Path::new(""));
+        let has_no_wildcard = |part: &Component<'_>| {
+            !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
+        };
+        let named = self.0.iter().filter_map(|pattern| {
+            let fixed: PathBuf =
+                Path::new(pattern.as_str()).components().take_while(has_no_wildcard).collect();
+            own.ancestors().find(|folder| **folder == fixed)
+        });
+        named.max_by_key(|folder| folder.as_os_str().len()).unwrap_or(own)
+    }
+
+    fn is_behind_link(&self, path: &Path) -> bool {
+        let without = self.without_links(path);
+        without.is_ok_and(|without| fs::canonicalize(path).is_ok_and(|real| real != without))
+    }
+}
+
 impl fmt::Display for Patterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let texts: Vec<&str> = self.0.iter().map(Pattern::as_str).collect();
@@ -95,7 +124,7 @@ pub struct Unreadable {
 }
 
 /// The regular files that `included` matches and `excluded` does not, each pattern's in the order of their names.
-pub fn scan(included: &Patterns, excluded: &Patterns) -> (Vec<Found>, Vec<Unreadable>) {
+pub fn scan(included: &Patterns, excluded: &Patterns, links: Links) -> (Vec<Found>, Vec<Unreadable>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for pattern in &included.0 {
         // Was checked when it was read.
@@ -110,6 +139,12 @@ pub fn scan(included: &Patterns, excluded: &Patterns) -> (Vec<Found>, Vec<Unread
                 }
             };
             if excluded.0.iter().any(|pattern| excludes(pattern, &path)) {
+                continue;
+            }
+            if links == Links::Refuse && included.is_behind_link(&path) {
+                let error =
+                    io::Error::other("it is a symbolic link, or lies behind one, and `links` is \"refuse\"");
+                unreadable.push(Unreadable { path, error });
                 continue;
             }
             match fs::metadata(&path) {
@@ -168,7 +203,7 @@ mod tests {
                 let text = text.replace("@", folder.path().to_str().unwrap());
                 if text.is_empty() { Patterns::default() } else { patterns(&format!("'{text}'")).unwrap() }
             };
-            let (found, unreadable) = scan(&within(included), &within(excluded));
+            let (found, unreadable) = scan(&within(included), &within(excluded), Links::Follow);
             assert!(unreadable.is_empty());
             let relative = |found: Found| found.path.strip_prefix(folder.path()).unwrap().to_owned();
             found.into_iter().map(relative).map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>()

@@ -75,7 +75,7 @@ impl Scanner {
 
     fn scan(&mut self) -> Vec<Follower> {
         let Shared { settings, positions, .. } = &*self.shared;
-        let (mut found, unreadable) = patterns::scan(&settings.path, &settings.exclude);
+        let (mut found, unreadable) = patterns::scan(&settings.path, &settings.exclude, settings.links);
         let mut known = positions.all();
         let mut look = Look::at(&known);
         if self.recognise_renumbered(&look, &found) {
@@ -131,7 +131,7 @@ impl Scanner {
             if candidates.peek().is_none() {
                 continue;
             }
-            let Ok(Some(file)) = identity::open_regular(&found.path) else { continue };
+            let Ok(Some(file)) = self.shared.open_file(&found.path) else { continue };
             if let Some(place) = candidates.find(|place| place.fingerprint().fits(&file).unwrap_or(false)) {
                 positions.renumber(place, found.id);
                 are_any = true;
@@ -154,7 +154,7 @@ impl Scanner {
             self.complain(look, &found.path, "file-ignored", &problem);
             return None;
         }
-        let file = match identity::open_regular(&found.path) {
+        let file = match self.shared.open_file(&found.path) {
             Ok(Some(file)) => file,
             // Something else has the name by now.
             Ok(None) => return None,
@@ -231,7 +231,7 @@ impl Scanner {
     fn follow_renamed(&self, look: &mut Look, place: &Arc<FilePosition>) -> Option<Follower> {
         let path = place.path();
         let renamed = identity::find_in(path.parent()?, place.id)?;
-        let file = identity::open_regular(&renamed).ok()??;
+        let file = self.shared.open_file(&renamed).ok()??;
         let has_more = file.metadata().is_ok_and(|metadata| metadata.len() > place.read());
         // One that was empty when it was last seen is known by its identity alone, which is good enough where it was there to the last.
         let is_known = place.fingerprint().bytes > 0 || place.gone_since().is_none();

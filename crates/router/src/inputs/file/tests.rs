@@ -651,6 +651,26 @@ fn what_cannot_be_read_does_not_stop_the_others_and_is_noticed_once() {
 }
 
 #[test]
+fn links_are_followed_or_refused_also_where_a_folder_is_one() {
+    use std::os::unix::fs::symlink;
+    for (links, expected) in [("follow", &["in", "secret"][..]), ("refuse", &["in"])] {
+        let outside = tempfile::tempdir().unwrap();
+        let world = World::new(&format!("path = '@/logs/**/*.log'\nlinks = '{links}'"));
+        append(&outside.path().join("secret.log"), "secret\n");
+        fs::create_dir_all(world.path("real")).unwrap();
+        // The folder that the configuration names may be a link itself.
+        symlink(world.path("real"), world.path("logs")).unwrap();
+        world.append("real/in.log", "in\n");
+        symlink(outside.path().join("secret.log"), world.path("real/a.log")).unwrap();
+        symlink(outside.path(), world.path("real/folder")).unwrap();
+        let mut world = world.start();
+        world.delivered.sort();
+        world.assert_delivered(expected);
+        assert_eq!(world.noticed("file-unreadable") > 0, links == "refuse");
+    }
+}
+
+#[test]
 fn more_files_than_may_be_open_are_read_in_turn() {
     let world = World::new("path = '@/*.log'\nmax_open = 3");
     for number in 0..20 {
