@@ -57,7 +57,7 @@ fn every_message_arrives_once_and_in_order_whatever_the_server_does_in_between()
 
 #[test]
 fn what_the_server_refuses_is_counted_by_reason_and_holds_nothing_up() {
-    let server = Server::start(&[Deed::Answers(400, ""), Deed::Answers(200, ""), Deed::Answers(422, "")]);
+    let server = Server::start(&[Deed::Answers(415, ""), Deed::Answers(200, ""), Deed::Answers(402, "")]);
     let url = format!("url = \"http://{}/\"\nbatch = {{ messages = 10 }}", server.address);
     let router = Router::start(&configuration(&url));
     let sent = messages::numbered("app", 40, 0);
@@ -65,7 +65,7 @@ fn what_the_server_refuses_is_counted_by_reason_and_holds_nothing_up() {
     let ledger = router.wait_until_delivered(40);
     assert_eq!(
         ledger.endpoint("collector")["refused"],
-        serde_json::json!({ "http-400": 10, "http-422": 10 })
+        serde_json::json!({ "http-415": 10, "http-402": 10 })
     );
     router.stop();
     assert_eq!(server.lines(), [&sent[10..20], &sent[30..]].concat());

@@ -1,6 +1,6 @@
-//! The few system calls that no library offers: many datagrams per call, the socket's own numbers, polling one descriptor,
-//! the process's limit on open files, accounts by name, what is attached to a file, a thread's priority, the host's name and
-//! its time zone.
+//! The few system calls that no library offers: many datagrams per call, the socket's own numbers (what was dropped, what a
+//! TCP connection waits for), polling one descriptor, the process's limit on open files, accounts by name, what is attached
+//! to a file, a thread's priority, the host's name and its time zone.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
@@ -152,6 +152,41 @@ pub fn kernel_drops(socket: &Socket) -> Option<u64> {
         )
     };
     (outcome == 0).then(|| u64::from(numbers[SK_MEMINFO_DROPS]))
+}
+
+/// What a TCP connection knows of its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpProgress {
+    /// Segments that were sent and not acknowledged.
+    pub unanswered: u32,
+    /// Since something was sent, for the first time or again.
+    pub since_sent: Duration,
+    /// Since the other end acknowledged anything, keep-alive included.
+    pub since_answer: Duration,
+}
+
+/// How far a TCP connection is; `None` where the system does not tell, or the socket is another kind.
+pub fn tcp_progress(socket: &Socket) -> Option<TcpProgress> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: pointer and length describe `info`; the kernel writes at most `length` bytes.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    // SAFETY: a structure of integers, all of which were zeroed before the kernel filled them.
+    let info = unsafe { info.assume_init() };
+    let milliseconds = |number| Duration::from_millis(u64::from(number));
+    (outcome == 0).then(|| TcpProgress {
+        unanswered: info.tcpi_unacked,
+        since_sent: milliseconds(info.tcpi_last_data_sent),
+        since_answer: milliseconds(info.tcpi_last_ack_recv),
+    })
 }
 
 /// How many bytes the kernel holds for `descriptor` at this moment; 0 where it does not tell.

@@ -7,6 +7,7 @@
 //! | `GET /metrics` | the ledger in the Prometheus text format |
 //! | `GET /api/v1/pipeline` | inputs, routes and endpoints, each with its side of the ledger, as JSON |
 //! | `GET /api/v1/tap` | live messages as server-sent events, see `tap.rs` |
+//! | `POST /api/v1/reload` | goes on with the changed configuration; answers with what that did, or what is wrong with it |
 //! | `POST /api/v1/reopen` | opens files anew; answers when all are open, or says which are not |
 //!
 //! Requests run on the network endpoints' thread, so a handler reads counters and returns; it never blocks. What changes

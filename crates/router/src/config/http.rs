@@ -55,12 +55,12 @@ impl HttpUrl {
         self.0.scheme_str() == Some("https")
     }
 
-    /// The URL for an operator's eye: without its query, which may hold a token.
+    /// The URL for an operator's eye: without its path and query, each of which may hold a token.
     pub fn shown(&self) -> String {
         let scheme = self.0.scheme_str().unwrap_or_default();
         let authority = self.0.authority().map_or("", |authority| authority.as_str());
-        let query = if self.0.query().is_some() { "?…" } else { "" };
-        format!("{scheme}://{authority}{}{query}", self.0.path())
+        let rest = self.0.path_and_query().is_some_and(|rest| rest.as_str() != "/");
+        format!("{scheme}://{authority}/{}", if rest { "…" } else { "" })
     }
 }
 
@@ -168,8 +168,8 @@ mod tests {
     fn urls_are_read_and_shown_without_what_may_be_secret() {
         for (text, shown) in [
             ("http://127.0.0.1:9000", "http://127.0.0.1:9000/"),
-            ("https://logs.example.org/a/b", "https://logs.example.org/a/b"),
-            ("https://[::1]:8080/in?token=abc", "https://[::1]:8080/in?…"),
+            ("https://logs.example.org/a/b", "https://logs.example.org/…"),
+            ("https://[::1]:8080/in?token=abc", "https://[::1]:8080/…"),
         ] {
             assert_eq!(HttpUrl::parse(text).unwrap().shown(), shown);
         }

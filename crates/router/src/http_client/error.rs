@@ -74,12 +74,6 @@ impl From<legacy::Error> for Problem {
     }
 }
 
-impl From<hyper::Error> for Problem {
-    fn from(error: hyper::Error) -> Problem {
-        Problem { while_connecting: false, problem: in_words(&error) }
-    }
-}
-
 /// What happened at the bottom of it. The layers above only repeat that something did.
 fn in_words(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;

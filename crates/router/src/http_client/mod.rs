@@ -6,6 +6,7 @@
 //! trusts, and those in a file of one's own.
 
 mod error;
+mod quote;
 mod retry_after;
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -25,15 +26,19 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::{
     error::{HttpError, SetupError},
+    quote::quote,
     retry_after::retry_after,
 };
 
 /// What is read of an answer's body at most. What endpoints look for stands in its first lines.
 pub const ANSWER_BYTES: usize = 64 * 1024;
+
+/// How long the body of an answer may take. Its head has said what matters.
+const ANSWER_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// The longest that the head of an answer may be.
 const ANSWER_HEAD_BYTES: usize = 64 * 1024;
@@ -62,7 +67,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, or its first [`ANSWER_BYTES`].
+    /// The body, or as much of it as came in time: [`ANSWER_BYTES`] at most.
     pub body: Bytes,
 }
 
@@ -100,28 +105,31 @@ impl HttpClient {
         Ok(HttpClient { client, timeout: settings.timeout })
     }
 
-    /// Sends a request, whose URI names the server, and waits for the whole answer. An error says nothing of the request but
-    /// the server's host and port.
+    /// Sends a request, whose URI names the server, and waits for the answer. The status decides what becomes of messages: once
+    /// that is there, a body that breaks off or does not end is cut short, and no reason to send them again. An error
+    /// says nothing of the request but the server's host and port.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, HttpError> {
         let server = server_of(request.uri());
-        match timeout(self.timeout, self.exchange(request)).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(problem)) => Err(problem.at(server)),
-            Err(_) => Err(HttpError::TimedOut { server, limit: self.timeout }),
-        }
-    }
-
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, error::Problem> {
-        let (head, mut rest) = self.client.request(request).await?.into_parts();
+        let deadline = Instant::now() + self.timeout;
+        let (head, mut rest) = match timeout_at(deadline, self.client.request(request)).await {
+            Ok(Ok(response)) => response.into_parts(),
+            Ok(Err(error)) => return Err(error::Problem::from(error).at(server)),
+            Err(_) => return Err(HttpError::TimedOut { server, limit: self.timeout }),
+        };
         let mut body = Vec::new();
-        while body.len() < ANSWER_BYTES
-            && let Some(frame) = rest.frame().await
-        {
-            if let Some(data) = frame?.data_ref() {
-                let wanted = data.len().min(ANSWER_BYTES - body.len());
-                body.extend_from_slice(data.get(..wanted).unwrap_or_default());
+        let reading = async {
+            while body.len() < ANSWER_BYTES
+                && let Some(Ok(frame)) = rest.frame().await
+            {
+                if let Some(data) = frame.data_ref() {
+                    let wanted = data.len().min(ANSWER_BYTES - body.len());
+                    body.extend_from_slice(data.get(..wanted).unwrap_or_default());
+                }
             }
-        }
+        };
+        // Too late or not, what has been read is good.
+        let _ =
+            timeout(ANSWER_BODY_TIME.min(deadline.saturating_duration_since(Instant::now())), reading).await;
         Ok(Reply { status: head.status, headers: head.headers, body: body.into() })
     }
 }

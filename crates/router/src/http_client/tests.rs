@@ -90,6 +90,22 @@ async fn an_endless_answer_is_cut_off() {
 }
 
 #[tokio::test]
+async fn the_status_counts_even_if_the_body_breaks_off_or_never_ends() {
+    const HALF: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 10\r\n\r\nhalf";
+    let breaks = server(&[HALF]).await;
+    let reply = client(LONG, None).send(get(&format!("http://{breaks}/"))).await.unwrap();
+    assert_eq!((reply.status, &reply.body[..]), (StatusCode::ACCEPTED, &b"half"[..]));
+
+    let never_ends = server(&[HALF, ""]).await;
+    let reply = client(SHORT, None).send(get(&format!("http://{never_ends}/"))).await.unwrap();
+    assert_eq!((reply.status, &reply.body[..]), (StatusCode::ACCEPTED, &b"half"[..]));
+
+    let garbles = server(&["HTTP/1.1 400 No\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\nbad\r\n"]).await;
+    let reply = client(LONG, None).send(get(&format!("http://{garbles}/"))).await.unwrap();
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_with_the_server_but_without_a_password() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();

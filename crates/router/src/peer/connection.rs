@@ -3,6 +3,9 @@
 //! A stream takes a part of what it is given before it fails, a datagram all or nothing; both are told as a number of
 //! bytes. No call waits for longer than the time limit.
 //!
+//! **A stream that takes nothing** is kept, and goes on where it stopped ([`Begun`]). Another connection to a server that
+//! hangs would only fill the kernel's buffers once more, and each filling would count as delivered.
+//!
 //! **Nobody listens** (UDP): the kernel takes a datagram, and an ICMP message that comes back later is reported by the
 //! *next* call on the connected socket, which then sends nothing. So such an error is counted, and the datagram at hand is
 //! sent again at once: nothing is lost by it, and nothing is sent twice.
@@ -14,13 +17,18 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UdpSocket, UnixDatagram, UnixStream, lookup_host},
     time::timeout,
 };
 
-use super::Server;
+use super::{
+    Parcel, Server,
+    liveness::{self, LONGEST_SILENCE},
+    parcel::Begun,
+};
 use crate::{clock::Clock, config::Address};
 
 /// How often a datagram is offered to the kernel while it reports that earlier ones found nobody.
@@ -33,14 +41,38 @@ const SHORTEST_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Interrupted {
     pub(crate) taken: usize,
-    pub(crate) error: io::Error,
+    pub(crate) problem: Problem,
+}
+
+/// Why nothing more is taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// A stream took nothing for as long as it may. It is kept.
+    #[error("it is connected but has taken nothing for {0:?}: it is busy, or hangs")]
+    Stalled(Duration),
+    /// The socket is of no more use, or the datagram at hand.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
 }
 
 impl Interrupted {
+    fn at_once(error: io::Error) -> Interrupted {
+        Interrupted { taken: 0, problem: error.into() }
+    }
+
     /// The datagram is larger than the system ever sends.
     pub(crate) fn is_too_long(&self) -> bool {
-        is_too_long(&self.error)
+        matches!(&self.problem, Problem::Failed(error) if is_too_long(error))
     }
+}
+
+/// What happened besides what was asked for, since it was last taken.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Incidents {
+    /// Datagrams that found nobody.
+    pub(crate) unreachable: u64,
+    /// Why connections ended on which something may have been under way.
+    pub(crate) lost: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -64,7 +96,9 @@ pub(crate) struct Connection {
     looked_up_at: Option<Duration>,
     /// What was found says that it is time for another look.
     suspicious: bool,
-    unreachable: u64,
+    /// The message of which the stream has taken a part.
+    begun: Option<Begun>,
+    incidents: Incidents,
 }
 
 impl Connection {
@@ -83,7 +117,8 @@ impl Connection {
             addresses: Vec::new(),
             looked_up_at: None,
             suspicious: false,
-            unreachable: 0,
+            begun: None,
+            incidents: Incidents::default(),
         }
     }
 
@@ -93,36 +128,74 @@ impl Connection {
 
     /// Makes sure that there is a socket, and that it leads to where the server's name leads now.
     pub(crate) async fn prepare(&mut self) -> io::Result<()> {
-        if self.socket.as_ref().is_some_and(Socket::is_closed) {
-            self.fail();
+        if let Some(reason) = self.socket.as_ref().and_then(Socket::ending) {
+            self.lose(reason);
         }
         self.look_up_if_due().await?;
         if self.socket.is_none() {
+            self.begun = None;
             self.socket = Some(self.open().await.inspect_err(|_| self.suspicious = true)?);
         }
         Ok(())
     }
 
-    /// Sends one datagram, without a line break at its end, or adds bytes to the stream.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
+    /// Sends one datagram, without a line break at its end.
+    pub(crate) async fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
         let datagram = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let limit = self.time_limit;
-        let whole = |error| Interrupted { taken: 0, error };
-        let sent = match &mut self.socket {
-            None => Err(whole(io::ErrorKind::NotConnected.into())),
-            Some(Socket::Udp(_)) => self.send_over_udp(datagram).await.map_err(whole),
+        let sent = match &self.socket {
+            Some(Socket::Udp(_)) => self.send_over_udp(datagram).await,
             // The time limit needs a timer, and mostly there is room at once.
             Some(Socket::UnixDatagram(socket)) => match socket.try_send(datagram) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    within(limit, socket.send(datagram)).await.map(drop).map_err(whole)
+                    within(self.time_limit, socket.send(datagram)).await.map(drop)
                 }
-                sent => sent.map(drop).map_err(whole),
+                sent => sent.map(drop),
             },
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        };
+        if sent.as_ref().is_err_and(|error| !is_too_long(error)) {
+            self.fail();
+        }
+        sent.map_err(Interrupted::at_once)
+    }
+
+    /// Adds the first `end` bytes of a parcel to the stream, where a message ends. If its first message is the one that was
+    /// begun, that goes on where it stopped. Otherwise the buffer has given that one up, but it has to end before another
+    /// begins.
+    pub(crate) async fn send_parcel(&mut self, parcel: &Parcel, end: usize) -> Result<(), Interrupted> {
+        let bytes = parcel.bytes.get(..end).unwrap_or_default();
+        let mut from = 0;
+        if let Some(mut begun) = self.begun.take() {
+            if parcel.begins_with(&begun.message) {
+                from = begun.written;
+            } else {
+                let rest = begun.message.get(begun.written..).unwrap_or_default();
+                if let Err(Interrupted { taken, problem }) = self.add_to_stream(rest).await {
+                    begun.written += taken;
+                    self.begun = matches!(problem, Problem::Stalled(_)).then_some(begun);
+                    return Err(Interrupted { taken: 0, problem });
+                }
+            }
+        }
+        let rest = bytes.get(from..).unwrap_or_default();
+        self.add_to_stream(rest).await.map_err(|Interrupted { taken, problem }| {
+            let taken = from + taken;
+            if matches!(problem, Problem::Stalled(_)) {
+                self.begun = parcel.begun_at(taken);
+            }
+            Interrupted { taken, problem }
+        })
+    }
+
+    async fn add_to_stream(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
+        let limit = self.time_limit;
+        let sent = match &mut self.socket {
             Some(Socket::Tcp(stream)) => write_to(stream, bytes, limit).await,
             Some(Socket::UnixStream(stream)) => write_to(stream, bytes, limit).await,
+            _ => Err(Interrupted::at_once(io::ErrorKind::NotConnected.into())),
         };
-        if sent.as_ref().is_err_and(|interrupted| !interrupted.is_too_long()) {
-            self.fail();
+        if let Err(Interrupted { problem: Problem::Failed(error), .. }) = &sent {
+            self.lose(error.to_string());
         }
         sent
     }
@@ -134,15 +207,15 @@ impl Connection {
         socket2::SockRef::from(socket).set_send_buffer_size(0).unwrap();
     }
 
-    /// How many datagrams found nobody since the last call.
-    pub(crate) fn take_unreachable(&mut self) -> u64 {
+    /// What has happened since the last call.
+    pub(crate) fn take_incidents(&mut self) -> Incidents {
         if let Some(Socket::Udp(socket)) = &self.socket
             && let Ok(Some(error)) = socket.take_error()
             && is_about_an_earlier_datagram(&error)
         {
             self.found_nobody();
         }
-        std::mem::take(&mut self.unreachable)
+        std::mem::take(&mut self.incidents)
     }
 
     async fn send_over_udp(&mut self, datagram: &[u8]) -> io::Result<()> {
@@ -175,7 +248,7 @@ impl Connection {
 
     /// A name may lead to several addresses, of which one answers (`localhost`, most of all): try the next one.
     fn found_nobody(&mut self) {
-        self.unreachable += 1;
+        self.incidents.unreachable += 1;
         self.suspicious = true;
         if self.addresses.len() > 1 {
             self.addresses.rotate_left(1);
@@ -186,6 +259,11 @@ impl Connection {
     fn fail(&mut self) {
         self.socket = None;
         self.suspicious = true;
+    }
+
+    fn lose(&mut self, reason: String) {
+        self.incidents.lost.push(reason);
+        self.fail();
     }
 
     /// Looks the name up when its time has come, or sooner after a failure. While there is a socket that works, a
@@ -252,25 +330,14 @@ impl Connection {
 }
 
 impl Socket {
-    /// Whether the server has closed the connection, which a write would only notice after it had lost something.
-    fn is_closed(&self) -> bool {
-        match self {
-            Socket::Udp(_) | Socket::UnixDatagram(_) => false,
-            Socket::Tcp(stream) => is_at_end(|buffer| stream.try_read(buffer)),
-            Socket::UnixStream(stream) => is_at_end(|buffer| stream.try_read(buffer)),
-        }
-    }
-}
-
-/// Throws away what the server says (some greet) until there is nothing, or the end.
-fn is_at_end(try_read: impl Fn(&mut [u8]) -> io::Result<usize>) -> bool {
-    let mut buffer = [0; 1024];
-    loop {
-        match try_read(&mut buffer) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
-        }
+    /// Why it is of no more use, which a write would only notice after it had lost something.
+    fn ending(&self) -> Option<String> {
+        let socket = match self {
+            Socket::Udp(_) | Socket::UnixDatagram(_) => return None,
+            Socket::Tcp(stream) => SockRef::from(stream),
+            Socket::UnixStream(stream) => SockRef::from(stream),
+        };
+        liveness::ending(&socket, LONGEST_SILENCE)
     }
 }
 
@@ -286,8 +353,7 @@ async fn open_udp(address: SocketAddr) -> io::Result<Socket> {
 
 async fn open_tcp(address: SocketAddr) -> io::Result<Socket> {
     let stream = TcpStream::connect(address).await?;
-    // Lines leave in large writes: nothing is gained by waiting for more.
-    stream.set_nodelay(true)?;
+    liveness::prepare_tcp(&SockRef::from(&stream))?;
     Ok(Socket::Tcp(stream))
 }
 
@@ -309,11 +375,16 @@ async fn write_to(
 ) -> Result<(), Interrupted> {
     let mut taken = 0;
     while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-        match within(limit, stream.write(rest)).await {
-            Ok(0) => return Err(Interrupted { taken, error: io::ErrorKind::WriteZero.into() }),
-            Ok(count) => taken += count,
-            Err(error) => return Err(Interrupted { taken, error }),
-        }
+        let problem = match timeout(limit, stream.write(rest)).await {
+            Ok(Ok(0)) => io::Error::from(io::ErrorKind::WriteZero).into(),
+            Ok(Ok(count)) => {
+                taken += count;
+                continue;
+            }
+            Ok(Err(error)) => error.into(),
+            Err(_) => Problem::Stalled(limit),
+        };
+        return Err(Interrupted { taken, problem });
     }
     Ok(())
 }

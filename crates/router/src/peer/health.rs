@@ -1,8 +1,8 @@
-//! Whether anybody listens, as far as datagrams can tell.
+//! What an operator is told of a server: that nobody listens, as far as datagrams can tell, and that a connection ended.
 
 use std::sync::Arc;
 
-use super::Server;
+use super::{Connection, connection::Incidents, liveness::NOTICE_LOST};
 use crate::{
     endpoints::Answer,
     ledger::{EndpointCounters, Failure},
@@ -26,8 +26,19 @@ impl Health {
         Health { name, counters, failures: 0 }
     }
 
-    /// After a delivery: so many datagrams were said to have found nobody, and this is the answer.
-    pub(crate) fn update(&mut self, server: &Server, unreachable: u64, answer: &Answer) {
+    /// After a delivery with this answer.
+    pub(crate) fn update(&mut self, connection: &mut Connection, answer: &Answer) {
+        let Incidents { unreachable, lost } = connection.take_incidents();
+        let server = connection.server();
+        for reason in lost {
+            self.counters.notice(NOTICE_LOST, 1);
+            tracing::warn!(
+                endpoint = self.name,
+                %server,
+                reason,
+                "connection lost; what was under way on it may be lost"
+            );
+        }
         if unreachable > 0 {
             self.counters.notice(NOTICE_UNREACHABLE, unreachable);
             self.failures = self.failures.saturating_add(1);

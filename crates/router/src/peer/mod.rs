@@ -1,8 +1,9 @@
 //! A server that is reached over a socket, for the endpoints that send it bytes as they are: where it is, the way to it,
-//! what is sent in one go, and what an operator is told when nobody listens.
+//! what is sent in one go, whether the other end is still there, and what an operator is told when nobody listens.
 
 mod connection;
 mod health;
+pub(crate) mod liveness;
 mod parcel;
 
 use std::{

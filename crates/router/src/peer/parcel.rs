@@ -19,6 +19,15 @@ pub(crate) struct Encoded {
     pub(crate) refused: Option<&'static str>,
 }
 
+/// A message of which a stream has taken a part.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// All of its bytes.
+    pub(super) message: Vec<u8>,
+    /// How many of them are out.
+    pub(super) written: usize,
+}
+
 impl Parcel {
     /// The message whose bytes were just appended, or that has none.
     pub(crate) fn add(&mut self, outcome: Result<(), &'static str>) {
@@ -37,6 +46,20 @@ impl Parcel {
         }
         self.bytes.drain(..taken);
         answer
+    }
+
+    /// Whether these are the bytes of its first message that has any.
+    pub(super) fn begins_with(&self, message: &[u8]) -> bool {
+        let first = self.messages.iter().map(|encoded| encoded.end).find(|&end| end > 0);
+        first.is_some_and(|end| self.bytes.get(..end) == Some(message))
+    }
+
+    /// The message that was torn when the first `taken` bytes had been taken.
+    pub(super) fn begun_at(&self, taken: usize) -> Option<Begun> {
+        let whole = self.messages.partition_point(|message| message.end <= taken);
+        let start = whole.checked_sub(1).and_then(|last| self.messages.get(last)).map_or(0, |last| last.end);
+        let message = self.bytes.get(start..self.messages.get(whole)?.end)?;
+        (start < taken).then(|| Begun { message: message.to_vec(), written: taken - start })
     }
 
     /// Forgets everything, but not the memory, unless a huge message had made it grow.

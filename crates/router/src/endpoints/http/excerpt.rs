@@ -1,10 +1,13 @@
 //! The beginning of what a server says about its answer, for the log and the status: often the only explanation that there
 //! is. A server may repeat what it was sent, so no secret of the configuration is let through.
 
-use crate::http_client::Reply;
+use crate::http_client::{Reply, quote};
 
 /// How much of a server's words is shown.
 const EXCERPT_CHARACTERS: usize = 200;
+
+/// What is shorter is no secret, and would be found in every other word.
+const SHORTEST_SECRET: usize = 4;
 
 /// Makes excerpts without secrets.
 pub(super) struct Excerpts {
@@ -14,7 +17,7 @@ pub(super) struct Excerpts {
 
 impl Excerpts {
     pub(super) fn new(mut secrets: Vec<String>) -> Excerpts {
-        secrets.retain(|secret| !secret.is_empty());
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Excerpts { secrets }
     }
@@ -25,16 +28,8 @@ impl Excerpts {
         for secret in &self.secrets {
             text = text.replace(secret, "(not shown)");
         }
-        let mut line = String::new();
-        for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
-        {
-            line.push_str(if line.is_empty() { ": " } else { " " });
-            line.push_str(word);
-        }
-        match line.char_indices().nth(EXCERPT_CHARACTERS) {
-            Some((end, _)) => format!("{}…", &line[..end]),
-            None => line,
-        }
+        let line = quote(&text, EXCERPT_CHARACTERS);
+        if line.is_empty() { line } else { format!(": {line}") }
     }
 }
 
@@ -44,7 +39,7 @@ mod tests {
     use crate::http_client::{HeaderMap, StatusCode};
 
     fn excerpt(body: &[u8]) -> String {
-        let secrets = ["Basic aHVudGVyMg==", "aHVudGVyMg==", "", "hunter2"].map(str::to_owned);
+        let secrets = ["Basic aHVudGVyMg==", "aHVudGVyMg==", "", "1", "in", "hunter2"].map(str::to_owned);
         let body = body.to_vec().into();
         Excerpts::new(secrets.to_vec()).of(&Reply { status: StatusCode::OK, headers: HeaderMap::new(), body })
     }
@@ -54,9 +49,12 @@ mod tests {
         assert_eq!(excerpt(b""), "");
         assert_eq!(excerpt(b" no such\r\n\tindex\x1b[31m\n"), ": no such index [31m");
         assert_eq!(excerpt(b"\xff{}"), ": \u{fffd}{}");
-        let long = excerpt("ä".repeat(5000).as_bytes());
-        assert_eq!(long.chars().count(), EXCERPT_CHARACTERS + 1);
-        assert!(long.ends_with('…'));
+        assert_eq!(excerpt("ä".repeat(5000).as_bytes()).chars().count(), ": ".len() + EXCERPT_CHARACTERS + 1);
+    }
+
+    #[test]
+    fn a_header_as_short_as_a_digit_does_not_riddle_the_words() {
+        assert_eq!(excerpt(b"error 1 in line 10"), ": error 1 in line 10");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //!
 //! Requests go out one after the other, so messages arrive in their order; a request that got no answer is sent again, so
 //! they can arrive twice. What an answer means for the messages is decided in `verdict.rs`: delivered, refused for good, or
-//! held until the server, its address or the credentials are in order again. A body that is too large for the server is
-//! halved until it fits, and the size that fits is remembered.
+//! held until the server, its address or the credentials are in order again. A body that is too large for the server, or in
+//! which it finds something bad, is divided (`pieces.rs`).
 //!
 //! Redirects are not followed: the operator says where messages go, not a server.
 
 mod body;
 mod excerpt;
+mod pieces;
 mod verdict;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use http_body_util::Full;
 use self::{
     body::{Body, Format, Layout},
     excerpt::Excerpts,
+    pieces::{BodySize, Pieces},
     verdict::{Verdict, verdict},
 };
 use super::{
@@ -124,6 +126,9 @@ compress = "gzip"
 /// How long making a connection may take, unless the whole request may not take as long.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
+/// A part of a path that is shorter is a word, not a token (webhooks have theirs in the path).
+const SHORTEST_TOKEN: usize = 16;
+
 /// What servers are told of who sends.
 const USER_AGENT: &str = concat!("metlog/", env!("CARGO_PKG_VERSION"));
 
@@ -146,7 +151,7 @@ impl EndpointSettings for Parameters {
             headers: self.request_headers().map_err(problem)?,
             layout: self.layout(),
             compression: self.compress,
-            body_bytes: self.batch.bytes.bytes() as usize,
+            body_size: BodySize::new(self.batch.bytes.bytes() as usize),
             excerpts: Excerpts::new(self.secrets()),
             name,
         })))
@@ -235,6 +240,9 @@ impl Parameters {
             );
             secrets.extend(auth.basic());
         }
+        let path = self.url.uri().path();
+        secrets.push(path.to_owned());
+        secrets.extend(path.split('/').filter(|part| part.len() >= SHORTEST_TOKEN).map(str::to_owned));
         if let Some(query) = self.url.uri().query() {
             secrets.push(query.to_owned());
             secrets.extend(query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())));
@@ -277,8 +285,7 @@ struct HttpEndpoint {
     headers: HeaderMap,
     layout: Layout,
     compression: Compression,
-    /// The largest body: what the configuration says, or less if the server did.
-    body_bytes: usize,
+    body_size: BodySize,
     excerpts: Excerpts,
 }
 
@@ -287,9 +294,11 @@ impl NetworkEndpoint for HttpEndpoint {
         Box::pin(async move {
             let messages: Vec<Message<'_>> = work.messages().collect();
             let mut rest = messages.as_slice();
+            let mut pieces = Pieces::default();
             let mut answer = Answer::delivered(0);
             while !rest.is_empty() && answer.then == Then::Done {
-                let next = self.send_some(rest).await;
+                let next = self.send_some(rest, &mut pieces).await;
+                pieces.settled(next.settled);
                 rest = rest.get(next.settled..).unwrap_or_default();
                 answer = answer.and(next);
             }
@@ -300,21 +309,34 @@ impl NetworkEndpoint for HttpEndpoint {
 
 impl HttpEndpoint {
     /// Sends as many of the messages as fit into one body. Settles none of them where a smaller body is to be tried.
-    async fn send_some(&mut self, messages: &[Message<'_>]) -> Answer {
-        let Body { bytes, messages: count } = self.layout.body(messages, self.body_bytes);
+    async fn send_some(&mut self, messages: &[Message<'_>], pieces: &mut Pieces) -> Answer {
+        let piece = messages.get(..pieces.next()).unwrap_or(messages);
+        let Body { bytes, messages: count } = self.layout.body(piece, self.body_size.bytes());
         let size = bytes.len();
         let reply = match self.send(bytes).await {
             Ok(reply) => reply,
             Err(error) => return Answer::retry(0, error),
         };
         match verdict(reply.status) {
-            Verdict::Delivered => Answer::delivered(count),
+            Verdict::Delivered => {
+                self.body_size.succeeded();
+                Answer::delivered(count)
+            }
             Verdict::TooLarge if count > 1 => {
-                self.body_bytes = (size / 2).max(1);
-                let bytes = self.body_bytes;
-                tracing::info!(endpoint = self.name, bytes, "the server takes no body of this size; halved");
+                if self.body_size.too_large(size) {
+                    let bytes = self.body_size.bytes();
+                    tracing::info!(
+                        endpoint = self.name,
+                        bytes,
+                        "the server takes no body of this size; halved"
+                    );
+                } else {
+                    pieces.halve(count);
+                }
                 Answer::delivered(0)
             }
+            Verdict::RefusedSome(_) if pieces.search(count) => Answer::delivered(0),
+            Verdict::RefusedSome(reason) => self.refused(reason, count, &reply),
             Verdict::TooLarge => self.refused(verdict::TOO_LARGE, count, &reply),
             Verdict::Refused(reason) => self.refused(reason, count, &reply),
             Verdict::Later => {

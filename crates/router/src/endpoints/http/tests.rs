@@ -39,7 +39,9 @@ struct Server {
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<Mutex<Answers>>,
     /// Bodies that are larger get a 413.
-    largest: Option<usize>,
+    largest: Arc<Mutex<Option<usize>>>,
+    /// Bodies with this text in them get a 400.
+    bad: &'static str,
 }
 
 impl Server {
@@ -52,7 +54,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let answers = Arc::new(Mutex::new(answers.map(str::to_owned).into_iter().collect()));
         let address = listener.local_addr().unwrap().to_string();
-        let server = Server { address, answers, largest, ..Server::default() };
+        let largest = Arc::new(Mutex::new(largest));
+        let server = Server { address, answers, largest, bad: "bad message", ..Server::default() };
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -76,10 +79,13 @@ impl Server {
             let length = received.header("content-length")?.parse().ok()?;
             received.body.resize(length, 0);
             stream.read_exact(&mut received.body).await.ok()?;
+            let is_bad = String::from_utf8_lossy(&received.body).contains(self.bad);
             self.received.lock().unwrap().push(received);
             let mut answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned();
-            if self.largest.is_some_and(|largest| length > largest) {
+            if self.largest.lock().unwrap().is_some_and(|largest| length > largest) {
                 answer = reply("413 Too Large", "");
+            } else if is_bad {
+                answer = reply("400 Bad", "no such mapping");
             } else if let Some(scripted) = self.answers.lock().unwrap().pop_front() {
                 answer = scripted;
             }
@@ -179,7 +185,7 @@ async fn batches_go_out_in_order_and_the_first_that_fails_is_where_the_next_deli
     let lines = lines(5);
     let answer = endpoint.deliver(&work_of(&lines)).await;
     assert_eq!(answer.settled, 2);
-    let expected = format!("http://{}/in?… answers 503 Service Unavailable: come back later", server.address);
+    let expected = format!("http://{}/… answers 503 Service Unavailable: come back later", server.address);
     assert_eq!(error(&answer), expected);
     assert_eq!(endpoint.deliver(&work_of(&lines[2..])).await, Answer::delivered(3));
     let batch = |range: std::ops::Range<usize>| lines[range].concat();
@@ -198,19 +204,72 @@ async fn a_server_that_asks_for_time_gets_it() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_halved_until_it_fits_and_that_is_remembered() {
-    let lines = lines(64);
+async fn a_body_that_is_too_large_is_halved_until_it_fits_and_that_is_remembered_for_a_while() {
+    let lines = lines(1024);
     let length = lines[0].len();
-    let server = Server::with([], Some(length * 10)).await;
+    let server = Server::with([], Some(length * 160)).await;
     let mut endpoint = server.endpoint("");
-    assert_eq!(endpoint.deliver(&work_of(&lines)).await, Answer::delivered(64));
-    let sizes: Vec<usize> = server.texts().iter().map(|text| text.len() / length).collect();
-    assert_eq!(sizes[..4], [64, 32, 16, 8]);
-    assert!(sizes[3..].iter().all(|size| *size == 8), "{sizes:?}");
+    let sizes = || server.texts().iter().map(|text| text.len() / length).collect::<Vec<usize>>();
+    assert_eq!(endpoint.deliver(&work_of(&lines)).await, Answer::delivered(1024));
+    assert_eq!(sizes()[..4], [1024, 512, 256, 128]);
+    assert!(sizes()[3..].iter().all(|size| *size == 128), "{:?}", sizes());
     assert_eq!(server.texts()[3..].concat(), lines.concat());
 
-    endpoint.deliver(&work_of(&lines)).await;
-    assert_eq!(server.texts()[11].len() / length, 8, "the next delivery begins with what fits");
+    let requests = sizes().len();
+    *server.largest.lock().unwrap() = None;
+    for _ in 0..8 {
+        endpoint.deliver(&work_of(&lines)).await;
+    }
+    assert_eq!(sizes()[requests], 128, "the next delivery begins with what fits");
+    assert!(*sizes().last().unwrap() >= 512, "and the server is asked again: {:?}", sizes());
+}
+
+#[tokio::test]
+async fn a_moment_in_which_everything_is_too_large_is_not_paid_for_ever_after() {
+    let lines = lines(64);
+    let server = Server::with([], Some(0)).await;
+    let mut endpoint = server.endpoint("");
+    assert_eq!(endpoint.deliver(&work_of(&lines[..2])).await.refused.total(), 2);
+    *server.largest.lock().unwrap() = None;
+    let requests = server.texts().len();
+    assert_eq!(endpoint.deliver(&work_of(&lines)).await, Answer::delivered(64));
+    assert!(server.texts().len() - requests <= 2, "many travel together again");
+}
+
+#[tokio::test]
+async fn one_bad_message_costs_no_good_one() {
+    let mut lines = lines(1000);
+    lines[700] = lines[700].replace("message 0700", "bad message");
+    let server = Server::start([]).await;
+    let answer = server.endpoint("").deliver(&work_of(&lines)).await;
+    assert_eq!((answer.settled, &answer.then), (1000, &Then::Done));
+    assert_eq!(answer.refused.iter().collect::<Vec<_>>(), [("http-400", 1)]);
+    lines.remove(700);
+    let taken: String = server.texts().into_iter().filter(|text| !text.contains("bad message")).collect();
+    assert_eq!(taken, lines.concat(), "in order");
+    assert!(server.texts().len() < 25, "{}", server.texts().len());
+}
+
+#[tokio::test]
+async fn a_body_of_bad_messages_costs_no_request_for_each() {
+    let lines: Vec<String> = lines(1000).iter().map(|line| line.replace("message", "bad message")).collect();
+    let server = Server::start([]).await;
+    let answer = server.endpoint("").deliver(&work_of(&lines)).await;
+    assert_eq!((answer.settled, answer.refused.total(), answer.then), (1000, 1000, Then::Done));
+    assert!(server.texts().len() < 100, "{}", server.texts().len());
+}
+
+#[tokio::test]
+async fn the_path_of_a_webhook_is_not_shown_and_not_repeated() {
+    let says = "no webhook T0AB/hunter2hunter2hunter2 at /services/T0AB/hunter2hunter2hunter2";
+    let server = Server::start([&reply("404 Gone", says)]).await;
+    let url = format!("url = \"http://{}/services/T0AB/hunter2hunter2hunter2\"", server.address);
+    let answer = opened(&url).deliver(&work_of(&lines(1))).await;
+    let expected = format!(
+        "http://{}/… answers 404 Not Found: no webhook T0AB/(not shown) at (not shown); look at `url`",
+        server.address
+    );
+    assert_eq!(error(&answer), expected);
 }
 
 #[tokio::test]
@@ -231,10 +290,10 @@ async fn a_message_that_is_too_large_by_itself_is_refused_and_the_others_arrive(
 
 #[tokio::test]
 async fn what_the_server_never_takes_is_refused_by_reason_and_the_next_batch_goes_on() {
-    let server = Server::start([&reply("400 Bad", "no"), &reply("499 Odd", "")]).await;
+    let server = Server::start([&reply("415 Bad", "no"), &reply("499 Odd", "")]).await;
     let answer = server.endpoint("batch = { messages = 2 }").deliver(&work_of(&lines(5))).await;
     assert_eq!((answer.settled, &answer.then), (5, &Then::Done));
-    assert_eq!(answer.refused.iter().collect::<Vec<_>>(), [("http-400", 2), ("http-4xx", 2)]);
+    assert_eq!(answer.refused.iter().collect::<Vec<_>>(), [("http-415", 2), ("http-4xx", 2)]);
 }
 
 #[tokio::test]
@@ -248,7 +307,7 @@ async fn wrong_credentials_or_addresses_hold_the_messages_and_say_what_to_look_a
         let server = Server::start([&reply(status, "sesame and hunter2 are wrong")]).await;
         let answer = server.endpoint("headers = { X-Key = \"sesame\" }").deliver(&work_of(&lines(2))).await;
         let expected = format!(
-            "http://{}/in?… answers {status}: (not shown) and (not shown) are wrong; {hint}",
+            "http://{}/… answers {status}: (not shown) and (not shown) are wrong; {hint}",
             server.address
         );
         assert_eq!((answer.settled, error(&answer)), (0, expected.as_str()));
@@ -258,7 +317,7 @@ async fn wrong_credentials_or_addresses_hold_the_messages_and_say_what_to_look_a
 
 #[tokio::test]
 async fn a_connection_that_breaks_or_an_answer_that_does_not_come_is_tried_again() {
-    let hangs = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    let hangs = "HTTP/1.1 200 OK\r\n";
     let server = Server::start(["", hangs]).await;
     let mut endpoint = server.endpoint("timeout = \"200ms\"");
     let work = work_of(&lines(2));
@@ -267,6 +326,14 @@ async fn a_connection_that_breaks_or_an_answer_that_does_not_come_is_tried_again
     let answer = endpoint.deliver(&work).await;
     assert_eq!(error(&answer), format!("no answer from {} within 200ms", server.address));
     assert_eq!(endpoint.deliver(&work).await, Answer::delivered(2));
+}
+
+#[tokio::test]
+async fn messages_are_delivered_once_the_server_says_so_even_if_its_answer_never_ends() {
+    let endless = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    let server = Server::start([endless]).await;
+    let answer = server.endpoint("timeout = \"200ms\"").deliver(&work_of(&lines(2))).await;
+    assert_eq!(answer, Answer::delivered(2));
 }
 
 #[test]
@@ -296,7 +363,7 @@ fn a_preview_shows_the_body_and_no_secret() {
     assert_eq!(
         preview,
         Preview::Sends {
-            to: "POST https://a.example/in?… (shown before gzip)".to_owned(),
+            to: "POST https://a.example/… (shown before gzip)".to_owned(),
             bytes: b"message 0000\n".to_vec()
         }
     );

@@ -13,6 +13,8 @@ pub(super) const TOO_LARGE: &str = "http-413";
 pub(super) enum Verdict {
     /// They arrived.
     Delivered,
+    /// The server will never take one of these messages at least, by this reason: the others may be good.
+    RefusedSome(&'static str),
     /// The server will never take these messages, by this reason.
     Refused(&'static str),
     /// The body is larger than the server takes.
@@ -33,7 +35,8 @@ pub(super) fn verdict(status: StatusCode) -> Verdict {
         405 => Verdict::Misconfigured("look at `url` and `method`"),
         408 | 425 | 429 => Verdict::Later,
         413 => Verdict::TooLarge,
-        code @ 400..=499 => Verdict::Refused(reason(code)),
+        code @ (400 | 422) => Verdict::RefusedSome(reason(code)),
+        code @ 402..=499 => Verdict::Refused(reason(code)),
         _ => Verdict::Later,
     }
 }
@@ -74,8 +77,9 @@ mod tests {
         for code in [301, 302, 307, 401, 403, 404, 405, 407] {
             assert!(matches!(meaning(code), Verdict::Misconfigured(_)), "{code}");
         }
-        assert_eq!(meaning(400), Verdict::Refused("http-400"));
-        assert_eq!(meaning(422), Verdict::Refused("http-422"));
+        assert_eq!(meaning(400), Verdict::RefusedSome("http-400"));
+        assert_eq!(meaning(422), Verdict::RefusedSome("http-422"));
+        assert_eq!(meaning(415), Verdict::Refused("http-415"));
         assert_eq!(meaning(418), Verdict::Refused("http-4xx"));
         assert_eq!(meaning(413), Verdict::TooLarge);
     }

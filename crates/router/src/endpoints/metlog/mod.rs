@@ -9,7 +9,7 @@
 //! acknowledgement. What lies in the two kernels when the other router dies is lost, and no error tells how much that was.
 //! Each such end is counted as `connection-lost`.
 
-mod peer;
+mod socket;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -17,7 +17,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use metlog_buffer::WhenFull;
 
 use self::{
-    peer::{Peer, RouterAddress, Stream},
+    socket::{Peer, RouterAddress, Stream},
     writer::{Stop, Unfinished},
 };
 use super::{Answer, Endpoint, EndpointContext, EndpointSettings, OpenError, Opened, Preview, Work};
@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     config::{Address, Section, parameters},
     ledger::EndpointCounters,
+    peer::liveness::NOTICE_LOST,
 };
 
 parameters! {
@@ -47,9 +48,6 @@ parameters! {
 pub const SAMPLE: &str = r#"
 address = "central.example.org:5565"
 "#;
-
-/// What the ledger calls a connection that ended while the router ran: what was under way on it may be lost.
-const NOTICE_LOST: &str = "connection-lost";
 
 /// How long one attempt to write may wait. Between two of them the runner sees whether the router is to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
@@ -140,8 +138,8 @@ impl<C: Connect> MetlogEndpoint<C> {
 
     /// The connection: the one that there is, unless the other router has closed it, or a new one.
     fn connection(&mut self) -> std::io::Result<&mut Connection<C::Stream>> {
-        if self.connection.as_mut().is_some_and(|connection| connection.stream.has_ended()) {
-            self.lose("the other router has closed it");
+        if let Some(reason) = self.connection.as_ref().and_then(|connection| connection.stream.ending()) {
+            self.lose(&reason);
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,

@@ -77,8 +77,8 @@ impl Write for ScriptedStream {
 }
 
 impl Stream for ScriptedStream {
-    fn has_ended(&mut self) -> bool {
-        self.network.lock().unwrap().is_closed
+    fn ending(&self) -> Option<String> {
+        self.network.lock().unwrap().is_closed.then(|| "closed".to_owned())
     }
 }
 

@@ -6,7 +6,7 @@ use metlog_message::Timestamp;
 
 use crate::{
     endpoints::{Answer, Then},
-    http_client::{HeaderMap, Reply, StatusCode, retry_after},
+    http_client::{HeaderMap, Reply, StatusCode, quote, retry_after},
 };
 
 /// Sentry will not have the event: it is malformed (400).
@@ -112,8 +112,7 @@ pub(super) fn explanation(reply: &Reply) -> String {
         Some(value) => String::from_utf8_lossy(value.as_bytes()),
         None => String::from_utf8_lossy(&reply.body),
     };
-    let shown = body.trim().chars().take(EXPLANATION_CHARACTERS);
-    shown.map(|character| if character.is_control() { ' ' } else { character }).collect()
+    quote(&body, EXPLANATION_CHARACTERS)
 }
 
 #[cfg(test)]
@@ -215,6 +214,6 @@ mod tests {
         let mut reply = reply(400, &[]);
         reply.body = format!("{{\"detail\":\n\x1b[1m{}\"", "x".repeat(500)).into_bytes().into();
         let text = explanation(&reply);
-        assert!(text.starts_with("{\"detail\":  [1mxxx") && text.chars().count() == 200, "{text}");
+        assert!(text.starts_with("{\"detail\": [1mxxx") && text.chars().count() == 201, "{text}");
     }
 }

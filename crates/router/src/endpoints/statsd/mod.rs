@@ -6,7 +6,7 @@
 //! Delivered means taken by the kernel; statsd has no acknowledgements. Over UDP that is so even if nobody listens. What the
 //! network then reports is counted as `peer-unreachable` and shown as the endpoint's failure until a delivery goes by
 //! without such a report, but holds nothing up: metrics of a minute ago are worth less than those of now. Over TCP and Unix
-//! sockets a server that is not there is noticed before anything is lost, and its messages wait for it.
+//! sockets messages wait for a server that is not there, or takes nothing.
 
 mod lines;
 
@@ -153,8 +153,7 @@ impl NetworkEndpoint for StatsdEndpoint {
                 Ok(()) => self.send_all(work).await,
                 Err(error) => Answer::retry(0, self.cannot("reach", &error)),
             };
-            let unreachable = self.connection.take_unreachable();
-            self.health.update(self.connection.server(), unreachable, &answer);
+            self.health.update(&mut self.connection, &answer);
             answer
         })
     }
@@ -186,14 +185,17 @@ impl StatsdEndpoint {
     /// Sends the first `end` bytes of the parcel, if there are any, and answers for the messages that were added to it.
     async fn send_parcel(&mut self, end: usize) -> Answer {
         let sent = match self.parcel.bytes.get(..end) {
-            Some(lines) if !lines.is_empty() => self.connection.send(lines).await,
-            _ => Ok(()),
+            None | Some([]) => Ok(()),
+            Some(lines) if self.connection.server().takes_datagrams() => {
+                self.connection.send_datagram(lines).await
+            }
+            Some(_) => self.connection.send_parcel(&self.parcel, end).await,
         };
         match sent {
             Ok(()) => self.parcel.settle(end),
             Err(interrupted) if interrupted.is_too_long() => self.send_singly(end).await,
-            Err(Interrupted { taken, error }) => {
-                self.parcel.settle(taken).stopped(self.cannot("send to", &error))
+            Err(Interrupted { taken, problem }) => {
+                self.parcel.settle(taken).stopped(self.cannot("send to", &problem))
             }
         }
     }
@@ -208,10 +210,10 @@ impl StatsdEndpoint {
                 _ => break,
             };
             if !lines.is_empty()
-                && let Err(interrupted) = self.connection.send(lines).await
+                && let Err(interrupted) = self.connection.send_datagram(lines).await
             {
                 if !interrupted.is_too_long() {
-                    return self.parcel.settle(start).stopped(self.cannot("send to", &interrupted.error));
+                    return self.parcel.settle(start).stopped(self.cannot("send to", &interrupted.problem));
                 }
                 message.refused = Some(REFUSED_LENGTH);
             }
@@ -220,7 +222,7 @@ impl StatsdEndpoint {
         self.parcel.settle(end)
     }
 
-    fn cannot(&self, what: &str, error: &std::io::Error) -> String {
+    fn cannot(&self, what: &str, error: &dyn std::error::Error) -> String {
         format!("cannot {what} {}: {error}", self.connection.server())
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     clock::SystemClock,
     endpoints::registry::KINDS,
     ledger::EndpointCounters,
-    peer::NOTICE_UNREACHABLE,
+    peer::{NOTICE_UNREACHABLE, liveness::NOTICE_LOST},
     testing::{batch_of, work_of},
 };
 
@@ -40,6 +40,10 @@ impl Opened {
 
     fn noticed(&self) -> u64 {
         self.ledger().noticed.get(NOTICE_UNREACHABLE).copied().unwrap_or_default()
+    }
+
+    fn lost(&self) -> u64 {
+        self.ledger().noticed.get(NOTICE_LOST).copied().unwrap_or_default()
     }
 
     fn ledger(&self) -> crate::ledger::EndpointLedger {
@@ -287,13 +291,13 @@ async fn the_report_about_an_earlier_datagram_does_not_cost_the_next_one() {
     let clock = Arc::new(SystemClock::new());
     let mut connection = Connection::new(Server::Udp(address), clock, DEADLINE, DEADLINE);
     connection.prepare().await.unwrap();
-    connection.send(b"lost:1|c\n").await.unwrap();
+    connection.send_datagram(b"lost:1|c\n").await.unwrap();
     let server = port.listen();
-    connection.send(b"first:1|c\n").await.unwrap();
-    connection.send(b"second:1|c\n").await.unwrap();
+    connection.send_datagram(b"first:1|c\n").await.unwrap();
+    connection.send_datagram(b"second:1|c\n").await.unwrap();
     assert_eq!(receive_lines(&server, 2), ["first:1|c", "second:1|c"]);
     assert!(is_quiet(&server));
-    assert_eq!((connection.take_unreachable(), connection.take_unreachable()), (1, 0));
+    assert_eq!((connection.take_incidents().unreachable, connection.take_incidents().unreachable), (1, 0));
 }
 
 #[tokio::test]
@@ -334,28 +338,54 @@ async fn a_stream_carries_every_line_in_order() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_given_up_and_every_line_that_was_taken_is_settled() {
+async fn a_server_that_hangs_swallows_no_more_than_one_connection_holds_and_goes_on_where_it_stopped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut endpoint = open_at("tcp", listener.local_addr().unwrap());
     let sent = counters_named(&long_name(), 0..MANY);
     let handover = Handover::all(&Arc::new(batch_of(&sent)));
 
     let answer = endpoint.deliver(&Work::new(vec![handover.clone()], 0)).await;
-    let first = listener.accept().unwrap().0;
-    assert!(matches!(&answer.then, Then::Retry { error, .. } if error.contains("no answer within 300 ms")));
-    assert!(answer.settled > 0 && answer.settled < sent.len(), "{}", answer.settled);
-    // The endpoint has hung up, so what the kernel took can be read to its end.
-    let taken = read_to_end(first);
-    assert_eq!(whole_lines(&taken), counter_lines_named(&long_name(), 0..answer.settled));
-
-    let received = thread::spawn(move || read_to_end(listener.accept().unwrap().0));
-    let rest = Work::new(vec![handover], answer.settled);
-    assert_eq!(endpoint.deliver(&rest).await, Answer::delivered(rest.len()));
-    drop(endpoint);
-    assert_eq!(
-        whole_lines(&received.join().unwrap()),
-        counter_lines_named(&long_name(), answer.settled..sent.len())
+    assert!(
+        matches!(&answer.then, Then::Retry { error, .. } if error.contains("has taken nothing for 300ms")),
+        "{answer:?}"
     );
+    let mut settled = answer.settled;
+    assert!(settled > 0 && settled < sent.len(), "{settled}");
+    for _ in 0..3 {
+        let answer = endpoint.deliver(&Work::new(vec![handover.clone()], settled)).await;
+        assert!(matches!(answer, Answer { settled: 0, then: Then::Retry { .. }, .. }), "{answer:?}");
+    }
+
+    let first = listener.accept().unwrap().0;
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "there is no second connection");
+    let received = thread::spawn(move || read_to_end(first));
+    while settled < sent.len() {
+        settled += endpoint.deliver(&Work::new(vec![handover.clone()], settled)).await.settled;
+    }
+    assert_eq!(endpoint.lost(), 0);
+    drop(endpoint);
+    assert_eq!(whole_lines(&received.join().unwrap()), counter_lines_named(&long_name(), 0..MANY));
+}
+
+#[tokio::test]
+async fn a_line_that_was_begun_is_ended_even_if_the_buffer_has_given_its_message_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut endpoint = open_at("tcp", listener.local_addr().unwrap());
+    let long: Vec<String> = (0..50).map(|_| set_member(1_000_000)).collect();
+    let answer = endpoint.deliver(&work_of(&long)).await;
+    assert!(answer.settled < long.len(), "the kernel took everything: the test has lost its point");
+    let first = listener.accept().unwrap().0;
+    let received = thread::spawn(move || read_to_end(first));
+    let mut settled = 0;
+    while settled == 0 {
+        settled = endpoint.deliver(&work_of(&counters(0..2))).await.settled;
+    }
+    drop(endpoint);
+    let lines = whole_lines(&received.join().unwrap());
+    let (begun, behind) = lines.split_at(answer.settled + 1);
+    assert!(begun.iter().all(|line| line.len() == 1_000_004), "none is torn");
+    assert_eq!(behind, counter_lines(0..2));
 }
 
 #[tokio::test]
@@ -396,10 +426,9 @@ async fn a_connection_that_the_server_closed_while_idle_costs_nothing() {
     let mut endpoint = open_at("tcp", listener.local_addr().unwrap());
     assert_eq!(endpoint.deliver(&work_of(&counters(0..1))).await, Answer::delivered(1));
     drop(listener.accept().unwrap());
-    // Lets the event loop turn; the end of the connection is there already.
-    tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(endpoint.deliver(&work_of(&counters(1..2))).await, Answer::delivered(1));
     let second = listener.accept().unwrap().0;
+    assert_eq!(endpoint.lost(), 1, "nobody can tell whether anything was under way");
     drop(endpoint);
     assert_eq!(read_to_end(second), "shop.n:1|c\n");
 }

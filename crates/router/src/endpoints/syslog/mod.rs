@@ -5,7 +5,8 @@
 //! than `max_bytes`: what is too long is cut off and counted as `truncated`, because the beginning of a log line is worth
 //! more than none of it.
 //!
-//! Delivered means taken by the kernel; syslog has no acknowledgements. When a connection breaks, the message that was only
+//! Delivered means taken by the kernel; syslog has no acknowledgements. A server that takes nothing keeps its connection, and
+//! gets the rest on it. When a connection breaks, the message that was only
 //! taken in part, and every one behind it, is sent again over the next one, whole.
 
 mod frames;
@@ -212,8 +213,7 @@ impl NetworkEndpoint for SyslogEndpoint {
                 Err(error) => Answer::retry(0, self.cannot("reach", &error)),
             };
             self.remarked.count(answer.settled, &self.counters);
-            let unreachable = self.connection.take_unreachable();
-            self.health.update(self.connection.server(), unreachable, &answer);
+            self.health.update(&mut self.connection, &answer);
             answer
         })
     }
@@ -238,10 +238,11 @@ impl SyslogEndpoint {
     }
 
     async fn send_parcel(&mut self) -> Answer {
-        match self.connection.send(&self.parcel.bytes).await {
-            Ok(()) => self.parcel.settle(self.parcel.bytes.len()),
-            Err(Interrupted { taken, error }) => {
-                self.parcel.settle(taken).stopped(self.cannot("send to", &error))
+        let end = self.parcel.bytes.len();
+        match self.connection.send_parcel(&self.parcel, end).await {
+            Ok(()) => self.parcel.settle(end),
+            Err(Interrupted { taken, problem }) => {
+                self.parcel.settle(taken).stopped(self.cannot("send to", &problem))
             }
         }
     }
@@ -253,10 +254,10 @@ impl SyslogEndpoint {
             self.parcel.clear();
             let remarks = self.frames.append(&message, &mut self.parcel.bytes);
             self.remarked.add(number, remarks);
-            match self.connection.send(&self.parcel.bytes).await {
+            match self.connection.send_datagram(&self.parcel.bytes).await {
                 Ok(()) => {}
                 Err(interrupted) if interrupted.is_too_long() => answer.refused.add(REFUSED_LENGTH),
-                Err(Interrupted { error, .. }) => return answer.stopped(self.cannot("send to", &error)),
+                Err(Interrupted { problem, .. }) => return answer.stopped(self.cannot("send to", &problem)),
             }
             answer.settled += 1;
             // There is mostly room for a datagram at once, but others share this thread.
@@ -265,7 +266,7 @@ impl SyslogEndpoint {
         answer
     }
 
-    fn cannot(&self, what: &str, error: &std::io::Error) -> String {
+    fn cannot(&self, what: &str, error: &dyn std::error::Error) -> String {
         format!("cannot {what} {}: {error}", self.connection.server())
     }
 }

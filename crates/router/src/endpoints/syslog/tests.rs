@@ -11,6 +11,7 @@ use crate::{
     batch::Handover,
     clock::SystemClock,
     endpoints::registry::KINDS,
+    peer::liveness::NOTICE_LOST,
     testing::{batch_of, work_of},
 };
 
@@ -242,6 +243,7 @@ async fn after_a_broken_connection_the_next_one_begins_with_a_whole_message() {
         (0..4000).map(|number| with_payload(&format!("{number} {}", "x".repeat(5000)))).collect();
     let first = opened.deliver(&work_of(&long)).await;
     assert!(first.settled < long.len() && matches!(first.then, Then::Retry { .. }), "{first:?}");
+    assert_eq!(opened.noticed(NOTICE_LOST), 0, "a server that hangs keeps its connection");
     drop(accept(&listener));
 
     let rest = Work::new(vec![Handover::all(&Arc::new(batch_of(&long)))], first.settled);
@@ -254,6 +256,33 @@ async fn after_a_broken_connection_the_next_one_begins_with_a_whole_message() {
     });
     assert_eq!(opened.deliver(&rest).await, Answer::delivered(long.len() - first.settled));
     received.join().unwrap();
+    assert_eq!(opened.noticed(NOTICE_LOST), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_takes_one_connections_worth_and_then_goes_on_in_the_middle_of_a_message() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut opened = over("tcp", listener.local_addr().unwrap());
+    let long: Vec<String> =
+        (0..4000).map(|number| with_payload(&format!("{number} {}", "x".repeat(5000)))).collect();
+    let handover = Handover::all(&Arc::new(batch_of(&long)));
+    let mut settled = opened.deliver(&Work::new(vec![handover.clone()], 0)).await.settled;
+    for _ in 0..3 {
+        let answer = opened.deliver(&Work::new(vec![handover.clone()], settled)).await;
+        assert!(matches!(answer, Answer { settled: 0, then: Then::Retry { .. }, .. }), "{answer:?}");
+    }
+    let expected: String = long.iter().map(|message| sent("transport = \"tcp\"", message)).collect();
+    let mut first = accept(&listener);
+    let received = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        first.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    while settled < long.len() {
+        settled += opened.deliver(&Work::new(vec![handover.clone()], settled)).await.settled;
+    }
+    drop(opened);
+    assert!(received.join().unwrap() == expected.as_bytes(), "every message, whole and once");
 }
 
 #[tokio::test]

@@ -3,32 +3,24 @@
 use std::{
     fmt,
     io::{self, IoSlice, Write},
-    mem::MaybeUninit,
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
     path::PathBuf,
     time::Duration,
 };
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
 use super::Connect;
-use crate::config::Address;
-
-/// An idle connection is asked for a sign of life after so long, and so often; one that gives none is closed. Otherwise
-/// the first message after a silence would go to a machine that is gone, and be lost.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(15))
-    .with_interval(Duration::from_secs(5))
-    .with_retries(3);
-
-/// How much of what the other router says is thrown away at once; it should say nothing.
-const SAID_BYTES: usize = 1024;
+use crate::{
+    config::Address,
+    peer::liveness::{self, LONGEST_SILENCE},
+};
 
 /// A connection to another router.
 pub(super) trait Stream: Write + Send {
-    /// Whether the other router has closed it, which a write would only notice after it had lost something.
-    fn has_ended(&mut self) -> bool;
+    /// Why it is of no more use, which a write would only notice after it had lost something.
+    fn ending(&self) -> Option<String>;
 }
 
 /// Where another router is.
@@ -83,10 +75,8 @@ impl Peer {
         for address in (address.host.as_str(), address.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, self.timeout) {
                 Ok(stream) => {
-                    // Lines leave in large writes: nothing is gained by waiting for more.
-                    stream.set_nodelay(true)?;
+                    liveness::prepare_tcp(&SockRef::from(&stream))?;
                     stream.set_write_timeout(Some(self.longest_wait))?;
-                    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
                     return Ok(stream);
                 }
                 Err(error) => problem = error,
@@ -124,16 +114,11 @@ impl Write for Socket {
 }
 
 impl Stream for Socket {
-    fn has_ended(&mut self) -> bool {
+    fn ending(&self) -> Option<String> {
         let socket = match self {
-            Socket::Tcp(stream) => SockRef::from(&*stream),
-            Socket::Unix(stream) => SockRef::from(&*stream),
+            Socket::Tcp(stream) => SockRef::from(stream),
+            Socket::Unix(stream) => SockRef::from(stream),
         };
-        // One look per delivery: a peer that says more than this is read on at the next one.
-        let mut said = [MaybeUninit::uninit(); SAID_BYTES];
-        match socket.recv_with_flags(&mut said, libc::MSG_DONTWAIT) {
-            Ok(count) => count == 0,
-            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
-        }
+        liveness::ending(&socket, LONGEST_SILENCE)
     }
 }
