@@ -110,7 +110,7 @@ fn what_goes_nowhere_is_refused_or_rejected_says_why() {
     for words in [
         "route 2 (urgent) leaves it: severity = 6 (the default) is above max = 4",
         "no route takes it: it is counted as `unrouted`",
-        "stats (statsd) refuses it, statsd-value: its payload is no number that statsd takes that statsd takes",
+        "stats (statsd) refuses it, statsd-value: its payload is no number that statsd takes",
         "line 3: blank",
         "line 4: rejected: invalid-json\n  byte 2: strings take double quotes\n      {'type': 1}\n       ^\n",
     ] {

@@ -331,9 +331,15 @@ to = ["nobody"]
     );
     let counter = br#"{"type":"counter","payload":"1","fields":{"name":"n"}}"#;
     senders::tcp(router.address("tcp"), counter);
-    router.wait("it is queued", |ledger| ledger.queued() == 1);
+    router.wait("it is queued, and nobody takes it", |ledger| {
+        ledger.queued() == 1 && !ledger.endpoint("nobody")["failure"].is_null()
+    });
     router.signal("TERM");
     router.wait_for_log("stopping: delivering what is buffered");
+    router.wait_for_log(
+        "waiting up to 60s for `nobody` (1 message): cannot reach 127.0.0.1:1 over TCP: Connection refused (os error 111); \
+         a second signal stops at once",
+    );
     let asked = Instant::now();
     router.signal("TERM");
     assert_eq!(router.wait_for_exit().code(), Some(1));

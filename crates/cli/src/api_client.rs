@@ -53,6 +53,27 @@ pub struct ApiArguments {
     pub token: Option<Token>,
 }
 
+impl ApiArguments {
+    /// The flags that lead another command to the same router, each with a space before it. The token is not among them.
+    pub fn flags(&self) -> String {
+        let api = self.api.as_deref().map(|address| format!(" --api {}", for_a_shell(address)));
+        let config = self
+            .config
+            .as_deref()
+            .map(|file| format!(" --config {}", for_a_shell(&file.display().to_string())));
+        [api, config].into_iter().flatten().collect()
+    }
+}
+
+/// One word of a shell's line.
+fn for_a_shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:[]@%+=,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// A token, never shown.
 #[derive(Clone)]
 pub struct Token(String);
@@ -323,6 +344,17 @@ mod tests {
         let (address, _) = server("HTTP/1.1 500 Oh\r\nContent-Length: 17\r\n\r\n{\"error\":\"sorry\"}");
         let said = client(&address, None).get("/x").and_then(|answer| answer.json::<Vec<u8>>()).unwrap_err();
         assert_eq!(said.to_string(), "the router answers: sorry");
+    }
+
+    #[test]
+    fn a_suggested_command_reaches_the_same_router_and_shows_no_token() {
+        let arguments = ApiArguments {
+            api: Some("127.0.0.1:7000".to_owned()),
+            config: Some("my router's.toml".into()),
+            token: Some(Token::from("secret")),
+        };
+        assert_eq!(arguments.flags(), r" --api 127.0.0.1:7000 --config 'my router'\''s.toml'");
+        assert_eq!(ApiArguments::default().flags(), "");
     }
 
     #[test]

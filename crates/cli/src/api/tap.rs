@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `match` | a condition, written as in a route: `{ type = "oldstyle", severity = { max = 3 } }` | every message |
 //! | `input` | only what came in by this input | all inputs |
-//! | `rejects` | `true`: rejects too; `only`: nothing else. `match` does not apply to them | `false` |
+//! | `rejects` | `also`, or `true`: rejects too; `only`: nothing else. `match` does not apply to them | `false` |
 //! | `sample` | one in so many of the messages that match | 1 |
 //! | `rate` | so many messages a second at most | 1000 |
 //! | `limit` | end after so many messages | never |
@@ -78,6 +78,7 @@ pub struct Parameters {
 enum Rejects {
     #[default]
     False,
+    #[serde(alias = "also")]
     True,
     Only,
 }
@@ -313,6 +314,19 @@ mod tests {
         let text = event(&tapped("{}", Some(Reason::InvalidJson)));
         assert!(text.starts_with("event: reject\ndata: {"), "{text}");
         assert!(text.contains(",\"reason\":\"invalid-json\",\"message\":{}}\n\n"), "{text}");
+    }
+
+    #[test]
+    fn rejects_are_asked_for_in_the_words_of_the_command_line() {
+        for (query, expected) in [
+            ("rejects=also", Rejects::True),
+            ("rejects=true", Rejects::True),
+            ("rejects=only", Rejects::Only),
+        ] {
+            let address = format!("/api/v1/tap?{query}").parse().unwrap();
+            let Query(parameters) = Query::<Parameters>::try_from_uri(&address).unwrap();
+            assert_eq!(parameters.rejects, expected, "{query}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     process::{self, ExitCode},
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -20,6 +21,7 @@ use signal_hook::{
 use super::{check, running::Running};
 use crate::{
     api::{Order, Orders, pipeline::Pipeline},
+    live::numbers::counted,
     logging::{self, LogFormat},
     service_manager::{
         ServiceManager,
@@ -122,6 +124,7 @@ fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> 
             Ok(Event::FeelPulse(question)) => question.answer(running.feel_pulse()),
             Ok(Event::Signal(_)) => {
                 tracing::info!("stopping: delivering what is buffered");
+                waiting_for(&running.pipeline(), running.drain_timeout());
                 break;
             }
             Ok(Event::Ended(End::Inputs)) => {
@@ -138,6 +141,19 @@ fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> 
     manager.stopping(running.shutdown_timeout());
     report(&running.stop());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says which endpoints will probably hold up the end, because what they hold does not go out.
+fn waiting_for(pipeline: &Pipeline, longest: Duration) {
+    for endpoint in pipeline.endpoints.iter().filter(|endpoint| endpoint.queued > 0) {
+        let Some(failure) = &endpoint.failure else { continue };
+        tracing::warn!(
+            "waiting up to {longest:?} for `{}` ({}): {}; a second signal stops at once",
+            endpoint.name,
+            counted(endpoint.queued, "message", "messages"),
+            failure.error
+        );
+    }
 }
 
 /// What the operator wants to know last: did everything arrive? Every number of both equations is there.

@@ -172,6 +172,16 @@ impl Running {
         self.topology.shutdown_timeout()
     }
 
+    /// What the router does at the moment.
+    pub fn pipeline(&self) -> Pipeline {
+        self.observed.pipeline()
+    }
+
+    /// How long [`Running::stop`] tries to deliver what is buffered.
+    pub fn drain_timeout(&self) -> Duration {
+        self.topology.drain_timeout()
+    }
+
     /// Stops the router, and returns its last state.
     pub fn stop(self) -> Pipeline {
         self.observed.stopping();

@@ -8,6 +8,7 @@ use metlog_message::Timestamp;
 use serde_json::Value;
 
 use super::transport::{Connection, Target};
+use crate::live::severities;
 
 /// Send one message made of flags, or NDJSON from standard input, to a router
 ///
@@ -34,13 +35,13 @@ pub struct Arguments {
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// The message's content: a count, a time in milliseconds, a log line …
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     payload: Option<String>,
     /// Which application it is from
     #[arg(long, value_name = "NAME")]
     logger: Option<String>,
-    /// How severe it is: 0 (emergency) to 7 (debug) [default: 6]
-    #[arg(long, value_name = "0-7", value_parser = clap::value_parser!(u8).range(0..=7))]
+    /// How severe it is: 0 (emergency) to 7 (debug), or its name [default: 6]
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
     severity: Option<u8>,
     /// One of its fields; may be given several times. A value that is JSON (12, true, {"a":1}, "12") is taken as
     /// such, anything else as a string
@@ -144,6 +145,15 @@ fn host_name() -> Option<String> {
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
+fn severity(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(number @ 0..=7) => Ok(number),
+        _ => {
+            severities::number_of(text).ok_or_else(|| format!("expected 0 to 7, or {}", severities::names()))
+        }
+    }
+}
+
 fn field(text: &str) -> Result<(String, Value), String> {
     let Some((name, value)) = text.split_once('=') else {
         return Err("expected NAME=VALUE".into());
@@ -200,6 +210,7 @@ mod tests {
     fn mistakes_in_flags_are_refused() {
         for flags in [
             &["--severity", "8"][..],
+            &["--severity", "eror"],
             &["--field", "name"],
             &["--to", "gopher://localhost"],
             &["--stdin", "--type", "counter"],
@@ -208,6 +219,22 @@ mod tests {
         }
         let error = run(arguments(&["--payload", "1"])).unwrap_err().to_string();
         assert!(error.contains("--type"), "{error}");
+    }
+
+    #[test]
+    fn a_severity_has_its_name_too() {
+        for (text, number) in [("3", 3), ("error", 3), ("Warn", 4), ("informational", 6)] {
+            assert_eq!(arguments(&["--severity", text]).severity, Some(number), "{text}");
+        }
+        let refused = Command::try_parse_from(["send", "--severity", "eror"]).err().unwrap().to_string();
+        assert!(refused.contains("expected 0 to 7, or emergency, alert, critical, error,"), "{refused}");
+    }
+
+    #[test]
+    fn a_payload_may_begin_with_a_hyphen() {
+        for text in ["-3", "--- done ---"] {
+            assert_eq!(arguments(&["--type", "x", "--payload", text]).payload.as_deref(), Some(text));
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let pipeline: Pipeline = serde_json::from_value(answer.clone())?;
-    let verdict = Verdict::of(&pipeline);
+    let verdict = Verdict::of(&pipeline, &arguments.api.flags());
     let text = if arguments.json {
         format!("{:#}\n", as_json(answer, &verdict))
     } else {
@@ -185,18 +185,19 @@ mod tests {
     #[test]
     fn the_report_says_first_whether_anything_is_wrong() {
         let pipeline = pipeline(7384.0, 1_234_567);
-        let text = report("127.0.0.1:5580", &pipeline, &Verdict::of(&pipeline)).join("\n");
+        let text = report("127.0.0.1:5580", &pipeline, &Verdict::of(&pipeline, "")).join("\n");
         assert_eq!(
             text,
             r"metlog 0.1.0 at 127.0.0.1:5580 is IN TROUBLE
   endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row); 400 messages wait, the oldest for 2 min 5 s
 running for 2 h 3 min, 1,234,567 frames received, 400 waiting
 since it started:
-  12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see them: metlog tap --rejects only)
+  12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the next ones: metlog tap --rejects only)
   5 messages that no route took at input `tcp`
   1 connection refused at input `tcp`
   93 messages dropped in front of endpoint `stats`: buffer-full 93
   7 messages refused by endpoint `stats`: not-a-number 7
+  at least 3 messages may be lost at endpoint `stats`: peer-unreachable 3
 
 INPUT  KIND  LISTENS AT       RECEIVED     ROUTED  UNROUTED  REJECTED  KERNEL DROPS  CONNECTIONS
 tcp    tcp   127.0.0.1:5565  1,234,567  1,234,567         5        12             0            3
@@ -215,7 +216,7 @@ stats     statsd        500      400  2 min 5 s  6.0 MiB of 8.0 MiB        7    
     #[test]
     fn json_is_the_routers_answer_with_the_verdict() {
         let pipeline = pipeline(1.0, 10);
-        let verdict = Verdict::of(&pipeline);
+        let verdict = Verdict::of(&pipeline, "");
         let json = as_json(serde_json::to_value(&pipeline).unwrap(), &verdict);
         assert_eq!(json["health"], "in trouble");
         assert_eq!(json["inputs"][0]["received"], 10);

@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
+use metlog_router::config::conditions;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -81,6 +82,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Rejects {
     /// Messages and rejects
+    #[value(alias = "true")]
     Also,
     /// Rejects alone
     Only,
@@ -109,6 +111,7 @@ enum End {
 /// Exit status 0 when the user or the limit ended it, 1 when the router did.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let path = path(&arguments)?;
+    eprint!("{}", warnings(&arguments)?);
     let client = ApiClient::new(&arguments.api)?;
     let asked = asked_to_end()?;
     let is_terminal = io::stdout().is_terminal();
@@ -131,6 +134,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// What is odd about the conditions. A misspelt key shows nothing, and would look like silence.
+fn warnings(arguments: &Arguments) -> anyhow::Result<String> {
+    let words = condition_words::table(&arguments.conditions)?;
+    let table = arguments.table.as_deref().unwrap_or("{}");
+    Ok(conditions::warnings(&words) + &conditions::warnings(table))
 }
 
 /// What is asked of the router.
@@ -334,8 +344,19 @@ mod tests {
             ),
             "{both}"
         );
+        assert_eq!(path_of(&["--rejects", "true"]).unwrap(), path_of(&["--rejects", "also"]).unwrap());
         assert!(path_of(&["--rejects", "only"]).unwrap().ends_with("&rejects=only"));
         assert!(path_of(&["type=a", "--rejects", "only"]).is_err());
+    }
+
+    #[test]
+    fn a_misspelt_key_is_pointed_out() {
+        let said = |words: &[&str]| {
+            warnings(&Command::try_parse_from([&["tap"], words].concat()).unwrap().arguments).unwrap()
+        };
+        assert!(said(&["sevrity<=3"]).contains("did you mean `severity`?"), "{}", said(&["sevrity<=3"]));
+        assert!(said(&["--match", "{ lgger = \"shop\" }"]).contains("did you mean `logger`?"));
+        assert_eq!(said(&["severity<=3", "fields.user"]), "");
     }
 
     #[test]

@@ -17,16 +17,10 @@
 
 use metlog_message::Number;
 
+use super::severities;
+
 /// The envelope keys whose values are always strings.
 const TEXT_KEYS: [&str; 6] = ["type", "timestamp", "logger", "payload", "env_version", "metlog_hostname"];
-
-/// Names for severities, by number.
-const SEVERITIES: [&str; 8] =
-    ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"];
-
-/// Their usual short forms.
-const SHORT_SEVERITIES: [(&str, &str); 5] =
-    [("emerg", "0"), ("crit", "2"), ("err", "3"), ("warn", "4"), ("info", "6")];
 
 /// What stands between a path and a value, longest first where one begins like another.
 const OPERATORS: [(&str, Operator); 10] = [
@@ -66,6 +60,14 @@ pub enum WordError {
     /// A bound that is no number.
     #[error("`{word}`: {value:?} is not a number to compare with")]
     NotANumber {
+        /// The whole word.
+        word: String,
+        /// What should be one.
+        value: String,
+    },
+    /// A bound that is neither a severity's number nor its name.
+    #[error("`{word}`: {value:?} is no severity: expected a number or {}", severities::names())]
+    NoSeverity {
         /// The whole word.
         word: String,
         /// What should be one.
@@ -114,11 +116,14 @@ fn condition(word: &str) -> Result<String, WordError> {
     }
     let key = quoted(path);
     let bound = || {
-        let number = if path == "severity" { severity(value) } else { value };
-        let is_number = Number::parse(number).is_some();
-        is_number
-            .then_some(number)
-            .ok_or_else(|| WordError::NotANumber { word: word.to_owned(), value: value.to_owned() })
+        let is_severity = path == "severity";
+        let number = if is_severity { severity(value) } else { value.to_owned() };
+        let (word, value) = (word.to_owned(), value.to_owned());
+        match Number::parse(&number) {
+            Some(_) => Ok(number),
+            None if is_severity => Err(WordError::NoSeverity { word, value }),
+            None => Err(WordError::NotANumber { word, value }),
+        }
     };
     let found =
         || format!("{{ {key} = {{ regex = {} }} }}", quoted(&unquoted(value).unwrap_or(value.to_owned())));
@@ -132,8 +137,8 @@ fn condition(word: &str) -> Result<String, WordError> {
         Operator::NotFound => not(&found()),
         Operator::Most => format!("{{ {key} = {{ max = {} }} }}", bound()?),
         Operator::Least => format!("{{ {key} = {{ min = {} }} }}", bound()?),
-        Operator::Below => strictly("max", bound()?),
-        Operator::Above => strictly("min", bound()?),
+        Operator::Below => strictly("max", &bound()?),
+        Operator::Above => strictly("min", &bound()?),
     })
 }
 
@@ -162,8 +167,8 @@ fn equal(path: &str, key: &str, value: &str) -> String {
             values.push(quoted(&exact));
         } else if path == "severity" {
             let number = severity(item);
-            let is_number = Number::parse(number).is_some();
-            values.push(if is_number { number.to_owned() } else { quoted(number) });
+            let is_number = Number::parse(&number).is_some();
+            values.push(if is_number { number } else { quoted(&number) });
         } else if item.contains(['*', '?', '[', '{']) {
             conditions.push(format!("{{ {key} = {{ glob = {} }} }}", quoted(item)));
         } else {
@@ -185,12 +190,8 @@ fn equal(path: &str, key: &str, value: &str) -> String {
 }
 
 /// A severity's number for its name; anything else as it is.
-fn severity(text: &str) -> &str {
-    const NUMBERS: [&str; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
-    let lower = text.to_ascii_lowercase();
-    let by_name = SEVERITIES.iter().position(|name| *name == lower).and_then(|number| NUMBERS.get(number));
-    let by_short_name = SHORT_SEVERITIES.iter().find(|(name, _)| *name == lower).map(|(_, number)| number);
-    by_name.or(by_short_name).copied().unwrap_or(text)
+fn severity(text: &str) -> String {
+    severities::number_of(text).map_or_else(|| text.to_owned(), |number| number.to_string())
 }
 
 /// What commas separate, outside of quotes, braces and brackets.
@@ -293,6 +294,8 @@ mod tests {
         assert_eq!(problem("=5"), WordError::NoPath("=5".to_owned()));
         assert_eq!(problem("!"), WordError::NoPath("!".to_owned()));
         assert_eq!(problem("type="), WordError::NoValue("type=".to_owned()));
-        assert!(problem("severity<=high").to_string().contains("\"high\" is not a number"));
+        assert!(problem("fields.load<=high").to_string().contains("\"high\" is not a number"));
+        let said = problem("severity<=eror").to_string();
+        assert!(said.contains("\"eror\" is no severity: expected a number or emergency, alert,"), "{said}");
     }
 }

@@ -6,6 +6,7 @@ pub mod numbers;
 pub mod pretty;
 pub mod rates;
 pub mod safe_text;
+pub mod severities;
 pub mod table;
 pub mod top_screen;
 pub mod verdict;

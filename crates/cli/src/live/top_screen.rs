@@ -154,7 +154,7 @@ impl Screen<'_> {
                 .chain(failure)
                 .collect();
         };
-        let verdict = Verdict::of(pipeline);
+        let verdict = Verdict::of(pipeline, "");
         let health = match (self.failure, verdict.is_healthy()) {
             (Some(_), _) => Span::styled("does not answer", self.bad()),
             (None, true) => Span::styled("healthy", self.good()),

@@ -25,13 +25,15 @@ pub struct Verdict {
 
 impl Verdict {
     /// The verdict on what a router says of itself.
-    pub fn of(pipeline: &Pipeline) -> Verdict {
+    ///
+    /// `flags` are what the reader gave to reach this router, for commands that are suggested: ` --api …`, or nothing.
+    pub fn of(pipeline: &Pipeline, flags: &str) -> Verdict {
         let mut problems = Vec::new();
         if pipeline.state == State::Stopping {
             problems.push("the router is stopping: it takes no more messages".to_owned());
         }
         problems.extend(pipeline.endpoints.iter().filter(|endpoint| is_in_trouble(endpoint)).map(problem));
-        let inputs = pipeline.inputs.iter().flat_map(input_notes);
+        let inputs = pipeline.inputs.iter().flat_map(|input| input_notes(input, flags));
         let notes = inputs.chain(pipeline.endpoints.iter().flat_map(endpoint_notes)).collect();
         Verdict { problems, notes }
     }
@@ -58,12 +60,13 @@ fn problem(endpoint: &Endpoint) -> String {
     text
 }
 
-fn input_notes(input: &Input) -> Vec<String> {
+fn input_notes(input: &Input, flags: &str) -> Vec<String> {
     let at = format!("at input `{}`", shown(&input.name, SHOWN));
     let mut notes = Vec::new();
     if let Some(reasons) = by_reason(&input.rejected) {
         let rejected = counted(input.rejected.values().sum(), "frame", "frames");
-        notes.push(format!("{rejected} rejected {at}: {reasons} (see them: metlog tap --rejects only)"));
+        let next = format!("see the next ones: metlog tap --rejects only{flags}");
+        notes.push(format!("{rejected} rejected {at}: {reasons} ({next})"));
     }
     for (number, one, several) in [
         (input.unrouted, "message that no route took", "messages that no route took"),
@@ -79,13 +82,23 @@ fn input_notes(input: &Input) -> Vec<String> {
 
 fn endpoint_notes(endpoint: &Endpoint) -> Vec<String> {
     let name = shown(&endpoint.name, SHOWN);
-    [("dropped in front of endpoint", &endpoint.dropped), ("refused by endpoint", &endpoint.refused)]
-        .into_iter()
-        .filter_map(|(what, counts)| {
-            let messages = counted(counts.values().sum(), "message", "messages");
-            Some(format!("{messages} {what} `{name}`: {}", by_reason(counts)?))
-        })
-        .collect()
+    let mut notes: Vec<String> =
+        [("dropped in front of endpoint", &endpoint.dropped), ("refused by endpoint", &endpoint.refused)]
+            .into_iter()
+            .filter_map(|(what, counts)| {
+                let messages = counted(counts.values().sum(), "message", "messages");
+                Some(format!("{messages} {what} `{name}`: {}", by_reason(counts)?))
+            })
+            .collect();
+    // Counted as delivered, for all that a datagram's sender is told; a datagram has one message or more.
+    let unreachable = endpoint.noticed.get("peer-unreachable").copied().unwrap_or(0);
+    if unreachable > 0 {
+        let messages = counted(unreachable, "message", "messages");
+        let number = count(unreachable);
+        notes
+            .push(format!("at least {messages} may be lost at endpoint `{name}`: peer-unreachable {number}"));
+    }
+    notes
 }
 
 /// A component's name in a table, which says so if a reload has removed the component.
@@ -111,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_now_is_told_from_what_was_lost_before() {
-        let verdict = Verdict::of(&pipeline(100.0, 1000));
+        let verdict = Verdict::of(&pipeline(100.0, 1000), " --config metlog.toml");
         assert_eq!(
             verdict.problems,
             [
@@ -121,11 +134,12 @@ mod tests {
         assert_eq!(
             verdict.notes,
             [
-                "12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see them: metlog tap --rejects only)",
+                "12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the next ones: metlog tap --rejects only --config metlog.toml)",
                 "5 messages that no route took at input `tcp`",
                 "1 connection refused at input `tcp`",
                 "93 messages dropped in front of endpoint `stats`: buffer-full 93",
                 "7 messages refused by endpoint `stats`: not-a-number 7",
+                "at least 3 messages may be lost at endpoint `stats`: peer-unreachable 3",
             ]
         );
         assert!(!verdict.is_healthy());
@@ -135,10 +149,10 @@ mod tests {
     fn a_router_that_delivers_is_healthy_whatever_it_dropped_once() {
         let mut pipeline = pipeline(100.0, 1000);
         pipeline.endpoints[1].failure = None;
-        assert!(!Verdict::of(&pipeline).is_healthy(), "its oldest message waits for more than a minute");
+        assert!(!Verdict::of(&pipeline, "").is_healthy(), "its oldest message waits for more than a minute");
         pipeline.endpoints[1].oldest_undelivered_seconds = Some(1.0);
-        assert!(Verdict::of(&pipeline).is_healthy());
+        assert!(Verdict::of(&pipeline, "").is_healthy());
         pipeline.state = State::Stopping;
-        assert!(!Verdict::of(&pipeline).is_healthy());
+        assert!(!Verdict::of(&pipeline, "").is_healthy());
     }
 }

@@ -139,7 +139,7 @@ impl Heart {
 
 /// How it goes, in the line that `systemctl status` shows.
 fn status(pipeline: &Pipeline) -> String {
-    let verdict = Verdict::of(pipeline);
+    let verdict = Verdict::of(pipeline, "");
     if !verdict.is_healthy() {
         return format!("in trouble: {}", verdict.problems.join("; "));
     }

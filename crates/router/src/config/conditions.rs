@@ -118,6 +118,20 @@ pub fn read(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Conditio
 
 /// Reads the text of a `match` table that stands alone, as in a query. The error shows every problem in it.
 pub fn parse(text: &str) -> Result<Condition, String> {
+    let (condition, diagnostics) = read_alone(text);
+    condition.ok_or_else(|| diagnostics.render(false))
+}
+
+/// What is odd about the text of a `match` table that can be used, such as a misspelt key of the envelope; empty where
+/// nothing is.
+pub fn warnings(text: &str) -> String {
+    match read_alone(text) {
+        (Some(_), diagnostics) => diagnostics.render(false),
+        (None, _) => String::new(),
+    }
+}
+
+fn read_alone(text: &str) -> (Option<Condition>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
     diagnostics.add_source(Arc::new(Source::new("match", text)));
     let condition = match DeValue::parse(text) {
@@ -128,7 +142,7 @@ pub fn parse(text: &str) -> Result<Condition, String> {
             None
         }
     };
-    condition.ok_or_else(|| diagnostics.render(false))
+    (condition, diagnostics)
 }
 
 /// The same for the eye: strings are as they stand in the file, not with the values of environment variables.

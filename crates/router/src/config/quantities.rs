@@ -103,13 +103,22 @@ const TIME_UNITS: [(&str, u64); 6] = [
     ("d", 86_400_000_000),
 ];
 
+/// What other programs call some times.
+const SPANS_IN_WORDS: [(&str, &str); 3] = [("hourly", "1h"), ("daily", "1d"), ("weekly", "7d")];
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
+    if let Some((_, time)) = SPANS_IN_WORDS.iter().find(|(word, _)| *word == text) {
+        return Err(format!("write it with a number and a unit: \"{time}\""));
+    }
     let (count, unit) = number_and_unit(text)?;
     match TIME_UNITS.iter().find(|(name, _)| *name == unit) {
         Some((_, factor)) => {
             count.checked_mul(*factor).map(Duration::from_micros).ok_or_else(|| "too long".to_owned())
         }
         None if unit.is_empty() => Err("the unit is missing: us, ms, s, m, h or d".to_owned()),
+        None if matches!(unit, "w" | "week" | "weeks") && count < 1000 => {
+            Err(format!("`{unit}` is no unit; write days: \"{}d\"", count * 7))
+        }
         None => Err(format!("`{unit}` is no unit: us, ms, s, m, h or d")),
     }
 }
@@ -192,6 +201,9 @@ mod tests {
             assert_eq!(time.to_toml(), format!("\"{text}\""));
         }
         assert_eq!(Duration::from_secs(90).to_toml(), "\"90s\"");
+        for (text, meant) in [("1w", "\"7d\""), ("2 weeks", "\"14d\""), ("daily", "\"1d\"")] {
+            assert!(parse_duration(text).unwrap_err().contains(meant), "{text}");
+        }
         for text in ["", "s", "5", "5sec", "1.5s", "-1s", "1m30s", "999999999999999999d"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }

@@ -166,8 +166,8 @@ parameters! {
 parameters! {
     /// What every endpoint takes besides the keys of its kind.
     pub struct EndpointKeys {
-        /// When a message is acknowledged to an input that keeps a position, as `file` does. The default of `file` is
-        /// `"durable"`, that of the other kinds `"queued"`.
+        /// When a message is acknowledged to an input that keeps a position, as `file` does. The default of `file` and
+        /// `metlog` is `"durable"`, that of the other kinds `"queued"`.
         pub ack: Option<Ack>,
         /// The queue in front of it.
         pub buffer: Option<BufferSettings>,

@@ -36,13 +36,20 @@ pub enum SourceError {
     Folder,
     /// The operating system refused.
     #[error("{}", in_words(.0))]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// It is larger than any configuration.
     #[error("it is larger than 4 MiB")]
     TooLarge,
     /// It holds something else than text.
     #[error("it is not text: byte {0} is not UTF-8")]
     NotText(usize),
+}
+
+// By hand: an error whose words are already in the text is no source as well, or it would be said twice.
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> SourceError {
+        SourceError::Io(error)
+    }
 }
 
 /// Without the number that the standard library puts behind it.
@@ -209,6 +216,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let said = |name: &str| Source::read(&folder.path().join(name)).unwrap_err().to_string();
         assert_eq!(said("none.toml"), "there is no such file");
+        let missing = Source::read(Path::new("/nonexistent/none.toml")).unwrap_err();
+        assert!(std::error::Error::source(&missing).is_none(), "its words are in the text already");
         assert_eq!(said(""), "it is a folder");
         std::fs::write(folder.path().join("binary"), b"ab\xff").unwrap();
         assert_eq!(said("binary"), "it is not text: byte 3 is not UTF-8");

@@ -17,11 +17,13 @@ pub(super) struct Stumbles<'f> {
     said_until: usize,
     /// The file has `:` where TOML has `=`; once is enough.
     is_yaml: bool,
+    /// The file has a list's name in single brackets, more than once; saying so once is enough, too.
+    is_list_told: bool,
 }
 
 impl<'f> Stumbles<'f> {
     pub fn new(placed: &'f Placed) -> Stumbles<'f> {
-        Stumbles { placed, said_until: 0, is_yaml: false }
+        Stumbles { placed, said_until: 0, is_yaml: false, is_list_told: false }
     }
 
     /// Reports one error of the parser. What is said later about the same line is a consequence, and so may be whatever
@@ -66,6 +68,11 @@ impl<'f> Stumbles<'f> {
         let header = text.get(line.clone()).unwrap_or_default().split('#').next().unwrap_or_default().trim();
         if header.starts_with('[') {
             name = header;
+            let list = header.trim_matches(['[', ']']).trim();
+            if ["routes", "tests"].contains(&list) {
+                self.list_as_a_section(list, span, line, diagnostics);
+                return;
+            }
             // The keys of a section that is there twice are there twice as well.
             self.said_until = text[line.end..].find("\n[").map_or(text.len(), |length| line.end + length + 1);
         }
@@ -79,14 +86,35 @@ impl<'f> Stumbles<'f> {
         }
     }
 
+    /// Sections of one name that are meant to be a list of them; it is said at the second, for all.
+    fn list_as_a_section(
+        &mut self,
+        list: &str,
+        span: Range<usize>,
+        line: Range<usize>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let text = self.placed.source.text.as_str();
+        self.said_until = text[line.end..].find("\n[").map_or(text.len(), |length| line.end + length + 1);
+        if std::mem::replace(&mut self.is_list_told, true) {
+            return;
+        }
+        let problem = diagnostics.error(self.placed.moved(span), format!("`[{list}]` is given twice"));
+        problem.help(format!("there may be any number of them, each with two brackets: [[{list}]]"));
+        if let Some(first) = first_of_two(text, line) {
+            problem.label("here again").related(self.placed.moved(first), "given here first");
+        }
+    }
+
     fn other(&mut self, span: Range<usize>, line: Range<usize>, what: &str, diagnostics: &mut Diagnostics) {
         let text = self.placed.source.text.as_str();
         // A help repeats the line, of which nothing secret may be shown.
         let whole = diagnostics.mask().apply_to_line(text.get(line.clone()).unwrap_or_default());
         let behind = whole.get(span.start - line.start..).unwrap_or_default();
         let key = whole.split_once(':').map(|(key, _)| key.trim().trim_start_matches("- "));
-        let is_yaml =
-            what.starts_with("key with no value") && key.is_some() && !whole.trim().starts_with("//");
+        let is_colon = what.starts_with("key with no value")
+            || (what.starts_with("invalid unquoted key") && behind.trim_start().starts_with(':'));
+        let is_yaml = is_colon && key.is_some() && !whole.trim().starts_with("//");
         if is_yaml && std::mem::replace(&mut self.is_yaml, true) {
             return;
         }
@@ -94,7 +122,7 @@ impl<'f> Stumbles<'f> {
         if let Some(key) = key.filter(|_| is_yaml) {
             problem.help(match whole.trim().ends_with(':') {
                 true => format!("this looks like YAML; in TOML a section begins with brackets: [{key}.NAME]"),
-                false => format!("TOML has `=` between a key and its value: {key} = …"),
+                false => format!("TOML has `=` between a key and its value: {key} = {}", as_toml(&whole)),
             });
         } else if behind.starts_with(';') || whole.trim().starts_with("//") {
             problem.help("a comment begins with #");
@@ -146,6 +174,17 @@ fn first_of_two(text: &str, second: Range<usize>) -> Option<Range<usize>> {
         end = start;
     }
     None
+}
+
+/// The value of a line `key: value`, where it is a single word; otherwise dots, for quotes and lists differ as well.
+fn as_toml(line: &str) -> String {
+    let value = line.split_once(':').map_or("", |(_, value)| value.trim());
+    let is_word = value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    match value {
+        "true" | "false" => value.to_owned(),
+        _ if is_word && value.starts_with(|c: char| c.is_ascii_alphabetic()) => format!("\"{value}\""),
+        _ => "…".to_owned(),
+    }
 }
 
 /// The line `key = some text` with its value in quotes; `None` where that is not the problem.

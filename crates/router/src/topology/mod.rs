@@ -220,6 +220,11 @@ impl Topology {
         self.settings.shutdown_timeout + GRACE
     }
 
+    /// How long [`Topology::stop`] tries to deliver what is buffered.
+    pub fn drain_timeout(&self) -> Duration {
+        self.settings.shutdown_timeout
+    }
+
     /// Has every endpoint open its files anew, also those that are no longer part of the configuration and still deliver, and
     /// returns those that had not done so after `longest`. What the others had written before is out, and goes to the old
     /// files.

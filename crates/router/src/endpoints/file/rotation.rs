@@ -30,7 +30,8 @@ parameters! {
         pub size: Option<ByteSize>,
         /// At the end of each span of this length, in UTC: `"1d"` at midnight, `"1h"` at every full hour.
         pub every: Option<Duration>,
-        /// How many rotated files are kept, for each path; older ones are removed. Without it all are kept.
+        /// How many rotated files are kept, for each path; older ones are removed: with 0, all of
+        /// them, at once. Without it all are kept.
         pub keep: Option<u32>,
         /// Rotated files that are older are removed, whatever path they belong to; and with placeholders in `path`, files
         /// that this endpoint has made and that nothing was written to for so long.

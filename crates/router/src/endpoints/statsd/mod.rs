@@ -102,7 +102,7 @@ impl EndpointSettings for Parameters {
         match reason {
             lines::REFUSED_TYPE => Some("it has a type that statsd does not know"),
             lines::REFUSED_NAME => Some("it has no `fields.name`, or an empty one"),
-            lines::REFUSED_VALUE => Some("its payload is no number that statsd takes that statsd takes"),
+            lines::REFUSED_VALUE => Some("its payload is no number that statsd takes"),
             REFUSED_LENGTH => Some("it makes a line that is longer than a datagram can be"),
             _ => None,
         }
