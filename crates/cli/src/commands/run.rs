@@ -156,9 +156,10 @@ fn waiting_for(pipeline: &Pipeline, longest: Duration) {
     }
 }
 
-/// What the operator wants to know last: did everything arrive? Every number of both equations is there.
+/// What the operator wants to know last: did everything arrive? Every number of both equations is there. What a reload has
+/// removed was told when it ended; hundreds of such lines would have these suppressed as repetitions.
 fn report(last: &Pipeline) {
-    for input in &last.inputs {
+    for input in last.inputs.iter().filter(|input| !input.removed) {
         tracing::info!(
             input = input.name,
             received = input.received,
@@ -169,7 +170,7 @@ fn report(last: &Pipeline) {
             "closed"
         );
     }
-    for endpoint in &last.endpoints {
+    for endpoint in last.endpoints.iter().filter(|endpoint| !endpoint.removed) {
         let (enqueued, delivered) = (endpoint.enqueued, endpoint.delivered);
         let refused = by_reason(&endpoint.refused);
         match by_reason(&endpoint.dropped) {
