@@ -31,17 +31,7 @@ fn under_load<T>(address: SocketAddr, act: impl FnOnce() -> T) -> (usize, T) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let stopping = Stop(&stop);
-        let sender = scope.spawn(|| {
-            let mut stream = TcpStream::connect(address).expect("connect");
-            let mut sent = 0;
-            while !stop.load(Ordering::Relaxed) {
-                let lines: Vec<String> =
-                    (sent..sent + 50).map(|number| messages::numbered_one("load", number, 150)).collect();
-                stream.write_all(messages::text_of(&lines).as_bytes()).expect("send");
-                sent += 50;
-            }
-            sent
-        });
+        let sender = scope.spawn(|| senders::numbered_until(&stop, address, "load"));
         let outcome = act();
         drop(stopping);
         (sender.join().expect("send"), outcome)

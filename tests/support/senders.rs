@@ -27,11 +27,14 @@ pub fn unix_stream(path: &str, bytes: &[u8]) {
     UnixStream::connect(path).expect("connect").write_all(bytes).expect("send");
 }
 
+/// What a load sends at most: also when a test fails and never tells it to stop, it ends, and the disk is not full.
+const LARGEST_LOAD: usize = 3_000_000;
+
 /// Sends numbered messages of one logger over one connection until it is told to stop; returns how many.
 pub fn numbered_until(stop: &AtomicBool, address: SocketAddr, logger: &str) -> usize {
     let mut stream = TcpStream::connect(address).expect("connect");
     let mut sent = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) && sent < LARGEST_LOAD {
         let lines: Vec<String> =
             (sent..sent + 50).map(|number| messages::numbered_one(logger, number, 150)).collect();
         stream.write_all(messages::text_of(&lines).as_bytes()).expect("send");

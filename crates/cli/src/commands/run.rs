@@ -157,7 +157,7 @@ fn waiting_for(pipeline: &Pipeline, longest: Duration) {
 }
 
 /// What the operator wants to know last: did everything arrive? Every number of both equations is there. What a reload has
-/// removed was told when it ended; hundreds of such lines would have these suppressed as repetitions.
+/// removed is left out: hundreds of such lines would have the others suppressed as repetitions.
 fn report(last: &Pipeline) {
     for input in last.inputs.iter().filter(|input| !input.removed) {
         tracing::info!(
