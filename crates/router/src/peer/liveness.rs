@@ -108,10 +108,11 @@ mod tests {
     fn a_machine_that_is_gone_is_noticed_while_something_is_under_way() {
         let (mut ours, theirs) = pair();
         assert_eq!(ending_of(&ours, Duration::ZERO), None, "nothing is under way");
+        // Before the last sign of life, from which the silence counts.
+        let start = Instant::now();
         ours.write_all(b"one").unwrap();
         make_disappear(&theirs);
         ours.write_all(b"two").unwrap();
-        let start = Instant::now();
         let reason = loop {
             if let Some(reason) = ending_of(&ours, Duration::from_secs(3)) {
                 break reason;
@@ -119,7 +120,8 @@ mod tests {
             assert!(start.elapsed() < DEADLINE, "{:?}", sys::tcp_progress(&SockRef::from(&ours)));
             thread::sleep(Duration::from_millis(20));
         };
-        assert!(start.elapsed() >= Duration::from_secs(3));
+        // The kernel's clock is coarse.
+        assert!(start.elapsed() >= Duration::from_millis(2900));
         assert!(reason.starts_with("the other machine has not answered for "), "{reason}");
     }
 
