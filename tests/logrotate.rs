@@ -82,15 +82,20 @@ fn rotate_under_load(router: &Router, logrotate: &Logrotate) -> usize {
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
         let sender = scope.spawn(|| senders::numbered_until(&stop, address, "load"));
-        for _ in 0..ROTATIONS {
+        let messages_flow = || {
             let before = router.ledger();
             router.wait("messages flow", |ledger| {
                 FILES
                     .iter()
                     .all(|(endpoint, _)| ledger.delivered(endpoint) > before.delivered(endpoint) + 500)
             });
+        };
+        for _ in 0..ROTATIONS {
+            messages_flow();
             logrotate.rotate();
         }
+        // The last messages must come after the last rotation: `copytruncate` loses what is written amid it.
+        messages_flow();
         stop.store(true, Ordering::Relaxed);
         sender.join().expect("send")
     });
