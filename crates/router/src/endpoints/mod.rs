@@ -321,6 +321,11 @@ pub trait EndpointSettings: Debug + Send + Sync {
         let _ = section;
     }
 
+    /// The same with the keys that every endpoint has; of these there is nothing to say.
+    fn check_section(&self, section: &mut Section<'_>) {
+        self.check(section);
+    }
+
     /// What its buffer does when full, unless the configuration says otherwise.
     fn when_full(&self) -> WhenFull {
         WhenFull::DropNewest
