@@ -1,5 +1,7 @@
 //! Any msgpack is read as `rmpv` reads it, and any JSON that is written as msgpack means the same to it.
 
+#![allow(clippy::expect_used, reason = "a test ends where something is missing")]
+
 use metlog_message::{Limits, Reason, msgpack};
 use proptest::prelude::*;
 use rmpv::Value;
