@@ -391,8 +391,8 @@ mod tests {
     use std::{sync::atomic::AtomicUsize, time::Instant};
 
     use super::*;
-    use crate::testing::{batch_of, buffer, lines};
-    use crate::{clock::SystemClock, endpoints::Delivery, network::NetworkRuntime};
+    use crate::testing::{Taking, batch_of, buffer, lines};
+    use crate::{clock::SystemClock, network::NetworkRuntime};
 
     fn runner(linger: Duration) -> (Runner, Arc<Buffer<Handover>>, Arc<Control>) {
         let buffer = buffer(1 << 20);
@@ -475,22 +475,6 @@ mod tests {
         let ledger = runner.counters.read(&buffer, SECOND);
         assert_eq!((ledger.delivered, ledger.refused_total(), ledger.dropped_total()), (0, 0, 10));
         assert_eq!(runner.next(SECOND, Waker::noop()), Step::Finished);
-    }
-
-    /// Counts what it takes.
-    struct Taking(Arc<AtomicUsize>);
-
-    impl Endpoint for Taking {
-        fn deliver(&mut self, work: &Work) -> Answer {
-            self.0.fetch_add(work.len(), Ordering::SeqCst);
-            Answer::delivered(work.len())
-        }
-    }
-
-    impl NetworkEndpoint for Taking {
-        fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
-            Box::pin(async { Endpoint::deliver(self, work) })
-        }
     }
 
     /// Pushes one message, lets the driver come to rest, and pushes more than a delivery is to wait for; the endpoint must

@@ -374,38 +374,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        batch::{Handover, Message},
+        batch::Handover,
         clock::SystemClock,
-        endpoints::{Answer, Delivery, Work},
         network::NetworkRuntime,
-        testing::{batch_of, buffer, lines},
+        testing::{Taking, batch_of, buffer, lines},
     };
-
-    /// Takes everything, and counts it.
-    struct Taking(Arc<AtomicUsize>);
-
-    impl Endpoint for Taking {
-        fn deliver(&mut self, work: &Work) -> Answer {
-            self.0.fetch_add(work.len(), Ordering::SeqCst);
-            Answer::delivered(work.len())
-        }
-    }
-
-    impl NetworkEndpoint for Taking {
-        fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
-            Box::pin(async { Endpoint::deliver(self, work) })
-        }
-    }
-
-    impl LaneEndpoint for Taking {
-        fn lane(&self, _message: &Message<'_>, _key: &mut Vec<u8>) -> Result<(), &'static str> {
-            Ok(())
-        }
-
-        fn deliver<'a>(&'a self, _key: &'a [u8], work: &'a Work) -> Delivery<'a> {
-            Box::pin(async { Endpoint::deliver(&mut Taking(self.0.clone()), work) })
-        }
-    }
 
     const KINDS: [fn(Taking) -> Opened; 3] = [
         |taking| Opened::Blocking(Box::new(taking)),
