@@ -49,15 +49,24 @@ pub fn listen(context: &InputContext, address: SocketAddr) -> Result<(TcpListene
     let failed = |error: io::Error| context.cannot_listen(Type::STREAM, address, &error);
     let socket = match context.inherited.take_network(Type::STREAM, address, &context.name) {
         Some(socket) => socket,
-        None => BoundSocket::new(bind(address).map_err(failed)?, &context.name),
+        None => {
+            let in_spite_of =
+                |error| context.inherited.make_room(Type::STREAM, address, error, || bind(address, true));
+            let socket = bind(address, false).or_else(in_spite_of).map_err(failed)?;
+            // Only the router's own socket before it was to be let in.
+            socket.set_reuse_port(false).map_err(failed)?;
+            BoundSocket::new(socket, &context.name)
+        }
     };
     Ok((TcpListener::from_std(socket.try_clone().map_err(failed)?.into()), socket))
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+/// `shared`: beside another socket that allows it.
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the last connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     // Accepted connections inherit it, without a system call for each.
     keep_alive(SockRef::from(&socket))?;
@@ -391,7 +400,7 @@ mod tests {
 
     #[test]
     fn an_accepted_connection_is_kept_alive_or_ended() {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
         let listener = TcpListener::from_std(listener.into());
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let connection = Listener::accept(&listener).unwrap();

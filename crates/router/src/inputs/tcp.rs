@@ -25,6 +25,10 @@ listen = "127.0.0.1:5565"
 "#;
 
 impl InputSettings for Parameters {
+    fn keeps_connections(&self) -> bool {
+        true
+    }
+
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let (listener, socket) = streams::listen(context, self.listen)?;
         let address = listener.local_addr().unwrap_or(self.listen);
