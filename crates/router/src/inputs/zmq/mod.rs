@@ -52,10 +52,6 @@ impl InputSettings for Parameters {
         true
     }
 
-    fn keeps_connections(&self) -> bool {
-        true
-    }
-
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let mut opened = OpenedInput { sources: Vec::new(), address: String::new(), sockets: Vec::new() };
         let serve = ServePeers { role: self.subscriber(), high_water_mark: self.high_water_mark };
