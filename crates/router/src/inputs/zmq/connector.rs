@@ -72,7 +72,7 @@ impl Connector {
             // Nobody may be there any more to take it.
             let _ = sender.send(connect(&address));
         };
-        match thread::Builder::new().name("zmq-connect".to_owned()).spawn(work) {
+        match thread::Builder::new().name("connector".to_owned()).spawn(work) {
             Ok(_) => State::Connecting(receiver),
             Err(_) => State::Waiting(self.context.clock.monotonic() + LONGEST_WAIT),
         }

@@ -329,6 +329,10 @@ fn head_v1(bytes: &[u8]) -> Result<Option<Head>, Violation> {
         Some((length, _)) => (1, Some(u64::from(*length))),
     };
     let (Some(length), Some(flags)) = (length, bytes.get(at)) else { return Ok(None) };
+    // Another protocol looks like this version at first, but not for long.
+    if flags & !MORE != 0 {
+        return Err(Violation::Nonsense);
+    }
     let body_bytes = length.checked_sub(1).ok_or(Violation::Nonsense)?;
     Ok(Some(Head { bytes: at + 1, body_bytes, has_more: flags & MORE != 0, is_command: false }))
 }
@@ -448,6 +452,18 @@ pub(super) mod tests {
         assert_eq!(outcome(&error), Violation::Nonsense, "no command is that long");
         let question = greet(&mut Peer::new(Role::Responder), &greeting("PUB"), 9).unwrap_err();
         assert!(question.to_string().contains("\"PUB\", and only REQ or DEALER"), "{question}");
+    }
+
+    #[test]
+    fn another_protocol_is_not_taken_for_an_old_version() {
+        for bytes in [
+            b"GET / HTTP/1.1\r\n".as_slice(),
+            b"\x16\x03\x01\x02\0",
+            b"{\"type\":\"t\"}\n",
+            b"\xff\xfb\x01\xff\xfb\x03\0\0\0\0\0",
+        ] {
+            assert_eq!(greet(&mut subscriber(), bytes, 100), Err(Violation::Nonsense), "{bytes:?}");
+        }
     }
 
     #[test]
