@@ -53,6 +53,7 @@ pub(super) struct RunningEndpoint {
     pub kind: &'static str,
     own: Fingerprint,
     pub common: Fingerprint,
+    has_lanes: bool,
     pub outlet: Outlet,
     pub control: Arc<Control>,
     succession: Arc<Succession>,
@@ -79,6 +80,10 @@ impl Candidate {
         let opened = if behind { settings.open_behind(context)? } else { settings.open(context)? };
         Ok(Candidate { opened, linger: settings.linger() })
     }
+
+    fn has_lanes(&self) -> bool {
+        matches!(self.opened, Opened::Lanes(..))
+    }
 }
 
 impl RunningEndpoint {
@@ -101,12 +106,14 @@ impl RunningEndpoint {
             next: Mutex::new(None),
             ended: Latch::new(1),
         });
+        let has_lanes = candidate.has_lanes();
         succession.drive(candidate)?;
         Ok(RunningEndpoint {
             name: component.name.clone(),
             kind: component.kind,
             own: component.own,
             common: component.common,
+            has_lanes,
             outlet,
             control,
             succession,
@@ -130,6 +137,7 @@ impl RunningEndpoint {
             buffer.set_bound(limit_bytes, when_full);
         }
         if let Some(candidate) = candidate {
+            self.has_lanes = candidate.has_lanes();
             self.succession.put_behind(candidate);
         }
     }
@@ -172,6 +180,7 @@ impl RunningEndpoint {
         EndpointAccount {
             name: self.name.clone(),
             kind: self.kind,
+            has_lanes: self.has_lanes,
             counters: self.outlet.counters.clone(),
             buffer: self.outlet.buffer.clone(),
         }
