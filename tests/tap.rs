@@ -245,6 +245,8 @@ fn rejects_of_before_are_shown_first_to_who_asks_for_them() {
     senders::tcp(router.address("tcp"), b"[]\n");
     assert_eq!(tap.next().1["reason"], "not-an-object");
     assert_eq!(tap.next().0, "end");
+    let mut last = Tap::open(&router, "rejects=also&recent=true&limit=1");
+    assert_eq!(last.next().1["reason"], "not-an-object");
     router.stop();
 }
 

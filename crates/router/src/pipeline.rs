@@ -19,7 +19,7 @@ use crate::{
     rejects::{self, Rejects},
     routes::table::{RouteTable, Scratch},
     slab_pool::{Slab, SlabPool},
-    tap::{Allowance, Passing, REMEMBERED_BYTES, Rejected, Tap},
+    tap::{Allowance, Passing, Rejected, Tap},
 };
 
 /// Spare lists of messages that a pipeline keeps for its next batches.
@@ -312,17 +312,14 @@ impl Pipeline {
         self.tally.rejected[reason.index()] += 1;
         let message = || rejects::message(&self.input, reason, frame, bytes, received);
         let is_told = self.outlets.rejects.permits(received);
-        if self.outlets.tap.remembers(reason, received) {
-            let begin = &frame[..frame.len().min(REMEMBERED_BYTES)];
-            let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
-            let rejected = Rejected { input: &self.input, reason, received, to };
-            self.outlets
-                .tap
-                .remember(rejected, rejects::message(&self.input, reason, begin, bytes, received));
+        let tap = &self.outlets.tap;
+        let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
+        let rejected = Rejected { input: &self.input, reason, received, to };
+        if tap.remembers(reason, received) {
+            tap.remember(rejected, message());
         }
-        if self.outlets.tap.is_open() {
-            let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
-            self.outlets.tap.show_reject(Rejected { input: &self.input, reason, received, to }, message);
+        if tap.is_open() {
+            tap.show_reject(rejected, message);
         }
         if is_told {
             self.reject_messages.push(message());

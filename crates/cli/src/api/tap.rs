@@ -5,7 +5,7 @@
 //! | `match` | a condition, written as in a route: `{ type = "oldstyle", severity = { max = 3 } }` | every message |
 //! | `input` | only what came in by this input | all inputs |
 //! | `rejects` | `also`, or `true`: rejects too; `only`: nothing else. `match` does not apply to them | `false` |
-//! | `recent` | `true`: first the last rejects of before, a few of each reason; with `rejects` only | `false` |
+//! | `recent` | `true`: first the last rejects of before, a few of each reason; needs `rejects` | `false` |
 //! | `sample` | one in so many of the messages that match | 1 |
 //! | `rate` | so many messages a second at most | 1000 |
 //! | `limit` | end after so many messages | never |
@@ -130,7 +130,10 @@ pub async fn tap(
     };
     match observed.tap.subscribe(filter) {
         Ok(subscription) => {
-            let earlier = if recent { observed.tap.remembered(of_input.as_deref()) } else { Vec::new() };
+            let mut earlier = if recent { observed.tap.remembered(of_input.as_deref()) } else { Vec::new() };
+            // Of those the last ones, as far as they are wanted.
+            let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+            earlier.drain(..earlier.len().saturating_sub(most));
             let headers = [
                 (header::CONTENT_TYPE, "text/event-stream"),
                 // The connection is known to be this stream's, and does not outlive it.

@@ -9,7 +9,7 @@
 //! | watchers | [`SUBSCRIBERS`] | the next one is turned away |
 //! | messages a second, and rejects a second, per watcher | [`Filter::max_per_second`] | counted as `over_rate` |
 //! | bytes that wait for a watcher | [`QUEUE_BYTES`] | counted as `queue_full` |
-//! | rejects that are remembered for those who come later | [`REMEMBERED`] of each reason, the first [`REMEMBERED_BYTES`] of each | the oldest go |
+//! | rejects that are remembered for those who come later | [`REMEMBERED`] of each reason | the oldest go |
 //! | the part of a pipeline's time spent on filters | one in [`TIME_SHARE`] | whole batches are counted as `unexamined` |
 //!
 //! Nothing here waits for a watcher, and the ledger does not know of it: what a watcher missed was delivered all the same.
@@ -29,7 +29,7 @@ use std::{
 use metlog_message::{Reason, Timestamp};
 
 pub use self::allowance::Allowance;
-pub use self::recent::{REMEMBERED, REMEMBERED_BYTES};
+pub use self::recent::REMEMBERED;
 use self::{
     queue::{Lane, Queue},
     recent::Recent,

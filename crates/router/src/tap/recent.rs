@@ -18,9 +18,6 @@ use super::Tapped;
 /// How many rejects of each reason are remembered.
 pub const REMEMBERED: usize = 4;
 
-/// How much of the frame of each.
-pub const REMEMBERED_BYTES: usize = 1024;
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Recent {
