@@ -56,7 +56,9 @@ fn a_messages_own_dsn_comes_first_and_may_only_name_allowed_hosts() {
 #[test]
 fn a_refusal_names_the_host_and_none_of_the_keys() {
     let what = |dsn: &str| {
-        let line = format!(r#"{{"type":"sentry","payload":"{{}}","fields":{{"dsn":"{dsn}"}}}}"#);
+        let line = format!(
+            r#"{{"type":"sentry","timestamp":"2012-07-18T21:13:25Z","payload":"{{}}","fields":{{"dsn":"{dsn}"}}}}"#
+        );
         match settings(DEFAULT).unwrap().preview(&work_of(&[line]).messages().next().unwrap()) {
             Preview::Refuses { what, .. } => what.unwrap(),
             other => panic!("{other:?}"),
