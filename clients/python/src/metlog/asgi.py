@@ -2,16 +2,16 @@
 
     application = metlog.asgi.Middleware(application)       # or app.add_middleware(metlog.asgi.Middleware)
 
-A route's template comes from FastAPI or Starlette. Another framework says it in ``scope["metlog.route"]``, or by a function.
+A route's template comes from FastAPI or Starlette. Another framework says it in ``scope["metlog.route"]``, or by a
+function.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
-from metlog import web
+from metlog import _web
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -50,12 +50,12 @@ class Middleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; a connection that is none passes through."""
-        client = web.client_for(self.client) if scope["type"] == "http" else None
+        client = _web.client_for(self.client) if scope["type"] == "http" else None
         if client is None:
             await self.app(scope, receive, send)
             return
         traceparent, request_id = _headers(scope)
-        request = web.Request(client, scope.get("method", ""), traceparent, request_id)
+        request = _web.Request(client, scope.get("method", ""), traceparent, request_id)
         place = scope.get("path", ""), scope.get("root_path", "")
         outermost = scope.get("app") or self.app
 
@@ -74,13 +74,9 @@ class Middleware:
             try:
                 request.route = (self.route or _Template(outermost, *place))(scope)
             except Exception as error:
-                web.complain("a route was not found: %r", error)
-            if isinstance(raised, asyncio.CancelledError):
-                request.status = web.ABORTED
-            elif raised is not None:
-                request.status = web.FAILED
-                if isinstance(raised, Exception):
-                    request.failed(raised)
+                _web.complain("a route was not found: %r", error)
+            if raised is not None:
+                request.ended_by(raised)
             request.over()
 
 

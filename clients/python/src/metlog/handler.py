@@ -1,9 +1,9 @@
-"""Log records of the standard library's ``logging`` as Metlog's messages: the way in for applications that keep their calls.
+"""Log records of the standard library as messages: the way in for applications that keep their calls of ``logging``.
 
     {"class": "metlog.handler.LogHandler"}              # in logging.config.dictConfig
 
-The payload is the formatted message, and ``fields`` say what else the record knows, under names that are always the same.
-``metlog.logging.MetlogHandler`` is the handler of old, with the ways that it had.
+The payload is the formatted message, and ``fields`` say what else the record knows, under names that are always the
+same. ``metlog.logging.MetlogHandler`` is the handler of old, with the ways that it had.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from metlog import _reentry, failures, tracing
+from metlog import _failures, _reentry, _tracing, values
+from metlog._diagnostics import LOGGER_NAME
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
 
 # Where OpenTelemetry's instrumentation of logging leaves the names of the current span.
-_OPEN_TELEMETRY = {"otelTraceID": tracing.TRACE_ID, "otelSpanID": tracing.SPAN_ID}
+_OPEN_TELEMETRY = {"otelTraceID": _tracing.TRACE_ID, "otelSpanID": _tracing.SPAN_ID}
 _NO_SPAN = "0"
 
 _EXACTLY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -72,21 +73,18 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record."""
-        if _reentry.is_inside() or record.name.startswith("metlog.internal"):
+        if _reentry.is_inside() or record.name.startswith(LOGGER_NAME):
             return
+        inside = _reentry.enter()
         try:
             client = self._client()
-            if client is None:
-                return
-            with _reentry.inside():
-                client.metlog(
-                    "oldstyle",
-                    severity=severity_of(record.levelno),
-                    payload=self._payload(record),
-                    fields=fields_of(record),
-                )
+            if client is not None:
+                severity, payload = severity_of(record.levelno), self._payload(record)
+                client.metlog("oldstyle", severity=severity, payload=payload, fields=fields_of(record))
         except Exception:
             self.handleError(record)
+        finally:
+            _reentry.leave(inside)
 
     def _client(self) -> MetlogClient | None:
         if self.client is not None:
@@ -106,7 +104,7 @@ def message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:
-        return f"{record.msg} {failures.representation(record.args)}"
+        return f"{values.text_of(record.msg)} {values.repr_of(record.args)}"
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -117,17 +115,17 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
             fields[name] = value
     if fields:
         _rename(fields)
-    trace = tracing.from_open_telemetry()
+    trace = _tracing.from_open_telemetry()
     if trace:
         fields = {**trace, **fields}
-    fields["template"] = record.msg if isinstance(record.msg, str) else str(record.msg)
+    fields["template"] = values.text_of(record.msg)
     fields["logger_name"] = record.name
     fields["thread"] = record.threadName
     fields["func"] = record.funcName
     fields["file"] = record.pathname
     fields["line"] = record.lineno
     if record.exc_info:
-        fields.update(failures.fields_of(record.exc_info))
+        fields.update(_failures.fields_of(record.exc_info))
     elif record.exc_text:
         # Formatted before it came through a queue or from another process.
         fields["stack"] = record.exc_text
@@ -136,9 +134,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-_FIXED = frozenset(
-    ("template", "logger_name", "thread", "func", "file", "line", "exc_type", "exc_message", "stack")
-)
+_FIXED = frozenset(("template", "logger_name", "thread", "func", "file", "line", "exc_type", "exc_message", "stack"))
 
 
 def _rename(fields: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
     application = metlog.wsgi.Middleware(application)
 
-A route's template comes from the framework; see ``metlog.flask`` and ``metlog.django``. An application without either says
-it in ``environ["metlog.route"]``, or by a function.
+A route's template comes from the framework; see ``metlog.flask`` and ``metlog.django``. An application without either
+says it in ``environ["metlog.route"]``, or by a function.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Callable
 
-from metlog import web
+from metlog import _web
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -47,10 +47,10 @@ class Middleware:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve a request."""
-        client = web.client_for(self.client)
+        client = _web.client_for(self.client)
         if client is None:
             return self.application(environ, start_response)
-        request = web.Request(
+        request = _web.Request(
             client,
             environ.get("REQUEST_METHOD", ""),
             environ.get("HTTP_TRACEPARENT"),
@@ -67,40 +67,29 @@ class Middleware:
         try:
             body = self.application(environ, starting)
         except BaseException as exception:
-            self._failed(request, environ, exception)
+            self.over(request, environ, exception)
             raise
         if isinstance(body, (list, tuple)) or _is_file(body, environ):
             # The answer is there, or the server sends it by itself.
-            self._over(request, environ)
+            self.over(request, environ)
             return body
         return _Body(body, self, request, environ)
 
-    def _find_route(self, request: web.Request, environ: Environ) -> None:
-        request.route = self.route(environ) if self.route is not None else environ.get(ROUTE)
-
-    def _failed(self, request: web.Request, environ: Environ, exception: BaseException) -> None:
-        # An answer that had begun keeps its status on the wire, but it is not what the application meant.
-        request.status = web.FAILED
-        if isinstance(exception, GeneratorExit):
-            request.status = web.ABORTED
-        self._over(request, environ, exception)
-
-    def _over(self, request: web.Request, environ: Environ, exception: BaseException | None = None) -> None:
+    def over(self, request: _web.Request, environ: Environ, exception: BaseException | None = None) -> None:
+        """Say what became of a request."""
         try:
-            self._find_route(request, environ)
+            request.route = self.route(environ) if self.route is not None else environ.get(ROUTE)
         except Exception as error:
-            web.complain("a route was not found: %r", error)
-        if isinstance(exception, Exception):
-            request.failed(exception)
+            _web.complain("a route was not found: %r", error)
+        if exception is not None:
+            request.ended_by(exception)
         request.over()
 
 
 class _Body:
     """An answer that is made while it is sent: the request is over when the server closes it."""
 
-    def __init__(
-        self, body: Iterable[bytes], middleware: Middleware, request: web.Request, environ: Environ
-    ) -> None:
+    def __init__(self, body: Iterable[bytes], middleware: Middleware, request: _web.Request, environ: Environ) -> None:
         self._body = body
         self._parts: Iterator[bytes] | None = None
         self._middleware = middleware
@@ -118,7 +107,7 @@ class _Body:
         except StopIteration:
             raise
         except BaseException as exception:
-            self._middleware._failed(self._request, self._environ, exception)
+            self._middleware.over(self._request, self._environ, exception)
             raise
 
     def close(self) -> None:
@@ -127,9 +116,9 @@ class _Body:
             if close is not None:
                 close()
         except BaseException as exception:
-            self._middleware._failed(self._request, self._environ, exception)
+            self._middleware.over(self._request, self._environ, exception)
             raise
-        self._middleware._over(self._request, self._environ)
+        self._middleware.over(self._request, self._environ)
 
 
 def _is_file(body: object, environ: Environ) -> bool:

@@ -6,7 +6,8 @@ Its settings say how a syslog endpoint passes the event on; they travel in ``fie
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Mapping
+from collections.abc import Mapping
+from typing import Any, Callable
 
 from metlog_cef import line
 
@@ -47,7 +48,7 @@ def check_config(
     syslog_ident: str | None = None,
     syslog_priority: str | None = None,
 ) -> None:
-    """Raises InvalidArgumentError unless syslog knows all of these."""
+    """Raise InvalidArgumentError unless syslog knows all of these."""
     if syslog_options:
         named = syslog_options.split(",") if isinstance(syslog_options, str) else [syslog_options]
         for option in named:
@@ -66,7 +67,7 @@ def _must_be_one_of(name: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def config_plugin(config: dict[str, Any]) -> Callable[..., str]:
-    """Makes the method ``cef`` from the settings of its section.
+    """Make the method ``cef`` from the settings of its section.
 
     :param config: ``syslog_options``, ``syslog_facility``, ``syslog_ident`` and ``syslog_priority``, each optional.
     :raises InvalidArgumentError: for a value that syslog does not know, or a setting that does not exist.
@@ -87,7 +88,7 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., str]:
         signature: str | None = None,
         **kw: Any,
     ) -> str:
-        """Sends a security event and returns it as a CEF line.
+        """Send a security event and return it as a CEF line.
 
         :param name: what happened, for people.
         :param severity: 0 (least) to 10 (most important).
@@ -158,7 +159,7 @@ def _with_legal_keys(more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_extensions(text: str, more: dict[str, Any]) -> str:
-    """Adds the shortest first, so that as many as possible find room."""
+    """Add the shortest first, so that as many as possible find room."""
     pairs = [f" {key}={line.extension(value)}" for key, value in more.items()]
     pairs.sort(key=_bytes)
     room = line.LONGEST_LINE_BYTES - _bytes(text)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 LONGEST_LINE_BYTES = 1024
 """How long a line may become by the extensions that the application adds. Syslog of old guarantees no more."""
@@ -26,7 +27,7 @@ _IN_EXTENSIONS = str.maketrans({"\\": r"\\", "=": r"\=", "\n": r"\n", "\r": r"\r
 
 
 def text_of(value: object) -> str:
-    """The value as text, also where its own ``__str__`` fails: a security event is never lost for that."""
+    """Return the value as text, also where its own ``__str__`` fails: a security event is never lost for that."""
     if isinstance(value, str):
         return str(value)
     try:
@@ -38,22 +39,22 @@ def text_of(value: object) -> str:
 
 
 def header(value: object) -> str:
-    """A value as it stands between two bars."""
+    """Return a value as it stands between two bars."""
     return _ENDS_A_HEADER_FIELD.sub(r"\\\1", text_of(value))
 
 
 def extension(value: object) -> str:
-    """A value as it stands behind an equals sign."""
+    """Return a value as it stands behind an equals sign."""
     return text_of(value).translate(_IN_EXTENSIONS)
 
 
 def key(name: str) -> str:
-    """A name as it may stand in front of an equals sign."""
+    """Return a name as it may stand in front of an equals sign."""
     return _NO_PART_OF_A_KEY.sub("_", name) or "_"
 
 
 def from_environ(environ: Mapping[str, Any], name: str, default: str = "") -> str:
-    """A variable of a WSGI environment as the text that the client sent.
+    """Return a variable of a WSGI environment as the text that the client sent.
 
     WSGI hands over bytes as if they were Latin-1; what is UTF-8 in truth is read as that.
     """
@@ -65,13 +66,13 @@ def from_environ(environ: Mapping[str, Any], name: str, default: str = "") -> st
 
 
 def source_address(environ: Mapping[str, Any]) -> str:
-    """Where the request came from: the first address that a proxy noted, or the peer's."""
+    """Return where the request came from: the first address that a proxy noted, or the peer's."""
     forwarded = from_environ(environ, "HTTP_X_FORWARDED_FOR")
     return forwarded.split(",", 1)[0].strip() or from_environ(environ, "REMOTE_ADDR", NOT_KNOWN)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """What begins with ``cef.`` in the application's settings, without that."""
+    """Return what begins with ``cef.`` in the application's settings, without that."""
     return {
         name[len("cef.") :].replace(".", "_"): text_of(value)
         for name, value in config.items()
@@ -80,6 +81,6 @@ def settings(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def date(moment: float | None = None) -> str:
-    """The local time as syslog writes it: ``Nov 22 09:05:25``."""
+    """Return the local time as syslog writes it: ``Nov 22 09:05:25``."""
     now = time.localtime(moment)
     return f"{_MONTHS[now.tm_mon - 1]} {now.tm_mday:02d} {now.tm_hour:02d}:{now.tm_min:02d}:{now.tm_sec:02d}"

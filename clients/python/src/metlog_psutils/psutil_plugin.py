@@ -1,7 +1,7 @@
-"""The plug-in behind ``client.procinfo``: readings of a process become messages of type ``procinfo``, one for each value.
+"""The plug-in behind ``client.procinfo``: each reading of a process becomes a message of type ``procinfo``.
 
 A statsd endpoint sends each as a gauge ``psutil.GROUP.HOST.PID.NAME``. The readings come from the package ``psutil``
-(``pip install metlog-py[psutil]``), which is imported by the first call that needs it.
+(``pip install metlog-py[psutils]``), which is imported by the first call that needs it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import os
 import socket
 import sys
 import time
-from typing import Any, Callable, Iterable
+from collections.abc import Iterable
+from typing import Any, Callable
 
 GROUPS = ("net", "io", "cpu", "mem", "threads", "busy")
 """What can be asked for."""
@@ -28,17 +29,17 @@ class InvalidPIDError(Exception):
     """There is no such process, or it may not be looked at."""
 
 
-class OSXPermissionFailure(InvalidPIDError):
+class OSXPermissionFailure(InvalidPIDError):  # noqa: N818  the name of old
     """macOS shows other processes to root alone."""
 
 
 def check_osx_perm() -> bool:
-    """Whether this system lets us look at other processes: macOS lets root alone."""
+    """Return whether this system lets us look at other processes: macOS lets root alone."""
     return sys.platform != "darwin" or os.getuid() == 0
 
 
 def supports_iocounters() -> bool:
-    """Whether this system counts what a process reads and writes."""
+    """Return whether this system counts what a process reads and writes."""
     import psutil
 
     return os.name == "posix" and hasattr(psutil.Process, "io_counters")
@@ -48,9 +49,10 @@ class LazyPSUtil:
     """Readings of one process; each is taken when it is asked for."""
 
     def __init__(self, pid: int, server_addr: str | Iterable[str] | None = None) -> None:
-        """
+        """Note which process is meant; it is looked up when the first reading is taken.
+
         :param pid: which process.
-        :param server_addr: ``host:port`` where it listens, one or several. Other listening sockets are found by themselves.
+        :param server_addr: ``host:port`` where it listens, one or several. Other sockets that listen are found.
         """
         self.pid = pid
         # Dots would divide a metric's name.
@@ -69,7 +71,10 @@ class LazyPSUtil:
         return self._process
 
     def get_connections(self) -> list[dict[str, str]]:
-        """Each TCP connection: ``type``, ``status``, ``local`` and ``remote`` (``host:port``; ``*:*`` where there is none)."""
+        """Return each TCP connection: its ``type``, ``status``, ``local`` and ``remote``.
+
+        The last two are ``host:port``, and ``*:*`` where there is no other side.
+        """
         # Newer versions of psutil have only the first name, older ones only the second.
         connections = getattr(self.process, "net_connections", None) or self.process.connections
         return [
@@ -83,14 +88,14 @@ class LazyPSUtil:
         ]
 
     def get_busy_stats(self) -> list[dict[str, Any]]:
-        """Seconds of CPU time, seconds since the start, and the ratio of the two."""
+        """Return seconds of CPU time, seconds since the start, and the ratio of the two."""
         times = self.process.cpu_times()
         total = times.user + times.system
         uptime = max(time.time() - self.process.create_time(), 1e-6)
         return self._readings("busy", {"total_cpu": total, "uptime": uptime, "pcnt": total / uptime})
 
     def get_io_counters(self) -> list[dict[str, Any]]:
-        """Bytes read and written, and how many system calls did it. Nothing on a system that does not count."""
+        """Return bytes read and written, and how many system calls did it. Nothing on a system that does not count."""
         if not supports_iocounters():
             return []
         counters = self.process.io_counters()
@@ -98,18 +103,18 @@ class LazyPSUtil:
         return self._readings("io", {name: getattr(counters, name) for name in names})
 
     def get_memory_info(self) -> list[dict[str, Any]]:
-        """Per cent of the machine's memory, and bytes of resident and virtual memory."""
+        """Return per cent of the machine's memory, and bytes of resident and virtual memory."""
         memory = self.process.memory_info()
         readings = {"pcnt": self.process.memory_percent(), "rss": memory.rss, "vms": memory.vms}
         return self._readings("meminfo", readings)
 
     def get_cpu_info(self) -> list[dict[str, Any]]:
-        """Seconds of CPU time of the whole process, in itself and in the kernel."""
+        """Return seconds of CPU time of the whole process, in itself and in the kernel."""
         times = self.process.cpu_times()
         return self._readings("cpu", {"user": times.user, "sys": times.system})
 
     def get_thread_cpuinfo(self) -> list[dict[str, Any]]:
-        """Seconds of CPU time of each thread, in itself and in the kernel."""
+        """Return seconds of CPU time of each thread, in itself and in the kernel."""
         readings = {}
         for thread in self.process.threads():
             readings[f"{thread.id}.sys"] = thread.system_time
@@ -117,7 +122,7 @@ class LazyPSUtil:
         return self._readings("thread", readings)
 
     def summarize_network(self, network_data: Iterable[dict[str, str]]) -> list[dict[str, Any]]:
-        """How many connections are in which state, by the address of the server's side.
+        """Return how many connections are in which state, by the address of the server's side.
 
         That of a peer would be a metric of its own for each.
         """
@@ -129,10 +134,7 @@ class LazyPSUtil:
         states: collections.Counter[tuple[str, str]] = collections.Counter()
         for connection in connections:
             local = connection["local"]
-            if local in listening:
-                server = local
-            else:
-                server = everywhere.get(_port(local), connection["remote"])
+            server = local if local in listening else everywhere.get(_port(local), connection["remote"])
             states[server, connection["status"]] += 1
         return self._readings(
             "net", {f"{server.replace('.', '_')}.{status}": count for (server, status), count in states.items()}
@@ -148,7 +150,7 @@ class LazyPSUtil:
         busy: bool = False,
         output_stdout: bool = True,
     ) -> dict[str, list[dict[str, Any]]] | None:
-        """Takes the readings of these groups; writes them to standard output as JSON, or returns them."""
+        """Take the readings of these groups; write them to standard output as JSON, or return them."""
         wanted = {"net": net, "io": io, "cpu": cpu, "mem": mem, "threads": threads, "busy": busy}
         readers: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "net": lambda: self.summarize_network(self.get_connections()),
@@ -183,7 +185,7 @@ def _port(address: str) -> str:
 
 
 def _numeric(address: str) -> str:
-    """Connections are known by numbers, so an address by name is looked up."""
+    """Return an address by numbers, as connections are known, looking its name up."""
     host, port = _host(address), _port(address)
     try:
         ipaddress.ip_address(host)
@@ -202,7 +204,7 @@ def process_details(
     busy: bool = False,
     server_addr: str | Iterable[str] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The readings of a process, by group.
+    """Return the readings of a process, by group.
 
     :param pid: which process; this one by default.
     :raises InvalidPIDError: if there is no such process, or it may not be looked at.
@@ -221,7 +223,7 @@ def process_details(
 
 
 def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
-    """Makes the method ``procinfo`` from the settings of its section.
+    """Make the method ``procinfo`` from the settings of its section.
 
     :param config: a group set to false is never sent, whatever the application asks for.
     :raises SyntaxError: for anything else.
@@ -243,7 +245,7 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
         busy: bool = False,
         server_addr: str | Iterable[str] | None = None,
     ) -> None:
-        """Sends readings of a process, each as a message of its own.
+        """Send readings of a process, each as a message of its own.
 
         :param pid: which process; this one by default.
         :param net: how many TCP connections are in which state, by the server's address.

@@ -1,10 +1,13 @@
-"""Values of any kind as something that JSON can hold and that has a bound: what a stack or an application hands over may be
-endless, may fail, or may be the whole of the application."""
+"""Values of any kind as something that JSON can hold and that has a bound.
+
+What a stack or an application hands over may be endless, may fail, or may be the whole of the application.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 LONGEST_TEXT = 1024
 """Characters of one text; what is longer is cut and marked with ``…``."""
@@ -17,7 +20,7 @@ DEEPEST = 4
 
 
 def text(value: object, longest: int = LONGEST_TEXT) -> str:
-    """A text of at most so many characters, that UTF-8 can hold."""
+    """Return a text of at most so many characters, that UTF-8 can hold."""
     try:
         shown = value if isinstance(value, str) else str(value)
     except Exception:
@@ -28,15 +31,15 @@ def text(value: object, longest: int = LONGEST_TEXT) -> str:
 
 
 def representation(value: object) -> str:
-    """What ``repr`` says, of bounded length."""
+    """Return what ``repr`` says, of bounded length."""
     try:
         return text(repr(value))
     except Exception:
         return f"<unprintable {type(value).__name__}>"
 
 
-def plain(value: Any, depth: int = DEEPEST) -> Any:
-    """The value itself where JSON has it, a bounded copy of a collection, and ``repr`` for the rest."""
+def plain(value: Any, depth: int = DEEPEST) -> Any:  # noqa: PLR0911  one line a kind of value
+    """Return the value itself where JSON has it, a bounded copy of a collection, and ``repr`` for the rest."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

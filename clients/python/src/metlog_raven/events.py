@@ -11,9 +11,10 @@ import platform
 import sys
 import threading
 import uuid
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable
 
 from metlog_raven import bounded
 from metlog_raven.frames import stacktrace
@@ -65,7 +66,7 @@ def event(
     extra: Mapping[str, Any] | None = None,
     handled: bool = True,
 ) -> str:
-    """An exception as the JSON text of an event.
+    """Return an exception as the JSON text of an event.
 
     :param traceback: that of the exception; those of its causes are their own.
     :param trace: ``trace_id``, ``span_id`` and ``request_id``, as far as they are known.
@@ -77,7 +78,7 @@ def event(
         "event_id": uuid.uuid4().hex,
         "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "platform": "python",
-        "level": _LEVELS[severity] if isinstance(severity, int) and 0 <= severity <= 7 else "error",
+        "level": _LEVELS[severity] if isinstance(severity, int) and severity in range(len(_LEVELS)) else "error",
         "logger": logger or None,
         "server_name": server_name,
         "release": settings.release,
@@ -112,10 +113,12 @@ def _contexts(trace: Mapping[str, str]) -> dict[str, Any]:
 def _exceptions(
     exception: BaseException, traceback: TracebackType | None, settings: Settings, handled: bool
 ) -> list[dict[str, Any]]:
-    """The exception and what led to it, the first cause first, as Sentry wants it."""
+    """Return the exception and what led to it, the first cause first, as Sentry wants it."""
     shown = []
     for number, parent, source, one in _chain(exception):
-        stack = stacktrace(traceback if one is exception else one.__traceback__, settings.scrubber, settings.with_locals)
+        stack = stacktrace(
+            traceback if one is exception else one.__traceback__, settings.scrubber, settings.with_locals
+        )
         mechanism: dict[str, Any] = {"type": "generic" if parent is None else "chained", "handled": handled}
         mechanism["exception_id"] = number
         if parent is not None:
@@ -137,7 +140,7 @@ def _exceptions(
 
 
 def _chain(exception: BaseException) -> Iterator[tuple[int, int | None, str, BaseException]]:
-    """Each exception once, with its number, that of the exception that it led to, and how it did."""
+    """Yield each exception once, with its number, that of the exception that it led to, and how it did."""
     waiting: list[tuple[int | None, str, BaseException]] = [(None, "", exception)]
     seen: set[int] = set()
     while waiting and len(seen) < MOST_EXCEPTIONS:
@@ -155,15 +158,17 @@ def _chain(exception: BaseException) -> Iterator[tuple[int, int | None, str, Bas
 
 
 def _members(exception: BaseException) -> tuple[BaseException, ...]:
-    """The exceptions of a group: those of Python 3.11, and of the package `exceptiongroup` before."""
+    """Return the exceptions of a group: those of Python 3.11, and of the package `exceptiongroup` before."""
     if all(kind.__name__ != "BaseExceptionGroup" for kind in type(exception).__mro__):
         return ()
     members = getattr(exception, "exceptions", ())
-    return tuple(member for member in members if isinstance(member, BaseException)) if isinstance(members, tuple) else ()
+    return (
+        tuple(member for member in members if isinstance(member, BaseException)) if isinstance(members, tuple) else ()
+    )
 
 
 def _says(exception: BaseException) -> str:
-    """What it says of itself, and the notes that were added to it."""
+    """Return what it says of itself, and the notes that were added to it."""
     said = bounded.text(exception, LONGEST_MESSAGE)
     notes = getattr(exception, "__notes__", None)
     if isinstance(notes, list):
@@ -172,7 +177,7 @@ def _says(exception: BaseException) -> str:
 
 
 def _within_bounds(event: dict[str, Any]) -> str:
-    """The event's text, without as much as is needed to keep the bound."""
+    """Return the event's text, without as much as is needed to keep the bound."""
     left_out: list[str] = []
     ways: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
         ("local variables", _leave_out_of_frames("vars")),
@@ -180,6 +185,7 @@ def _within_bounds(event: dict[str, Any]) -> str:
         ("extra", lambda event: event["extra"].clear()),
         ("outer frames", _leave_out_outer_frames),
         ("causes", lambda event: event["exception"].update(values=event["exception"]["values"][-1:])),
+        ("long texts", _shorten_texts),
     ]
     for name, leave_out in ways:
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
@@ -205,6 +211,12 @@ def _leave_out_of_frames(*keys: str) -> Callable[[dict[str, Any]], None]:
     return leave_out
 
 
+def _shorten_texts(event: dict[str, Any]) -> None:
+    for holder, key in [(event.get("logentry"), "formatted"), *((one, "value") for one in event["exception"]["values"])]:
+        if holder is not None:
+            holder[key] = bounded.text(holder[key])
+
+
 def _leave_out_outer_frames(event: dict[str, Any]) -> None:
     for stack in _stacks(event):
         frames = stack["frames"]
@@ -216,11 +228,16 @@ def _leave_out_outer_frames(event: dict[str, Any]) -> None:
 
 
 def exception_of(exc_info: object) -> tuple[BaseException, TracebackType | None] | None:
-    """The exception that is meant: the current one for ``True`` and ``None``, or the one given, alone or as a triple."""
+    """Return the exception that is meant, and its traceback.
+
+    :param exc_info: True or None for the current one, an exception, or a triple as of ``sys.exc_info()``.
+    """
     if exc_info is True or exc_info is None:
         exc_info = sys.exc_info()
     if isinstance(exc_info, BaseException):
         return exc_info, exc_info.__traceback__
-    if isinstance(exc_info, tuple) and len(exc_info) == 3 and isinstance(exc_info[1], BaseException):
-        return exc_info[1], exc_info[2]
+    if isinstance(exc_info, tuple):
+        exception, traceback = (*exc_info, None, None, None)[1:3]
+        if isinstance(exception, BaseException):
+            return exception, traceback if isinstance(traceback, TracebackType) else None
     return None

@@ -1,4 +1,7 @@
-"""The frames of a traceback as Sentry shows them: where, the line of code, and around the application's own code some more."""
+"""The frames of a traceback as Sentry shows them: where, and the line of code.
+
+Of the application's own code the lines around it are shown too.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ LONGEST_LINE = 256
 
 
 def stacktrace(traceback: TracebackType | None, scrubber: Scrubber, with_locals: bool) -> dict[str, Any] | None:
-    """The stack of an exception, outermost frame first; ``None`` where it was never raised."""
+    """Return the stack of an exception, outermost frame first; ``None`` where it was never raised."""
     places = []
     while traceback is not None:
         places.append((traceback.tb_frame, traceback.tb_lineno))
@@ -96,7 +99,7 @@ def _locals(frame: FrameType, scrubber: Scrubber) -> dict[str, Any]:
 
 
 def _below_its_package(path: str, module: str | None) -> str:
-    """``shop/cart.py`` for the module ``shop.cart``, wherever it is installed."""
+    """Return ``shop/cart.py`` for the module ``shop.cart``, wherever it is installed."""
     parts = path.replace(os.sep, "/").split("/")
     if not module or module == "__main__":
         return parts[-1]

@@ -1,16 +1,20 @@
 """Takes secrets out of what is about to leave the process.
 
-By the name that a value has (``password``, ``api_key``, ``Authorization`` …), and inside text by its shape: passwords in
-URLs, ``token=…``, bearer tokens, card numbers.
+By the name that a value has (``password``, ``api_key``, ``Authorization`` …), and inside text by its shape: passwords
+in URLs, ``token=…``, bearer tokens, card numbers.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 FILTERED = "[Filtered]"
 """What stands for a secret. Sentry's own libraries write the same."""
+
+DEEPEST = 16
+"""Levels of collections that are looked at."""
 
 _SECRET_NAMES = (
     "password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "access_key", "private_key",
@@ -20,8 +24,8 @@ _SECRET_NAMES = (
 _NAMES = "|".join(_SECRET_NAMES)
 
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):([^\s/@]+)@")
-# Every repetition has a bound, so that no text takes long. A name may be the end of a longer one; behind it come an equals
-# sign or a colon and the value: quoted, or up to the next space or separator.
+# Every repetition has a bound, so that no text takes long. A name may be the end of a longer one; behind it come an
+# equals sign or a colon and the value: quoted, or up to the next space or separator.
 _ASSIGNMENT = re.compile(
     rf"((?:{_NAMES})[\w-]{{0,40}}['\"]?\s{{0,8}}[=:]>?\s{{0,8}})"
     r"(?:(['\"]).{0,1000}?(?:\2|$)|(?:(?:basic|bearer|token)\s{1,8})?[^\s,;&'\")}\]]+)",
@@ -35,35 +39,37 @@ class Scrubber:
     """Knows which names belong to secrets."""
 
     def __init__(self, more_names: Iterable[str] = ()) -> None:
-        """
-        :param more_names: names, or parts of names, of the application's own secrets.
-        """
+        """Learn more names, or parts of names, that the application's own secrets have."""
         self._names = (*_SECRET_NAMES, *(_plain(name) for name in more_names))
 
     def is_secret(self, name: object) -> bool:
-        """Whether a value of this name is a secret."""
+        """Return whether a value of this name is a secret."""
         if not isinstance(name, str):
             return False
         plain = _plain(name)
         return any(secret in plain for secret in self._names)
 
     def text(self, text: str) -> str:
-        """The text without the secrets that can be seen in it."""
+        """Return the text without the secrets that can be seen in it."""
         if "://" in text:
             text = _URL_PASSWORD.sub(rf"\1:{FILTERED}@", text)
         text = _ASSIGNMENT.sub(rf"\1{FILTERED}", text)
         text = _BEARER.sub(rf"\1 {FILTERED}", text)
         return _CARD.sub(_unless_no_card, text)
 
-    def value(self, value: Any) -> Any:
-        """What JSON can hold, without the secrets in it."""
+    def value(self, value: Any, depth: int = DEEPEST) -> Any:
+        """Return a value without the secrets in it; what lies too deep to be looked at is left out."""
         if isinstance(value, str):
             return self.text(value)
+        if not isinstance(value, (dict, list, tuple)):
+            return value
+        if depth == 0:
+            return FILTERED
         if isinstance(value, dict):
-            return {name: FILTERED if self.is_secret(name) else self.value(held) for name, held in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.value(held) for held in value]
-        return value
+            return {
+                name: FILTERED if self.is_secret(name) else self.value(held, depth - 1) for name, held in value.items()
+            }
+        return [self.value(held, depth - 1) for held in value]
 
 
 def _plain(name: str) -> str:
@@ -73,5 +79,7 @@ def _plain(name: str) -> str:
 def _unless_no_card(match: re.Match[str]) -> str:
     """Card numbers end with a check digit, by which other long numbers (times, identifiers) are told from them."""
     digits = [int(digit) for digit in match.group() if digit.isdigit()]
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
-    return FILTERED if (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6) else match.group()
+    doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
+    return (
+        FILTERED if (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6) else match.group()
+    )

@@ -1,5 +1,7 @@
-"""What is said of each request, whichever framework serves it: a counter and a timer by route and status, the exception that
-ended it, and the names by which everything that it caused can be found.
+"""What is said of each request, whichever framework serves it.
+
+A counter and a timer by route and status, the exception that ended it, and the names by which everything that it caused
+can be found.
 
 ``metlog.wsgi``, ``metlog.asgi``, ``metlog.django`` and ``metlog.flask`` find out what happened; this says it.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from metlog import _diagnostics, failures, tracing
+from metlog import _diagnostics, _failures, _tracing
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -63,7 +65,7 @@ class Request:
         self._method = method if method in _METHODS else "OTHER"
         self._reported: BaseException | None = None
         self._is_over = False
-        self._binding = client.bind(**tracing.from_headers(traceparent, request_id))
+        self._binding = client.bind(**_tracing.from_headers(traceparent, request_id))
         self._binding.__enter__()
         self._started = time.perf_counter_ns()
 
@@ -79,11 +81,20 @@ class Request:
             return
         try:
             message = f"{self._method} {self.route or NO_ROUTE} failed"
-            failures.report(
+            _failures.report(
                 self._client, exception, message, handled=False, method=self._method, route=self.route or NO_ROUTE
             )
         except Exception as error:
             complain("a request's exception was not reported: %r", error)
+
+    def ended_by(self, exception: BaseException) -> None:
+        """Note that an exception left the application, whatever it had begun to answer."""
+        if isinstance(exception, Exception):
+            self.status = FAILED
+            self.failed(exception)
+        else:
+            # A task that was cancelled, a generator that was closed: the client went away. The process may be ending.
+            self.status = ABORTED
 
     def over(self) -> None:
         """Say what became of it. What comes after the first time changes nothing."""
@@ -94,14 +105,9 @@ class Request:
         try:
             route, status = self.route or NO_ROUTE, self.status or FAILED
             name = f"http.{self._method}.{route}.{status}"
-            # A dictionary each: the client adds to what it is given.
             about: dict[str, Any] = {"method": self._method, "route": route, "status": status}
-            self._client.incr(name, fields=dict(about))
+            self._client.incr(name, fields=about)
             self._client.timer_send(name, elapsed_us / 1000, fields=about)
         except Exception as error:
             complain("a request was not counted: %r", error)
-        try:
-            self._binding.__exit__(None, None, None)
-        except ValueError:
-            # The server closes the answer in another context, which never had these names.
-            pass
+        self._binding.__exit__(None, None, None)

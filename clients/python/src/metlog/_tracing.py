@@ -1,7 +1,7 @@
 """The names under which what happens in several places is known as one: trace, span and request.
 
-They come from W3C's ``traceparent`` and from ``X-Request-ID`` at a service's door, from what the application has bound, and
-from OpenTelemetry where the application uses it.
+They come from W3C's ``traceparent`` and from ``X-Request-ID`` at a service's door, from what the application has
+bound, and from OpenTelemetry where the application uses it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from metlog import _bound
+
+if TYPE_CHECKING:
+    from metlog.client import MetlogClient
 
 TRACE_ID = "trace_id"
 SPAN_ID = "span_id"
@@ -20,7 +25,9 @@ NAMES = (TRACE_ID, SPAN_ID, REQUEST_ID)
 """The fields in which they travel."""
 
 # Version, trace, parent span, flags; versions to come may add more behind these.
-_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.{0,200})?")
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.{0,200})?"
+)
 # What comes from outside goes into every message of the request: it is short and cannot be mistaken for anything else.
 _REQUEST_ID = re.compile(r"[\w.:+/=@-]{1,128}", re.ASCII)
 
@@ -43,6 +50,14 @@ def to_header(names: Mapping[str, Any]) -> str | None:
         return None
     header = f"00-{trace_id}-{span_id or secrets.token_hex(8)}-01"
     return header if _TRACEPARENT.fullmatch(header) else None
+
+
+def current(client: MetlogClient) -> dict[str, Any]:
+    """Return the names that hold here: those that are bound to a client, else those of OpenTelemetry."""
+    names: dict[str, Any] = dict(from_open_telemetry())
+    fields = _bound.current(client._key)
+    names.update((name, fields[name]) for name in NAMES if name in fields)
+    return names
 
 
 def from_open_telemetry() -> dict[str, str]:
