@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from typing import Any
 
 import pytest
 from metlog.client import MetlogClient
+from metlog.holder import CLIENT_HOLDER
 from metlog.testing import Capture
 from metlog_raven import events, raven_plugin
 
@@ -324,3 +326,97 @@ def test_release_and_environment_come_from_the_process(monkeypatch: pytest.Monke
     made.raven(exc_info=ValueError("x"))
     assert event_of(made)["release"] == "2.0"
     assert event_of(made)["environment"] == "production"
+
+
+async def sell() -> None:
+    buy("", "")
+
+
+def stock() -> Any:
+    yield 1
+    buy("", "")
+
+
+async def deliveries() -> Any:
+    yield 1
+    buy("", "")
+
+
+class Till:
+    @raven_plugin.capture_stack
+    def close(self) -> None:
+        buy("", "")
+
+    @raven_plugin.capture_stack(severity=2)
+    @classmethod
+    def lock(cls) -> None:
+        buy("", "")
+
+    @staticmethod
+    @raven_plugin.capture_stack
+    def drop() -> None:
+        buy("", "")
+
+
+def run(kind: str, decorate: Any) -> None:
+    """Call a decorated function of each kind, in the way that makes it run."""
+    if kind == "function":
+        decorate(buy)("", "")
+    elif kind == "coroutine":
+        asyncio.run(decorate(sell)())
+    elif kind == "generator":
+        list(decorate(stock)())
+    elif kind == "asynchronous generator":
+
+        async def drain() -> list[int]:
+            return [one async for one in decorate(deliveries)()]
+
+        asyncio.run(drain())
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine", "generator", "asynchronous generator"])
+def test_an_exception_that_leaves_a_function_is_reported_once_each_time_and_passes(kind: str) -> None:
+    made = client()
+    decorate = raven_plugin.capture_stack(client=made, severity=2)
+    for _ in range(2):
+        made.sender.clear()
+        with pytest.raises(ValueError, match="no stock"):
+            run(kind, decorate)
+        assert event_of(made)["level"] == "fatal"
+        assert exceptions_of(made)[0]["stacktrace"]["frames"][-1]["function"] == "buy"
+
+
+@pytest.mark.parametrize(("call", "level"), [("close", "error"), ("lock", "fatal"), ("drop", "error")])
+def test_methods_of_every_kind_can_be_decorated(call: str, level: str, metlog_capture: Capture) -> None:
+    CLIENT_HOLDER.default_client.add_method(raven_plugin.config_plugin({}), override="raven")
+    with pytest.raises(ValueError, match="no stock"):
+        getattr(Till(), call)()
+    assert json.loads(metlog_capture.one(type="sentry")["payload"])["level"] == level
+
+
+def test_what_frameworks_look_at_stays() -> None:
+    decorated = raven_plugin.capture_stack(client=client())(sell)
+    assert asyncio.iscoroutinefunction(decorated)
+    assert decorated.__name__ == "sell"
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_orderly_end_is_not_reported(ending: type[BaseException]) -> None:
+    made = client()
+
+    @raven_plugin.capture_stack(client=made)
+    def end() -> None:
+        raise ending
+
+    with pytest.raises(ending):
+        end()
+    assert made.sender.messages == []
+
+
+def test_without_the_plug_in_an_exception_is_a_log_line() -> None:
+    made = MetlogClient(Capture(), "shop")
+    with pytest.raises(ValueError, match="no stock"):
+        raven_plugin.capture_stack(client=made)(buy)("", "")
+    message = made.sender.one(type="oldstyle", severity=3, exc_type="ValueError")
+    assert message["payload"] == "ValueError: no stock for 2 things"
+    assert "in buy" in message["fields"]["stack"]

@@ -38,14 +38,22 @@ def _within_bounds(stack: str) -> str:
 
 
 def report(
-    client: MetlogClient, exception: BaseException, message: str, *, handled: bool = True, **fields: Any
+    client: MetlogClient,
+    exception: BaseException,
+    message: str,
+    *,
+    severity: int = SEVERITY.ERROR,
+    handled: bool = True,
+    **fields: Any,
 ) -> None:
     """Report an exception: as Sentry's event where the client has the plug-in, and as a log line otherwise.
 
+    :param message: what can be said about it; by default what it says itself.
     :param handled: false where nobody caught it.
     """
     raven = getattr(client, "raven", None)
     if callable(raven):
-        raven(message, exception, handled=handled, **fields)
+        raven(message, exception, severity=severity, handled=handled, **fields)
     else:
-        client.metlog("oldstyle", severity=SEVERITY.ERROR, payload=message, fields={**fields, **fields_of(exception)})
+        payload = message or values.exception_text(exception)
+        client.metlog("oldstyle", severity=severity, payload=payload, fields={**fields, **fields_of(exception)})

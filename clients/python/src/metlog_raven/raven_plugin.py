@@ -10,23 +10,47 @@ import logging
 import os
 import time
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-from metlog import _tracing
+from metlog import _failures, _tracing
+from metlog._severity import SEVERITY
+from metlog.decorators.base import MetlogDecorator
 from metlog_raven import bounded
 from metlog_raven.events import LONGEST_MESSAGE, Settings, event, exception_of
 from metlog_raven.scrubbing import Scrubber
 
 METLOG_PLUGIN_NAME = "raven"
 
-_ERROR = 3
-
 logger = logging.getLogger("metlog.internal")
 
 
 class InvalidArgumentError(RuntimeError):
     """The plug-in was given a setting that it does not have, or a value that the setting cannot take."""
+
+
+class capture_stack(MetlogDecorator):
+    """Reports the exceptions that leave a function, and lets them pass.
+
+    ``severity`` is that of the messages, 3 (error) unless it is given. What ends a process, a task or a generator in an
+    orderly way is no exception to report.
+    """
+
+    def is_ready(self) -> bool:
+        """Return whether there is a client."""
+        return self.client is not None
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Report an exception of one call."""
+        try:
+            yield
+        except Exception as error:
+            severity = (self.kwargs or {}).get("severity", SEVERITY.ERROR)
+            _failures.report(self.client, error, "", severity=severity)
+            raise
 
 
 def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
@@ -43,7 +67,7 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
     if project is not None:
         warnings.warn("sentry_project_id is deprecated, dsn says which project", DeprecationWarning, stacklevel=2)
     default_logger = config.pop("logger", None)
-    default_severity = config.pop("severity", _ERROR)
+    default_severity = config.pop("severity", SEVERITY.ERROR)
     scrub = config.pop("scrub", ())
     scrubber = Scrubber([scrub] if isinstance(scrub, str) else scrub)
     settings = Settings(
