@@ -6,10 +6,11 @@ import json
 import pathlib
 import re
 
-import metlog_cef
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import metlog_cef
 from metlog.client import MetlogClient
 from metlog.testing import Capture
 from metlog_cef import cef_plugin

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+
 from metlog.client import MetlogClient
 from metlog.testing import Capture
 from metlog_psutils import psutil_plugin

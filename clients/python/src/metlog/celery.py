@@ -2,7 +2,8 @@
 
     metlog.celery.connect()
 
-A trace goes on in the tasks that its code sends, and the handler of the root logger stays when a worker sets up logging.
+A trace goes on in the tasks that its code sends, and the handler of the root logger stays when a worker sets up
+logging.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Flask: one line counts and times every request by its rule, reports exceptions, and binds the names of trace and request.
+"""Flask: one line watches over an application.
 
     metlog.flask.init_app(app)
+
+It counts and times every request by its rule, reports exceptions, and binds the names of trace and request.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
 _OPEN_TELEMETRY = {"otelTraceID": _tracing.TRACE_ID, "otelSpanID": _tracing.SPAN_ID}
 _NO_SPAN = "0"
 
+
 _EXACTLY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -73,12 +74,12 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record."""
-        if _reentry.is_inside() or record.name.startswith(LOGGER_NAME):
+        if _reentry.is_inside():
             return
         inside = _reentry.enter()
         try:
             client = self._client()
-            if client is not None:
+            if client is not None and not _is_our_own(record.name):
                 severity, payload = severity_of(record.levelno), self._payload(record)
                 client.metlog("oldstyle", severity=severity, payload=payload, fields=fields_of(record))
         except Exception:
@@ -97,6 +98,11 @@ class LogHandler(logging.Handler):
         if self.formatter is not None:
             return self.format(record)
         return message_of(record)
+
+
+def _is_our_own(logger: str) -> bool:
+    """Return whether it is Metlog itself that logs; that is never sent."""
+    return logger == LOGGER_NAME or logger.startswith(f"{LOGGER_NAME}.")
 
 
 def message_of(record: logging.LogRecord) -> str:

@@ -81,9 +81,9 @@ def _send(client: MetlogClient, logger: Any, method_name: str, event: MutableMap
     for name, value in event.items():
         if name not in _LEFT_OUT:
             fields[_RENAMED.get(name, name)] = value
-    name = getattr(logger, "name", None)
-    if "logger_name" not in fields and isinstance(name, str):
-        fields["logger_name"] = name
+    logger_name = getattr(logger, "name", None)
+    if "logger_name" not in fields and isinstance(logger_name, str):
+        fields["logger_name"] = logger_name
     if "exception" in fields and isinstance(fields["exception"], str):
         # Already formatted by a processor in front.
         fields["stack"] = fields.pop("exception")

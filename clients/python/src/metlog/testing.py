@@ -152,6 +152,6 @@ _NAME = "test"
 
 @pytest.fixture
 def metlog_capture() -> Iterator[Capture]:
-    """What the code under test sends through Metlog, and what it logs."""
+    """Show what the code under test sends through Metlog, and what it logs."""
     with capturing() as capture:
         yield capture

@@ -38,7 +38,7 @@ def representation(value: object) -> str:
         return f"<unprintable {type(value).__name__}>"
 
 
-def plain(value: Any, depth: int = DEEPEST) -> Any:  # noqa: PLR0911  one line a kind of value
+def plain(value: Any, depth: int = DEEPEST) -> Any:
     """Return the value itself where JSON has it, a bounded copy of a collection, and ``repr`` for the rest."""
     if value is None or isinstance(value, bool):
         return value

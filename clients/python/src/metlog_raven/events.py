@@ -212,7 +212,10 @@ def _leave_out_of_frames(*keys: str) -> Callable[[dict[str, Any]], None]:
 
 
 def _shorten_texts(event: dict[str, Any]) -> None:
-    for holder, key in [(event.get("logentry"), "formatted"), *((one, "value") for one in event["exception"]["values"])]:
+    for holder, key in [
+        (event.get("logentry"), "formatted"),
+        *((one, "value") for one in event["exception"]["values"]),
+    ]:
         if holder is not None:
             holder[key] = bounded.text(holder[key])
 

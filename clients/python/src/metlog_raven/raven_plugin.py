@@ -125,9 +125,7 @@ def _event(settings: Settings, client: Any, meant: Any, msg: str, more: dict[str
     names = {name: str(value) for name, value in _tracing.current(client).items()}
     more["logger"] = client.logger if more["logger"] is None else more["logger"]
     try:
-        return event(
-            settings, exception, traceback, message=msg, server_name=client.hostname, trace=names, **more
-        )
+        return event(settings, exception, traceback, message=msg, server_name=client.hostname, trace=names, **more)
     except Exception as error:
         # What it was must not be lost because something about it could not be shown.
         logger.warning(f"raven: an exception is shown without its stack: {bounded.representation(error)}")

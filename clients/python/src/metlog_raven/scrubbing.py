@@ -13,6 +13,9 @@ from typing import Any
 FILTERED = "[Filtered]"
 """What stands for a secret. Sentry's own libraries write the same."""
 
+LONGEST_TEXT = 32_768
+"""Characters of one text that are looked at. No datagram holds much more."""
+
 DEEPEST = 16
 """Levels of collections that are looked at."""
 
@@ -50,7 +53,9 @@ class Scrubber:
         return any(secret in plain for secret in self._names)
 
     def text(self, text: str) -> str:
-        """Return the text without the secrets that can be seen in it."""
+        """Return the text without the secrets that can be seen in it, and without what is behind LONGEST_TEXT."""
+        if len(text) > LONGEST_TEXT:
+            text = f"{text[: LONGEST_TEXT - 1]}…"
         if "://" in text:
             text = _URL_PASSWORD.sub(rf"\1:{FILTERED}@", text)
         text = _ASSIGNMENT.sub(rf"\1{FILTERED}", text)
@@ -58,18 +63,21 @@ class Scrubber:
         return _CARD.sub(_unless_no_card, text)
 
     def value(self, value: Any, depth: int = DEEPEST) -> Any:
-        """Return a value without the secrets in it; what lies too deep to be looked at is left out."""
+        """Return a value without the secrets in it; what cannot be looked at is left out."""
         if isinstance(value, str):
             return self.text(value)
-        if not isinstance(value, (dict, list, tuple)):
-            return value
-        if depth == 0:
+        try:
+            if isinstance(value, dict):
+                return {name: self._member(name, held, depth) for name, held in value.items()}
+            if isinstance(value, (list, tuple)):
+                return [self._member(None, held, depth) for held in value]
+        except Exception:
+            # A collection of the application's own that fails, or that another thread changes meanwhile.
             return FILTERED
-        if isinstance(value, dict):
-            return {
-                name: FILTERED if self.is_secret(name) else self.value(held, depth - 1) for name, held in value.items()
-            }
-        return [self.value(held, depth - 1) for held in value]
+        return value
+
+    def _member(self, name: object, held: Any, depth: int) -> Any:
+        return FILTERED if depth == 0 or self.is_secret(name) else self.value(held, depth - 1)
 
 
 def _plain(name: str) -> str:
