@@ -187,8 +187,8 @@ class Statsd(_Process):
         return wait_for(f"statsd has the gauge {name}", look)
 
 
-class Rsyslog(_Process):
-    """The rsyslog of Debian, which writes what it understood as JSON."""
+class Syslog:
+    """The rsyslog of Debian, which writes down what it understood."""
 
     CONFIGURATION = """
 global(workDirectory="{folder}" parser.escapeControlCharactersOnReceive="off")
@@ -197,8 +197,48 @@ input(type="imtcp" address="127.0.0.1" port="0" listenPortFileName="{folder}/por
 template(name="json" type="list" option.jsonf="on") {{
   property(outname="facility" name="syslogfacility-text" format="jsonf")
   property(outname="severity" name="syslogseverity-text" format="jsonf")
-  property(outname="app" name="app-name" format="jsonf")
-  property(outname="msg" name="msg" format="jsonf")
+  property(outname="program" name="app-name" format="jsonf")
+  property(outname="process" name="procid" format="jsonf")
+  property(outname="text" name="msg" format="jsonf")
 }}
 action(type="omfile" file="{folder}/received" template="json")
 """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        installed = _PEERS / "debian"
+        program = _needs(installed / "usr/sbin/rsyslogd", "`make peers` installs it")
+        self._received = folder / "received"
+        (folder / "rsyslog.conf").write_text(self.CONFIGURATION.format(folder=folder))
+        libraries = [str(path) for part in ("lib", "usr/lib") for path in (installed / part).glob("*-linux-gnu*")]
+        modules = next((installed / "usr/lib").glob("*/rsyslog"))
+        arguments = [program, "-n", "-f", folder / "rsyslog.conf", "-i", folder / "pid", "-M", modules]
+        self._log = (folder / "rsyslog.log").open("w")
+        self._server = subprocess.Popen(
+            arguments,
+            env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+        def port() -> str | None:
+            assert self._server.poll() is None, (folder / "rsyslog.log").read_text()
+            path = folder / "port"
+            return path.read_text() if path.exists() else None
+
+        self.address = f"127.0.0.1:{wait_for('rsyslog listens', port)}"
+
+    def wait_for_records(self, count: int) -> list[dict[str, str]]:
+        """Wait until it has written so many records."""
+
+        def look() -> list[dict[str, str]] | None:
+            text = self._received.read_text() if self._received.exists() else ""
+            lines = text[: text.rfind("\n") + 1].splitlines()
+            return [json.loads(line) for line in lines] if len(lines) >= count else None
+
+        return wait_for(f"rsyslog has {count} records", look)
+
+    def end(self) -> None:
+        self._server.kill()
+        self._server.wait()
+        self._log.close()

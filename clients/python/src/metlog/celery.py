@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 
 from metlog import _failures, _tracing, _web
+from metlog.handler import LogHandler
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -42,7 +43,8 @@ def connect(client: MetlogClient | None = None) -> None:
         (signals.task_prerun, _connected.began),
         (signals.task_postrun, _connected.ended),
         (signals.task_failure, _connected.failed),
-        (signals.after_setup_logger, _connected.logging_set_up),
+        (signals.celeryd_init, _connected.note_handlers),
+        (signals.after_setup_logger, _connected.give_handlers_back),
     ):
         signal.connect(receiver, weak=False)
 
@@ -52,15 +54,30 @@ class _Connection:
 
     def __init__(self, client: MetlogClient | None) -> None:
         self.client = client
-        self._root_handlers = [handler for handler in logging.getLogger().handlers if _is_ours(handler)]
+        self._root_handlers: list[logging.Handler] = []
+        self.note_handlers()
+
+    def note_handlers(self, **_: Any) -> None:
+        """Remember the root logger's handlers of ours, before Celery takes all of them away."""
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, LogHandler) and handler not in self._root_handlers:
+                self._root_handlers.append(handler)
+
+    def give_handlers_back(self, logger: Any = None, **_: Any) -> None:
+        """Give them back when Celery has set up logging."""
+        for handler in self._root_handlers:
+            if logger is not None and handler not in logger.handlers:
+                logger.addHandler(handler)
 
     def published(self, headers: Any = None, **_: Any) -> None:
+        """Pass the trace on to a task that is sent."""
         client = _web.client_for(self.client)
         traceparent = _tracing.to_header(_tracing.current(client)) if client is not None else None
         if traceparent is not None and isinstance(headers, dict):
             headers.setdefault(_TRACEPARENT, traceparent)
 
     def began(self, task_id: str = "", task: Any = None, **_: Any) -> None:
+        """Bind the names of a task that begins."""
         client = _web.client_for(self.client)
         if client is None or task is None:
             return
@@ -73,6 +90,7 @@ class _Connection:
         setattr(task.request, _STARTED, time.perf_counter_ns())
 
     def ended(self, task: Any = None, state: Any = None, **_: Any) -> None:
+        """Say what became of a task."""
         client = _web.client_for(self.client)
         request = getattr(task, "request", None)
         started = getattr(request, _STARTED, None)
@@ -90,6 +108,7 @@ class _Connection:
         getattr(request, _BINDING).__exit__(None, None, None)
 
     def failed(self, sender: Any = None, exception: Any = None, **_: Any) -> None:
+        """Report the exception that ended a task."""
         client = _web.client_for(self.client)
         # Without the plug-in the line that Celery logs says it all.
         if client is None or not hasattr(client, "raven") or not isinstance(exception, BaseException):
@@ -98,16 +117,6 @@ class _Connection:
             _failures.report(client, exception, f"task {sender.name} failed", handled=False)
         except Exception as error:
             _web.complain("a task's exception was not reported: %r", error)
-
-    def logging_set_up(self, logger: Any = None, **_: Any) -> None:
-        """Give the root logger its handlers of ours back: Celery takes all of them away."""
-        for handler in self._root_handlers:
-            if logger is not None and handler not in logger.handlers:
-                logger.addHandler(handler)
-
-
-def _is_ours(handler: logging.Handler) -> bool:
-    return type(handler).__module__.split(".", 1)[0] == "metlog"
 
 
 def _header(request: Any) -> str | None:
