@@ -66,7 +66,7 @@ def _client(given: argparse.Namespace) -> MetlogClient:
 def _through(client: MetlogClient, until: float) -> Iterator[int]:
     """Send through a client, and yield how many messages were sent."""
     sent = 0
-    while time.monotonic() < until:
+    while sent == 0 or time.monotonic() < until:
         for _ in range(_STRIDE):
             client.metlog("MBTEST", payload="MBTEST")
         client.flush(_PATIENCE)
@@ -91,7 +91,7 @@ def _raw(host: str, port: int, until: float) -> Iterator[int]:
     family, _, _, _, address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0]
     sent = 0
     with socket.socket(family, socket.SOCK_DGRAM) as outgoing:
-        while time.monotonic() < until:
+        while sent == 0 or time.monotonic() < until:
             for _ in range(_STRIDE):
                 outgoing.sendto(text, address)
             sent += _STRIDE
