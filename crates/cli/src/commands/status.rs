@@ -8,6 +8,7 @@ use crate::{
     api::pipeline::{Endpoint, Input, Pipeline},
     api_client::{ApiArguments, ApiClient},
     live::{
+        files,
         numbers::{bytes, count, counted, span},
         safe_text::shown,
         table::{Align, Table},
@@ -86,8 +87,12 @@ fn report(address: &str, pipeline: &Pipeline, verdict: &Verdict) -> Vec<String> 
     lines.extend(verdict.problems.iter().map(|problem| format!("  {problem}")));
     let received = pipeline.inputs.iter().map(|input| input.received).sum();
     let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
+    let behind = match files::behind_bytes(&pipeline.inputs) {
+        Some(behind) => format!(", {} behind in files", bytes(behind)),
+        None => String::new(),
+    };
     lines.push(format!(
-        "running for {}, {} received, {} waiting",
+        "running for {}, {} received, {} waiting{behind}",
         span(pipeline.uptime_seconds),
         counted(received, "frame", "frames"),
         count(waiting)
@@ -133,10 +138,17 @@ fn inputs(inputs: &[Input]) -> Table {
                 count(input.kernel_drops),
                 open,
             ],
-            by_reason(&input.rejected).map(|reasons| format!("rejected: {reasons}")).into_iter().collect(),
+            below(input),
         );
     }
     table
+}
+
+fn below(input: &Input) -> Vec<String> {
+    let counts = [("rejected", &input.rejected), ("noticed", &input.noticed)];
+    let counts = counts.into_iter().filter_map(|(what, counts)| Some((what, by_reason(counts)?)));
+    let counts = counts.map(|(what, reasons)| format!("{what}: {reasons}"));
+    counts.chain(input.files.iter().flat_map(files::lines)).collect()
 }
 
 fn endpoints(endpoints: &[Endpoint]) -> Table {

@@ -216,14 +216,18 @@ impl Screen<'_> {
                 format!("{}/s", bytes(bytes_per_second as u64)),
                 per_second(rejected),
                 per_second(|input| input.unrouted),
-                count(open),
+                match &input.files {
+                    Some(files) => bytes(files.behind_bytes),
+                    None => count(open),
+                },
             ];
             let loses = self.looks.of_input(input, rejected) > 0.0;
-            (cells, if loses { self.bad() } else { Style::new() })
+            let is_held_up = input.files.as_ref().is_some_and(|files| files.held_up > 0);
+            (cells, if loses || is_held_up { self.bad() } else { Style::new() })
         };
         Section {
-            header: ["INPUT", "KIND", "IN/s", "BYTES/s", "REJECTED/s", "UNROUTED/s", "OPEN"],
-            widths: [8, 12, 10, 10, 10],
+            header: ["INPUT", "KIND", "IN/s", "BYTES/s", "REJECTED/s", "UNROUTED/s", "OPEN/BEHIND"],
+            widths: [8, 12, 10, 10, 11],
             rows: inputs.into_iter().map(row).collect(),
         }
     }

@@ -26,6 +26,7 @@ use crate::{
     acknowledgement::Acknowledged,
     batch::{BATCH_BYTES, BATCH_MESSAGES},
     inputs::{Flow, Progress, Source, parked::ParkedShare},
+    ledger::Standing,
     pipeline::{Parked, Pipeline},
     slab_pool::Slab,
 };
@@ -56,7 +57,10 @@ pub struct Follower {
     skipped: Option<Skipped>,
     end: Option<End>,
     parked: ParkedShare,
-    has_failed: bool,
+    /// Why it cannot be read.
+    failure: Option<String>,
+    /// What its place was last told of it.
+    standing: Option<Standing>,
     is_finished: bool,
     is_stopping: bool,
 }
@@ -113,7 +117,8 @@ impl Follower {
             window: BATCH_BYTES,
             skipped: None,
             end: None,
-            has_failed: false,
+            failure: None,
+            standing: None,
             is_finished: false,
             is_stopping: false,
             file: None,
@@ -139,6 +144,7 @@ impl Follower {
         {
             return self.wait(flow, &file, &metadata, end, now);
         }
+        self.place.measured(stamp.bytes);
         if self.has_new_content(&file, stamp)? {
             self.restart();
         }
@@ -192,7 +198,7 @@ impl Follower {
         };
         self.opened_at = self.position;
         self.compared = None;
-        self.has_failed = false;
+        self.failure = None;
         Ok(Some(self.file.insert(Arc::new(file)).clone()))
     }
 
@@ -409,7 +415,7 @@ impl Follower {
         self.end = None;
         // Its successor need not wait for it.
         self.place.at_end();
-        if !std::mem::replace(&mut self.has_failed, true) {
+        if self.failure.replace(error.to_string()).is_none() {
             self.shared.context.counters.notice("file-unreadable", 1);
             tracing::warn!(
                 input = self.shared.context.name,
@@ -425,6 +431,30 @@ impl Follower {
             return Progress::Ended;
         }
         Progress::Stalled
+    }
+
+    /// Tells its place what it does, where that has changed.
+    fn stands(&mut self, standing: Standing) {
+        if self.standing.as_ref() != Some(&standing) {
+            self.place.stands(standing.clone(), self.shared.context.clock.monotonic());
+            self.standing = Some(standing);
+        }
+    }
+
+    /// What it does after a read that left this parked.
+    fn standing(&self, parked: &[Parked]) -> Standing {
+        if let Some(parked) = parked.first() {
+            return Standing::Endpoint(parked.endpoint().clone());
+        }
+        match (&self.failure, &self.end) {
+            (Some(error), _) => Standing::Unreadable(error.clone()),
+            _ if self.seat.waits() => Standing::OpenFiles,
+            (_, Some(end)) if self.position < end.stamp.bytes || self.skipped.is_some() => {
+                Standing::UnfinishedLine
+            }
+            (_, Some(_)) => Standing::AtEnd,
+            (_, None) => Standing::Reading,
+        }
     }
 }
 
@@ -467,9 +497,11 @@ impl Source for Follower {
         // A source is read only when nothing of it is parked any more.
         self.parked.set(0);
         if self.shared.context.parked.is_used_up() {
+            self.stands(Standing::Memory);
             return Progress::Stalled;
         }
         if !self.predecessors.iter().all(|predecessor| predecessor.lets_successor_begin()) {
+            self.stands(Standing::OlderFile);
             return Progress::Stalled;
         }
         self.predecessors.clear();
@@ -479,6 +511,7 @@ impl Source for Follower {
             Err(error) => self.failed(&error),
         };
         self.parked.set(flow.parked.iter().map(Parked::charged_bytes).sum());
+        self.stands(self.standing(flow.parked));
         progress
     }
 

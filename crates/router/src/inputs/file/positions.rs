@@ -1,18 +1,27 @@
 //! How far each file was read and, behind that, how far it was acknowledged: the second is what a restart goes on from.
 //!
 //! The text that is kept is JSON: `{"version":1,"files":[{"path":…,"device":…,"inode":…,"position":…,"fingerprint":{"bytes":…,
-//! "hash":…},"gone_since":…}]}`. `position` is a byte offset behind a line break; `hash` is 16 hexadecimal digits.
+//! "hash":…},"gone_since":…}]}`, in the order in which the files were first seen. `position` is a byte offset behind a line
+//! break; `hash` is 16 hexadecimal digits.
 
 use std::{
     collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
 use super::identity::{FileId, Fingerprint};
-use crate::{acknowledgement::Acknowledged, checkpoints::Keeper};
+use crate::{
+    acknowledgement::Acknowledged,
+    checkpoints::Keeper,
+    ledger::{FileLedger, FilesLedger, MOST_LISTED, Standing},
+};
 
 /// How long the position of a file that is not there any more is kept, in seconds: it may be on a disk that comes back.
 const KEEP_GONE_SECONDS: i64 = 7 * 24 * 3600;
@@ -24,6 +33,8 @@ const KEEP_GONE_FILES: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Positions {
     files: Mutex<HashMap<FileId, Arc<FilePosition>>>,
+    /// How many were seen so far.
+    seen: AtomicU64,
     /// Whoever reads them now: an input that was opened anew waits until its predecessor has let go.
     turn: Mutex<Weak<()>>,
 }
@@ -39,6 +50,8 @@ pub struct FilePosition {
 #[derive(Debug, Clone)]
 struct State {
     path: PathBuf,
+    /// Which file of all that were seen it is, counted from the first one.
+    number: u64,
     fingerprint: Fingerprint,
     read: u64,
     acknowledged: u64,
@@ -49,6 +62,11 @@ struct State {
     is_at_end: bool,
     gone_since: Option<i64>,
     is_deleted: bool,
+    /// How large it was when it was last looked at.
+    size: u64,
+    standing: Standing,
+    /// On the monotonic clock.
+    standing_since: Duration,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,14 +82,16 @@ impl Positions {
             return Err(format!("version {} is not known", kept["version"]));
         }
         let files = kept["files"].as_array().ok_or("there is no list of files")?;
-        let files = files
-            .iter()
-            .map(|file| {
-                let position = FilePosition::from_json(file).ok_or_else(|| format!("cannot use {file}"))?;
+        let seen = AtomicU64::new(files.len() as u64);
+        let files = (0..)
+            .zip(files)
+            .map(|(number, file)| {
+                let position =
+                    FilePosition::from_json(file, number).ok_or_else(|| format!("cannot use {file}"))?;
                 Ok((position.id, Arc::new(position)))
             })
             .collect::<Result<_, String>>()?;
-        Ok(Positions { files: Mutex::new(files), turn: Mutex::default() })
+        Ok(Positions { files: Mutex::new(files), seen, turn: Mutex::default() })
     }
 
     /// Takes the turn for whoever holds `token`; `false` while somebody else has it.
@@ -94,11 +114,39 @@ impl Positions {
         lock(&self.files).values().cloned().collect()
     }
 
+    /// The files that are followed, and what each of them does; `now` is the monotonic clock.
+    pub fn ledger(&self, now: Duration) -> FilesLedger {
+        let mut files: Vec<_> = self.all().iter().filter_map(|file| file.ledger(now)).collect();
+        let is_held_up = |file: &&FileLedger| file.standing.is_held_up();
+        let ledger = FilesLedger {
+            followed: files.len() as u64,
+            behind_bytes: files.iter().map(FileLedger::behind_bytes).sum(),
+            held_up: files.iter().filter(is_held_up).count() as u64,
+            ..FilesLedger::default()
+        };
+        files.sort_by(|one, other| {
+            other.behind_bytes().cmp(&one.behind_bytes()).then_with(|| one.path.cmp(&other.path))
+        });
+        files.truncate(MOST_LISTED);
+        FilesLedger { list: files, ..ledger }
+    }
+
     /// Knows a file from now on, read up to `position`, in place of any other with the same identity.
     pub fn add(&self, id: FileId, path: &Path, position: u64) -> Arc<FilePosition> {
-        let added = Arc::new(FilePosition::new(id, path.to_owned(), position, Fingerprint::NOTHING));
+        let number = self.next_number();
+        let added = Arc::new(FilePosition::new(id, path.to_owned(), number, position, Fingerprint::NOTHING));
         lock(&self.files).insert(id, added.clone());
         added
+    }
+
+    /// There is a new file with the identity of `file`.
+    pub fn replaced(&self, file: &FilePosition) {
+        file.restart();
+        lock(&file.state).number = self.next_number();
+    }
+
+    fn next_number(&self) -> u64 {
+        self.seen.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Goes on with the place of `file`, which nobody reads, under another identity: its file system has another number now.
@@ -129,8 +177,8 @@ impl Positions {
 
 impl Keeper for Positions {
     fn text(&self) -> String {
-        let mut files: Vec<(PathBuf, Value)> = self.all().iter().filter_map(|file| file.to_json()).collect();
-        files.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut files: Vec<(u64, Value)> = self.all().iter().filter_map(|file| file.to_json()).collect();
+        files.sort_unstable_by_key(|(number, _)| *number);
         let files: Vec<Value> = files.into_iter().map(|(_, file)| file).collect();
         let mut text = json!({ "version": 1, "files": files }).to_string();
         text.push('\n');
@@ -150,9 +198,10 @@ impl State {
 }
 
 impl FilePosition {
-    fn new(id: FileId, path: PathBuf, position: u64, fingerprint: Fingerprint) -> FilePosition {
+    fn new(id: FileId, path: PathBuf, number: u64, position: u64, fingerprint: Fingerprint) -> FilePosition {
         let state = State {
             path,
+            number,
             fingerprint,
             read: position,
             acknowledged: position,
@@ -162,22 +211,26 @@ impl FilePosition {
             is_at_end: false,
             gone_since: None,
             is_deleted: false,
+            size: position,
+            standing: Standing::Reading,
+            standing_since: Duration::ZERO,
         };
         FilePosition { id, state: Mutex::new(state) }
     }
 
-    fn from_json(file: &Value) -> Option<FilePosition> {
+    fn from_json(file: &Value, number: u64) -> Option<FilePosition> {
         let id = FileId { device: file["device"].as_u64()?, inode: file["inode"].as_u64()? };
         let bytes = file["fingerprint"]["bytes"].as_u64()?;
         let hash = u64::from_str_radix(file["fingerprint"]["hash"].as_str()?, 16).ok()?;
         let path = PathBuf::from(file["path"].as_str()?);
-        let position = FilePosition::new(id, path, file["position"].as_u64()?, Fingerprint { bytes, hash });
+        let fingerprint = Fingerprint { bytes, hash };
+        let position = FilePosition::new(id, path, number, file["position"].as_u64()?, fingerprint);
         lock(&position.state).gone_since = file["gone_since"].as_i64();
         Some(position)
     }
 
     /// `None` for a file that does not exist any more and of which everything is acknowledged.
-    fn to_json(&self) -> Option<(PathBuf, Value)> {
+    fn to_json(&self) -> Option<(u64, Value)> {
         let mut state = lock(&self.state);
         state.settle();
         if state.is_deleted && !state.is_followed && state.pending.is_empty() {
@@ -194,7 +247,7 @@ impl FilePosition {
         if let Some(since) = state.gone_since {
             file["gone_since"] = since.into();
         }
-        Some((state.path.clone(), file))
+        Some((state.number, file))
     }
 
     /// Its last known name.
@@ -248,6 +301,7 @@ impl FilePosition {
         }
         state.is_at_end = false;
         state.is_deleted = false;
+        state.standing = Standing::Reading;
         state.settle();
         let is_withheld =
             |waits: &Option<Acknowledged>| waits.as_ref().is_some_and(Acknowledged::is_withheld);
@@ -269,15 +323,42 @@ impl FilePosition {
         lock(&self.state).is_followed
     }
 
-    /// It was found under this name.
-    pub fn found_at(&self, path: &Path) {
+    /// It was found under this name, with so many bytes.
+    pub fn found_at(&self, path: &Path, size: u64) {
         let mut state = lock(&self.state);
+        state.size = size;
         state.is_gone = false;
         state.is_deleted = false;
         state.gone_since = None;
         if state.path != path {
             state.path = path.to_owned();
         }
+    }
+
+    /// It has so many bytes.
+    pub fn measured(&self, size: u64) {
+        lock(&self.state).size = size;
+    }
+
+    /// Who reads it does or waits for this from now on, on the monotonic clock.
+    pub fn stands(&self, standing: Standing, now: Duration) {
+        let mut state = lock(&self.state);
+        (state.standing, state.standing_since) = (standing, now);
+    }
+
+    /// How far it has come; `None` if nobody reads it.
+    fn ledger(&self, now: Duration) -> Option<FileLedger> {
+        let mut state = lock(&self.state);
+        state.settle();
+        state.is_followed.then(|| FileLedger {
+            path: state.path.clone(),
+            is_gone: state.is_gone,
+            size_bytes: state.size,
+            read_bytes: state.read,
+            acknowledged_bytes: state.acknowledged,
+            standing: state.standing.clone(),
+            standing_for: now.saturating_sub(state.standing_since),
+        })
     }
 
     /// No path of the input leads to it any more.
@@ -290,6 +371,11 @@ impl FilePosition {
     /// Since when it is gone, in seconds of the wall clock; `None` for one that is there, or was when the router ended.
     pub fn gone_since(&self) -> Option<i64> {
         lock(&self.state).gone_since
+    }
+
+    /// Which file of all that were seen it is: the larger one of two is the younger file.
+    pub fn number(&self) -> u64 {
+        lock(&self.state).number
     }
 
     /// Whether it is gone.
@@ -387,7 +473,7 @@ mod tests {
             let file = positions.add(ID, Path::new("app.log"), 0);
             file.deleted();
             if is_found_at_once {
-                file.found_at(Path::new("new.log"));
+                file.found_at(Path::new("new.log"), 0);
             } else {
                 assert!(file.begin());
                 file.advance(10, None);
