@@ -6,6 +6,7 @@ mod lines;
 mod model;
 mod restarts;
 mod rotation;
+mod standing;
 mod world;
 
 use self::world::{MESSAGE_BYTES, World, append, kind};

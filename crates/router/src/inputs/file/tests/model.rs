@@ -160,3 +160,29 @@ proptest! {
         check(&events, buffer_bytes)?;
     }
 }
+
+/// Found by the property, and kept here in short.
+mod found {
+    use super::{Event::*, *};
+
+    fn lines(lines: usize) -> Event {
+        Append { lines, is_cut: false }
+    }
+
+    fn check(events: &[Event]) {
+        super::check(events, 1).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_and_renamed_between_two_restarts() {
+        check(&[lines(1), Truncate, Restart, lines(1), Rename, Restart]);
+    }
+
+    #[test]
+    fn two_files_that_went_within_a_second_before_a_crash() {
+        // The second round of the scanner, in which the second file is missed, is less than a second after the first.
+        for _ in 0..8 {
+            check(&[lines(10), Rename, lines(20), Rename, Wait, Kill, lines(10), Wait, Kill]);
+        }
+    }
+}
