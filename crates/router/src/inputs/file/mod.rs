@@ -9,6 +9,7 @@ mod identity;
 pub mod multiline;
 mod open_bound;
 mod patterns;
+mod position;
 mod positions;
 mod scanner;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::{
     follower::Follower,
     identity::{self, FileId, Fingerprint},
     patterns::{self, Found},
-    positions::FilePosition,
+    position::FilePosition,
 };
 use crate::inputs::{Flow, Progress, Source};
 
