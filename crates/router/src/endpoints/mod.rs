@@ -321,6 +321,11 @@ pub trait EndpointSettings: Debug + Send + Sync {
         let _ = section;
     }
 
+    /// The same with the keys that every endpoint has; of these there is nothing to say.
+    fn check_section(&self, section: &mut Section<'_>) {
+        self.check(section);
+    }
+
     /// Files of which it reads the content when it is opened. A reload opens it anew where that has changed.
     fn named_files(&self) -> Vec<&Path> {
         Vec::new()

@@ -177,6 +177,19 @@ pub trait InputSettings: Debug + Send + Sync {
     fn check(&self, section: &mut Section<'_>) {
         let _ = section;
     }
+
+    /// The same with the keys that every input has.
+    fn check_section(&self, section: &mut Section<'_>) {
+        let is_binary =
+            section.value("decoder").is_some_and(|value| value.get_ref().as_str() == Some("msgpack"));
+        if is_binary && !self.takes_datagrams() {
+            let span = section.span_of("decoder");
+            let problem = section.diagnostics().error(span, "this input takes lines, and msgpack has none");
+            problem
+                .help("`decoder = \"msgpack\"` is for inputs that take datagrams, such as `kind = \"udp\"`");
+        }
+        self.check(section);
+    }
 }
 
 /// A bound on open connections, shared by all inputs.

@@ -9,7 +9,7 @@ mod outlet;
 
 use std::{ops::Range, sync::Arc, task::Waker, time::Duration};
 
-use metlog_message::{Decoded, Reason, Timestamp};
+use metlog_message::{Decoded, Index, Reason, Timestamp};
 
 use self::open_batch::OpenBatch;
 pub use self::{
@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     acknowledgement::{Acknowledged, Acknowledgement},
-    batch::{BATCH_MESSAGES, Entry, Handover},
+    batch::{BATCH_BYTES, BATCH_MESSAGES, Entry, Handover},
     clock::Clock,
     decoders::{FrameDecoder, split_named},
     framing::{Cause, GivenUp},
@@ -160,25 +160,48 @@ impl Pipeline {
         self.post_tally();
     }
 
-    /// Takes a datagram that names its decoder; `false` if it does not name one and belongs to the lines.
-    pub fn named_frame(&mut self, frame: &[u8], waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> bool {
-        let Some((name, content)) = split_named(frame) else { return false };
-        let mut open = OpenBatch::new(self.pool.take(content.len() + 1), &self.entries, self.clock.wall());
-        match (name, &self.decoder) {
-            (b"json", FrameDecoder::Json(decoder)) => {
-                open.slab.extend(content);
-                open.slab.extend(b"\n");
-                let decoded = decoder.decode(content, open.received);
-                self.take(&mut open, 0..content.len(), decoded);
+    /// Whether a datagram is one message as a whole, and goes to [`Pipeline::datagrams`]: it names its decoder, or the
+    /// input's decoder knows no lines. Any other holds lines.
+    pub fn takes_whole(&self, datagram: &[u8]) -> bool {
+        self.decoder.is_binary() || split_named(datagram).is_some()
+    }
+
+    /// Takes datagrams that are one message each.
+    pub fn datagrams<'d>(
+        &mut self,
+        datagrams: impl IntoIterator<Item = &'d [u8]>,
+        waiter: Option<&Waker>,
+        parked: &mut Vec<Parked>,
+    ) {
+        let mut open = OpenBatch::new(self.pool.take(0), &self.entries, self.clock.wall());
+        for datagram in datagrams {
+            if open.entries.len() == BATCH_MESSAGES || open.rewritten.len() + datagram.len() > BATCH_BYTES {
+                self.close(open, waiter, parked);
+                open = OpenBatch::new(self.pool.take(0), &self.entries, self.clock.wall());
             }
-            _ => self.reject(Reason::UnknownDecoder, frame, frame.len(), open.received),
+            self.datagram(&mut open, datagram);
         }
-        self.tally.received += 1;
-        self.tally.bytes += frame.len() as u64;
-        self.taken_bytes += frame.len();
         self.close(open, waiter, parked);
         self.post_tally();
-        true
+    }
+
+    fn datagram(&mut self, open: &mut OpenBatch, datagram: &[u8]) {
+        self.tally.received += 1;
+        self.tally.bytes += datagram.len() as u64;
+        self.taken_bytes += datagram.len();
+        let (content, decoded) = match split_named(datagram) {
+            Some((name, content)) => match self.decoder.named(name) {
+                Some(decoder) => (content, decoder.decode(content, open.received)),
+                None => (datagram, Err(Reason::UnknownDecoder)),
+            },
+            None => (datagram, self.decoder.decode(datagram, open.received)),
+        };
+        match decoded {
+            Ok(Decoded::InPlace { start, end, index }) => self.append(open, &content[start..end], index),
+            Ok(Decoded::Rewritten { text, index }) => self.append(open, &text, index),
+            Ok(Decoded::Blank) => self.tally.blank += 1,
+            Err(reason) => self.reject(reason, content, content.len(), open.received),
+        }
     }
 
     /// Rejects lines that were given up before they were complete.
@@ -248,26 +271,29 @@ impl Pipeline {
                 self.route(open.entries.len(), &open.slab[start + first..start + end], &entry);
                 open.entries.push(entry);
             }
-            Ok(Decoded::Rewritten { text, index }) => {
-                // The place is relative to `rewritten` until the batch is closed.
-                let entry = Entry {
-                    start: open.rewritten.len() as u32,
-                    end: (open.rewritten.len() + text.len()) as u32,
-                    number: open.entries.len() as u32,
-                    index,
-                };
-                self.route(open.entries.len(), &text, &entry);
-                open.rewritten_entries.push(open.entries.len());
-                open.rewritten.extend_from_slice(&text);
-                open.rewritten.push(b'\n');
-                open.entries.push(entry);
-            }
+            Ok(Decoded::Rewritten { text, index }) => self.append(open, &text, index),
             Ok(Decoded::Blank) => self.tally.blank += 1,
             Err(reason) => {
                 let bytes = place.len();
                 self.reject(reason, open.slab.get(place).unwrap_or_default(), bytes, open.received);
             }
         }
+    }
+
+    /// Files a message whose text does not lie in the slab yet.
+    fn append(&mut self, open: &mut OpenBatch, text: &[u8], index: Index) {
+        // The place is relative to `rewritten` until the batch is closed.
+        let entry = Entry {
+            start: open.rewritten.len() as u32,
+            end: (open.rewritten.len() + text.len()) as u32,
+            number: open.entries.len() as u32,
+            index,
+        };
+        self.route(open.entries.len(), text, &entry);
+        open.rewritten_entries.push(open.entries.len());
+        open.rewritten.extend_from_slice(text);
+        open.rewritten.push(b'\n');
+        open.entries.push(entry);
     }
 
     #[cold]
