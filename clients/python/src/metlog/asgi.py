@@ -136,7 +136,7 @@ class _Template:
 
 
 def _match(app: Any, scope: Scope) -> tuple[Any, Scope]:
-    """Return the route that an application takes, as its router finds it: one for another method if there is no other."""
+    """Return the route that an application takes, as its router does: one for another method if there is no other."""
     partial: tuple[Any, Scope] = (None, {})
     for route in getattr(app, "routes", ()):
         match, below = route.matches(scope)
