@@ -42,7 +42,8 @@ def init(
     """Make a client, and let it have what the application logs, and its uncaught exceptions.
 
     The client becomes the default of ``CLIENT_HOLDER``, and has the plug-ins ``raven`` and ``cef``. A second call
-    changes nothing and returns the first one's client. With ``METLOG_DISABLED=1`` in the environment nothing is sent and nothing is hooked.
+    changes nothing and returns the first one's client. With ``METLOG_DISABLED=1`` in the environment nothing is sent
+    and nothing is hooked.
 
     :param logger: Which application this is; messages carry it.
     :param target: Where to send to: ``udp://HOST:PORT``, ``tcp://HOST:PORT``, ``unix:///PATH``, ``stdout:`` or
