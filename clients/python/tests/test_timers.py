@@ -221,6 +221,16 @@ def test_class_and_static_methods_stay_what_they_are(captured):
     assert [message["fields"]["name"] for message in captured.messages()] == ["c", "c", "s", "s", "m"]
 
 
+def test_a_decorated_function_keeps_what_was_set_on_it(captured):
+    def work(number: int) -> int:
+        return number
+
+    work.permission = "read"
+    decorated = captured.client.timer("t")(work)
+    assert decorated.permission == "read"
+    assert inspect.getfullargspec(decorated) == inspect.getfullargspec(work)
+
+
 def test_only_what_can_be_called_can_be_decorated(captured):
     with pytest.raises(ValueError, match="not str"):
         captured.client.timer("t")("text")
