@@ -2,13 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{
     Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, include, routes,
     settings::{DecoderName, General, InputKeys, LineDecoder},
     sources::Placed,
+    suggest,
     syntax::Stumbles,
     tests_section,
 };
@@ -39,7 +40,7 @@ macro_rules! kind {
             sample: $module::SAMPLE,
             read: |section: &mut $crate::config::Section<'_>| {
                 let parameters = $module::Parameters::read(section)?;
-                parameters.check(section);
+                parameters.check_section(section);
                 Some(Box::new(parameters) as Box<dyn $settings>)
             },
         }
@@ -171,6 +172,7 @@ struct Root<'k, I: ?Sized, E: ?Sized> {
 
 impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
     fn read(&self, table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> Option<Configuration<I, E>> {
+        let routes_misplaced = note_misplaced(table, diagnostics);
         let mut root = Section::new("", 0..0, table, diagnostics);
         // `include` was followed before; here its type is checked.
         let general = General::read(&mut root);
@@ -196,6 +198,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
                 inputs: &inputs,
                 endpoints: &endpoints,
                 routes: &routes,
+                routes_misplaced,
             };
             file.check(diagnostics);
         }
@@ -215,6 +218,22 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
     }
 }
 
+/// Notes what stands under misspelt headings: that nothing defines it is no news beside the misspelling. Returns whether there
+/// are routes among it.
+fn note_misplaced(table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> bool {
+    let mut routes = false;
+    for (heading, value) in table {
+        match (suggest::section_meant(heading.get_ref()), value.get_ref()) {
+            (Some("routes"), _) => routes = true,
+            (Some(_), DeValue::Table(entries)) => {
+                diagnostics.are_misplaced(entries.keys().map(|name| name.get_ref().to_string()));
+            }
+            _ => {}
+        }
+    }
+    routes
+}
+
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let keys = InputKeys::read(section);
     let decoder = keys.as_ref().and_then(|keys| decoder(keys.decoder, section));
@@ -231,7 +250,7 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
     })
 }
 
-/// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
+/// `logger` and `severity` belong to the line decoder only: messages bring their own.
 fn decoder(name: DecoderName, section: &mut Section<'_>) -> Option<DecoderSettings> {
     match name {
         DecoderName::Line => {
@@ -243,17 +262,17 @@ fn decoder(name: DecoderName, section: &mut Section<'_>) -> Option<DecoderSettin
             }
             Some(DecoderSettings::Line { logger, severity })
         }
-        DecoderName::Json => {
+        DecoderName::Json | DecoderName::Msgpack => {
             for key in ["logger", "severity"] {
                 if let Some(value) = section.value(key) {
                     let message = format!("`{key}` is only used with `decoder = \"line\"`");
                     let problem = section.diagnostics().error(value.span(), message);
                     problem.help(format!(
-                        "JSON messages bring their own `{key}`: remove the key, or set the decoder"
+                        "messages bring their own `{key}`: remove the key, or set the decoder"
                     ));
                 }
             }
-            Some(DecoderSettings::Json)
+            Some(if name == DecoderName::Json { DecoderSettings::Json } else { DecoderSettings::Msgpack })
         }
     }
 }
