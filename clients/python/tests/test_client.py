@@ -357,3 +357,12 @@ def test_a_message_that_is_no_dictionary_goes_to_the_sender_as_it_is(capsys):
 def test_unknown_arguments_of_a_log_call_are_ignored_as_in_0_10_0(captured, caplog):
     captured.client.info("x", extra={"a": 1})
     assert captured.message()["payload"] == "x"
+
+
+def test_a_forked_child_sends_its_own_process_id(captured):
+    child = os.fork()
+    if child == 0:
+        captured.client.info("x")
+        os._exit(0 if captured.message()["metlog_pid"] == os.getpid() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert captured.client.stats()["sent"] == 0

@@ -244,6 +244,16 @@ class TestZmq:
         receiver.close(0)
         answering.close(0)
 
+    def test_an_unanswered_handshake_is_waited_for_once(self, zmq, monkeypatch):
+        from metlog.senders import zmq as ours
+
+        asked = []
+        monkeypatch.setattr(ours.HandshakingClient, "connect", lambda self: bool(asked.append(self)))
+        monkeypatch.setattr(ours.Pool, "start_reconnecting", lambda self: None)
+        sender = ours.ZmqHandshakePubSender("tcp://127.0.0.1:1", "tcp://127.0.0.1:1", 200, pool_size=10)
+        assert len(asked) == 1
+        sender.close()
+
     def test_a_forked_child_has_sockets_of_its_own(self, zmq):
         code = """
 import os, sys

@@ -268,3 +268,11 @@ def test_a_timer_that_is_disabled_later_stops_measuring_decorated_functions(capt
     captured.client._disabled_timers.add("t")
     assert work() == 1
     assert captured.messages() == []
+
+
+def test_a_clock_that_is_set_back_changes_nothing(precise, monkeypatch):
+    clock = iter(range(1000, 0, -1))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    with precise.client.timer("t") as timer:
+        time.sleep(0.01)
+    assert timer.result >= 10
