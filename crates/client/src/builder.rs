@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) queue_bytes: usize,
     pub(crate) linger: Duration,
     pub(crate) close_timeout: Duration,
+    /// Whether messages over a network carry `metlog_seq` and `metlog_src`.
+    pub(crate) sequence: bool,
     /// Never sends; others are made from it.
     pub(crate) sender: Box<dyn Sender>,
 }
@@ -73,6 +75,7 @@ impl Default for ClientBuilder {
                 queue_bytes: 8 * 1024 * 1024,
                 linger: Duration::from_millis(2),
                 close_timeout: Duration::from_secs(1),
+                sequence: true,
                 sender: Box::new(NoopSender),
             },
             severity: Severity::default(),
@@ -133,6 +136,13 @@ impl ClientBuilder {
     /// by default.
     pub fn close_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.parts.settings.close_timeout = timeout;
+        self
+    }
+
+    /// Whether messages over a network carry `metlog_seq` and `metlog_src`, by which their receiver counts what got
+    /// lost on the way. They do by default.
+    pub fn sequence(mut self, sequence: bool) -> ClientBuilder {
+        self.parts.settings.sequence = sequence;
         self
     }
 

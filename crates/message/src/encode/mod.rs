@@ -7,6 +7,7 @@
 mod json;
 mod members;
 mod second_cache;
+mod value_writer;
 
 use self::json::{is_small_whole, pair};
 pub use self::{
@@ -15,6 +16,7 @@ pub use self::{
     },
     members::{MemberBuffer, Members, ObjectWriter, one_line_object},
     second_cache::SecondCache,
+    value_writer::{ArrayWriter, ValueWriter},
 };
 use crate::Timestamp;
 
@@ -216,6 +218,38 @@ impl Template {
             out.extend_from_slice(after_sequence);
         }
     }
+
+    /// A bound on what [`Template::write_encoded`] appends.
+    pub fn longest_encoded(&self, object: &str) -> usize {
+        // A comma, the key, and a number of at most 20 digits.
+        const SEQUENCE: usize = 40;
+        object.len() + SEQUENCE + self.after_sequence.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Appends a message that is JSON text already, an object on one line ([`one_line_object`]), without a line break
+    /// at its end. All that it is given is `metlog_seq` and `metlog_src`, where the template has a source.
+    ///
+    /// ```
+    /// use metlog_message::encode::Template;
+    ///
+    /// let mut line = Vec::new();
+    /// Template::new("shop", 77, "web1", Some(0xabc)).write_encoded(&mut line, r#"{"type": "cef"}"#, 3);
+    /// assert_eq!(line, br#"{"type": "cef","metlog_seq":3,"metlog_src":"0000000000000abc"}"#);
+    /// ```
+    pub fn write_encoded(&self, out: &mut Vec<u8>, object: &str, sequence: u64) {
+        let object = object.trim_ascii();
+        let Some(after_sequence) = &self.after_sequence else {
+            return out.extend_from_slice(object.as_bytes());
+        };
+        let members = object.strip_suffix('}').unwrap_or(object).trim_ascii_end();
+        out.extend_from_slice(members.as_bytes());
+        if !members.ends_with('{') {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"metlog_seq\":");
+        write_unsigned(out, sequence);
+        out.extend_from_slice(after_sequence);
+    }
 }
 
 fn write_payload(out: &mut Vec<u8>, payload: Payload<'_>) {
@@ -318,6 +352,21 @@ mod tests {
                 r#""metlog_pid":77,"metlog_hostname":"web1","metlog_seq":3,"metlog_src":"0000000000000abc"}"#,
             )
         );
+    }
+
+    #[test]
+    fn a_message_that_is_text_already_gets_the_source_and_nothing_else() {
+        let written = |source, object: &str| {
+            let mut out = Vec::new();
+            let template = Template::new("shop", 77, "web1", source);
+            template.write_encoded(&mut out, object, u64::MAX);
+            assert!(out.len() <= template.longest_encoded(object));
+            String::from_utf8(out).unwrap()
+        };
+        let source = r#""metlog_seq":18446744073709551615,"metlog_src":"000000000000000f"}"#;
+        assert_eq!(written(Some(15), " {} "), format!("{{{source}"));
+        assert_eq!(written(Some(15), r#"{"a": {} }"#), format!(r#"{{"a": {{}},{source}"#));
+        assert_eq!(written(None, r#"{"a": 1} "#), r#"{"a": 1}"#);
     }
 
     #[test]
