@@ -1,0 +1,3 @@
+"""Metlog: typed telemetry messages from an application to any destination."""
+
+__version__ = "0.11.0"

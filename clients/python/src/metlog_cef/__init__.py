@@ -1,0 +1,1 @@
+"""Security events in the common event format, as messages: ``client.cef``."""

@@ -1,0 +1,1 @@
+"""What a process uses, as messages: ``client.procinfo``."""

@@ -1,0 +1,1 @@
+"""Exceptions as Sentry events: ``client.raven``."""
