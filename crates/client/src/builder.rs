@@ -164,8 +164,9 @@ impl ClientBuilder {
         started.map(|()| client).map_err(BuildError::Thread)
     }
 
-    /// Starts the client; where the system has no thread for it, one that drops and counts everything.
-    pub(crate) fn build_or_mute(self) -> Client {
+    /// Starts the client; where the system gives no thread for it, one that drops and counts everything. For callers
+    /// that have nobody to return an error to.
+    pub fn build_or_mute(self) -> Client {
         Client::start(self.parts).0
     }
 }

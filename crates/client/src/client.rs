@@ -369,7 +369,8 @@ impl Client {
         !disabled.is_empty() && (disabled.contains(name) || disabled.contains("*"))
     }
 
-    pub(crate) fn count_filtered(&self) {
+    /// Counts a call that was turned away before it came here, by a filter that only the caller can ask.
+    pub fn count_filtered(&self) {
         self.worker().count_filtered();
     }
 
