@@ -101,4 +101,6 @@ def open_core(destination: Destination) -> Core:
     if module is not None and hasattr(module, "open_core"):
         core: Core = module.open_core(destination)
         return core
-    raise NotImplementedError(destination.transport)
+    from metlog._plain_core import PlainCore  # noqa: PLC0415  only where it is used
+
+    return PlainCore(destination)

@@ -17,4 +17,4 @@ def once(what: str, message: str, *args: object) -> None:
     _said.add(what)
     import logging  # noqa: PLC0415  most processes never need it
 
-    logging.getLogger(LOGGER_NAME).warning(message, *args)
+    logging.getLogger(LOGGER_NAME).warning("metlog: " + message, *args)

@@ -1,0 +1,367 @@
+"""The core in plain Python: a bounded queue, and a thread that sends what is in it.
+
+`PlainCore` is what senders hold. Everything that must not outlive a fork is in a `_Line`, of which each process makes
+its own. One lock guards a line. It is reentrant, because a signal handler or a finaliser may send a message while its
+own thread sends one, and it is never held while anything waits for a network or while code of the application runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from datetime import datetime, timezone
+from itertools import islice
+
+from metlog import _diagnostics, _process
+from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, CoreStats, Destination
+from metlog._transports import Backoff, Settled, Transport, UnreachableError, open_transport
+
+# What a message in the queue costs beside its bytes.
+OVERHEAD_BYTES = 64
+
+# Messages that a transport is given at once.
+BATCH = 256
+
+# Bytes of one message; the router takes no more.
+LARGEST_MESSAGE = 1024 * 1024
+
+# Seconds that the end of a process waits for what is in its queues.
+EXIT_TIMEOUT = 2.0
+
+# Seconds between two messages that tell of drops.
+REPORT_EVERY = 1.0
+
+# The reasons that are told of; the others are the application's own doing.
+_REPORTED = (QUEUE_FULL, TOO_LARGE, REFUSED)
+
+
+class PlainCore:
+    """A core as described in `metlog._core`."""
+
+    def __init__(self, destination: Destination) -> None:
+        """Make a core; nothing is started before the first message."""
+        _process.watch()
+        self._destination = destination
+        self._lines: dict[tuple[int, int], _Line] = {}
+        self._closed = False
+
+    def submit(self, encoded: bytes) -> bool:
+        """Queue one message; False if it was dropped."""
+        return self._line().submit(encoded)
+
+    def stats(self) -> CoreStats:
+        """Return the ledger of this process."""
+        return self._line().stats()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is sent or dropped."""
+        return self._line().flush(timeout)
+
+    def close(self, timeout: float) -> bool:
+        """Send what waits, then end."""
+        self._closed = True
+        return self._line().close(timeout)
+
+    def _line(self) -> _Line:
+        here = _process.identity()
+        line = self._lines.get(here)
+        if line is None:
+            # Two threads may come here at once; both go on with the line of the first.
+            line = self._lines.setdefault(here, _Line(self._destination, here, self._closed))
+            for other in [key for key in self._lines if key != here]:
+                # What was inherited over a fork belongs to the parent.
+                self._lines.pop(other, None)
+            # Nobody can use a line whose core is gone: it sends what it has and ends.
+            weakref.finalize(self, line.retire).atexit = False
+        return line
+
+
+class _Line:
+    """The queue, the ledger and the thread of one process."""
+
+    def __init__(self, destination: Destination, home: tuple[int, int], closed: bool) -> None:
+        self._destination = destination
+        self._home = home
+        # Guards everything below; notified when there is something to do, and when something is done.
+        self._changed = threading.Condition(threading.RLock())
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._accepted = 0
+        self._sent = 0
+        self._truncated = 0
+        self._dropped: dict[str, int] = {}
+        self._sequence = 0
+        self._source = secrets.token_hex(8)
+        self._thread: threading.Thread | None = None
+        self._resting = False
+        self._closed = closed
+        # When the thread has to give up what is left; None as long as nobody waits for its end.
+        self._deadline: float | None = None
+        self._reported: dict[str, int] = {}
+        self._reported_at = float("-inf")
+
+    # The side of the application.
+
+    def submit(self, encoded: bytes) -> bool:
+        with self._changed:
+            self._accepted += 1
+            if self._closed:
+                return self._drop(CLOSED)
+            if self._destination.seq:
+                self._sequence += 1
+                encoded = self._numbered(encoded)
+            size = len(encoded) + OVERHEAD_BYTES
+            if len(encoded) > LARGEST_MESSAGE:
+                return self._drop(TOO_LARGE)
+            if self._queued_bytes + size > self._destination.queue_bytes:
+                return self._drop(QUEUE_FULL)
+            self._queue.append(encoded)
+            self._queued_bytes += size
+            if self._thread is None:
+                self._start()
+            elif self._resting:
+                self._changed.notify_all()
+            return True
+
+    def stats(self) -> CoreStats:
+        with self._changed:
+            return {
+                "accepted": self._accepted,
+                "sent": self._sent,
+                "queued": len(self._queue),
+                "truncated": self._truncated,
+                "dropped": dict(self._dropped),
+            }
+
+    def flush(self, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        with self._changed:
+            target = self._accepted
+            while self._settled() < target:
+                left = until - time.monotonic()
+                if left <= 0 or not self._is_running():
+                    return False
+                self._changed.wait(left)
+            return True
+
+    def close(self, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        with self._changed:
+            self._closed = True
+            self._deadline = until
+            self._changed.notify_all()
+            while self._queue and self._is_running():
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            # The thread may be in the middle of an attempt: what it settles from now on is counted already.
+            if self._queue:
+                self._drop_all(SHUTDOWN)
+            return self._dropped.get(SHUTDOWN, 0) == 0
+
+    def retire(self) -> None:
+        """End without waiting: the core is gone."""
+        if self._home != _process.identity():
+            return
+        with self._changed:
+            self._closed = True
+            self._deadline = time.monotonic() + EXIT_TIMEOUT
+            self._changed.notify_all()
+
+    # Called with the lock held.
+
+    def _settled(self) -> int:
+        return self._accepted - len(self._queue)
+
+    def _drop(self, reason: str) -> bool:
+        self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        return False
+
+    def _drop_all(self, reason: str) -> None:
+        self._dropped[reason] = self._dropped.get(reason, 0) + len(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    def _take(self) -> None:
+        self._queued_bytes -= len(self._queue.popleft()) + OVERHEAD_BYTES
+
+    def _numbered(self, encoded: bytes) -> bytes:
+        if not encoded.endswith(b"}"):
+            return encoded
+        comma = b"" if len(encoded) == len(b"{}") else b", "
+        tail = b'%s"metlog_seq": %d, "metlog_src": "%s"}' % (comma, self._sequence, self._source.encode())
+        return encoded[:-1] + tail
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self) -> None:
+        _ending.watch(self)
+        thread = threading.Thread(target=self._run, name="metlog", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No more threads, or the interpreter is about to end. The next message tries again.
+            _diagnostics.once("thread", "cannot start the sending thread: %s", error)
+            return
+        self._thread = thread
+
+    # The sending thread.
+
+    def _run(self) -> None:
+        transport = open_transport(self._destination)
+        backoff = Backoff()
+        try:
+            while True:
+                batch = self._next_batch()
+                if not batch:
+                    return
+                delay = self._send(transport, backoff, batch)
+                if delay > 0:
+                    self._rest(delay)
+        finally:
+            transport.close()
+            with self._changed:
+                self._thread = None
+                self._changed.notify_all()
+            _ending.forget(self)
+
+    def _next_batch(self) -> list[bytes]:
+        """Wait for messages; none means the end."""
+        with self._changed:
+            while not self._queue:
+                if self._closed:
+                    return []
+                self._resting = True
+                self._changed.wait()
+                self._resting = False
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                self._drop_all(SHUTDOWN)
+                return []
+            self._report_drops()
+            return list(islice(self._queue, BATCH))
+
+    def _send(self, transport: Transport, backoff: Backoff, batch: list[bytes]) -> float:
+        """Send a batch, and return how long to wait before the next."""
+        delay = 0.0
+        try:
+            settled = transport.send(batch)
+            backoff.succeeded()
+        except UnreachableError as failure:
+            settled = failure.settled
+            delay = backoff.failed()
+        except Exception as error:
+            # Not foreseen: the message that may be at fault goes, so that the next ones have a chance.
+            _diagnostics.once("send", "a message was refused: %r", error)
+            settled = Settled(dropped=REFUSED)
+        with self._changed:
+            # After the deadline somebody else may have dropped and counted all of this.
+            if self._queue and self._queue[0] is batch[0]:
+                for _ in range(settled.sent):
+                    self._take()
+                self._sent += settled.sent
+                self._truncated += settled.truncated
+                if settled.dropped is not None:
+                    self._take()
+                    self._drop(settled.dropped)
+            self._changed.notify_all()
+        return delay
+
+    def _rest(self, delay: float) -> None:
+        """Wait before the next try, but not beyond the deadline."""
+        until = time.monotonic() + delay
+        with self._changed:
+            while True:
+                end = until if self._deadline is None else min(until, self._deadline)
+                left = end - time.monotonic()
+                if left <= 0:
+                    return
+                self._changed.wait(left)
+
+    def _report_drops(self) -> None:
+        """Put a message about drops that no message has told of at the end of the queue."""
+        now = time.monotonic()
+        if now < self._reported_at + REPORT_EVERY:
+            return
+        for reason in _REPORTED:
+            news = self._dropped.get(reason, 0) - self._reported.get(reason, 0)
+            if news <= 0:
+                continue
+            self._reported[reason] = self._dropped[reason]
+            self._reported_at = now
+            encoded = _report(self._queue[0], reason, news)
+            self._accepted += 1
+            if self._destination.seq:
+                self._sequence += 1
+                encoded = self._numbered(encoded)
+            self._queue.append(encoded)
+            self._queued_bytes += len(encoded) + OVERHEAD_BYTES
+
+
+def _report(like: bytes, reason: str, count: int) -> bytes:
+    """Return a message about drops, with the logger of another message."""
+    try:
+        logger = json.loads(like)["logger"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        logger = ""
+    report = {
+        "type": "metlog.dropped",
+        "timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "logger": logger,
+        "severity": 4,
+        "payload": str(count),
+        "fields": {"reason": reason},
+        "env_version": "0.8",
+        "metlog_pid": os.getpid(),
+        "metlog_hostname": socket.gethostname(),
+    }
+    return json.dumps(report).encode("ascii")
+
+
+class _Ending:
+    """Sends what waits when a process ends, in a bounded time, however many lines there are."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, _Line] = {}
+        self._registered: tuple[int, int] | None = None
+
+    def watch(self, line: _Line) -> None:
+        """Remember a line that has begun to send."""
+        self._lines[id(line)] = line
+        here = _process.identity()
+        if self._registered == here:
+            return
+        if self._registered is None:
+            atexit.register(self.flush)
+        self._registered = here
+        for key, other in list(self._lines.items()):
+            if other._home != here:
+                self._lines.pop(key, None)
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            # Children of multiprocessing end without atexit.
+            util.Finalize(None, self.flush, exitpriority=100)
+
+    def forget(self, line: _Line) -> None:
+        """Forget a line that has nothing more to send."""
+        self._lines.pop(id(line), None)
+
+    def flush(self) -> None:
+        """Wait for everything that waits, for EXIT_TIMEOUT seconds in all."""
+        until = time.monotonic() + EXIT_TIMEOUT
+        here = _process.identity()
+        for line in list(self._lines.values()):
+            if line._home == here:
+                line.flush(max(0.0, until - time.monotonic()))
+
+
+_ending = _Ending()

@@ -1,0 +1,33 @@
+"""Whether this thread is inside Metlog while code of the application runs: a filter, a sender, a logging handler.
+
+Handlers of ours take nothing from such a thread. What a filter logs, or a sender that itself logs, would otherwise
+come back as a message for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+
+
+class _Inside(threading.local):
+    active = False
+
+
+_inside = _Inside()
+
+
+def enter() -> bool:
+    """Mark this thread as inside; returns whether it was already, for `leave`."""
+    before = _inside.active
+    _inside.active = True
+    return before
+
+
+def leave(before: bool) -> None:
+    """Undo `enter`, with what it returned."""
+    _inside.active = before
+
+
+def is_inside() -> bool:
+    """Return whether this thread is inside."""
+    return _inside.active

@@ -1,0 +1,290 @@
+"""How the plain core puts encoded messages on a network.
+
+A transport is used by one thread. `send` is given messages in order, and says how many of the first ones are settled;
+where it raises `UnreachableError`, the rest is to be tried again later. It waits for a network at most for `PATIENCE`
+seconds, so that its thread stays able to end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import random
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from metlog import _diagnostics
+from metlog._core import TOO_LARGE, Destination
+
+# Bytes in one datagram; a longer message's payload is cut.
+LARGEST_DATAGRAM = 60_000
+
+# Seconds that one attempt may take: to connect, or to write.
+PATIENCE = 1.0
+
+# Seconds for which the addresses of a host name hold.
+ADDRESSES_HOLD = 60.0
+
+# Seconds before the next try after a failure: the first, and the longest.
+FIRST_DELAY = 0.02
+LONGEST_DELAY = 5.0
+
+_BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
+
+
+class Settled(NamedTuple):
+    """What became of the first messages that a transport was given."""
+
+    #: Handed to the kernel.
+    sent: int = 0
+    #: Of these, with a payload that was cut.
+    truncated: int = 0
+    #: Why the message behind them is dropped; None if it is not.
+    dropped: str | None = None
+
+
+class UnreachableError(Exception):
+    """The rest has to wait; `settled` tells what became of the messages before."""
+
+    def __init__(self, settled: Settled) -> None:
+        super().__init__()
+        self.settled = settled
+
+
+class Transport(Protocol):
+    """Sends messages."""
+
+    def send(self, messages: Sequence[bytes]) -> Settled:
+        """Send messages in their order."""
+
+    def close(self) -> None:
+        """Let go of sockets."""
+
+
+class Backoff:
+    """How long to wait before the next try: longer each time, and not for all clients the same."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def failed(self) -> float:
+        """Return the seconds to wait after one more failure."""
+        whole = min(FIRST_DELAY * float(2 ** min(self._failures, 16)), LONGEST_DELAY)
+        self._failures += 1
+        return whole * (0.5 + random.random() / 2)
+
+    def succeeded(self) -> None:
+        """Begin anew."""
+        self._failures = 0
+
+
+def open_transport(destination: Destination) -> Transport:
+    """Return the transport for a destination. It opens nothing yet."""
+    if destination.transport == "udp":
+        return _Datagrams([_Host(host, port) for host, port in destination.addresses])
+    if destination.transport == "unix-datagram":
+        return _Datagrams([_Path(destination.path)])
+    if destination.transport == "tcp":
+        host, port = destination.addresses[0]
+        return _Lines(_Host(host, port), socket.SOCK_STREAM)
+    if destination.transport == "unix":
+        return _Lines(_Path(destination.path), socket.SOCK_STREAM)
+    raise ValueError(f"there is no transport {destination.transport!r}")
+
+
+class _Path:
+    """The address of a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        self.text = path
+
+    def resolve(self, kind: int) -> list[tuple[int, Any]]:
+        """Return the address family and the address."""
+        return [(socket.AF_UNIX, self.text)]
+
+
+class _Host:
+    """A host and a port, whose addresses are looked up by the sending thread, and again now and then."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.text = f"{host}:{port}"
+        self._host = host
+        self._port = port
+        self._known: list[tuple[int, Any]] = []
+        self._known_until = 0.0
+
+    def resolve(self, kind: int) -> list[tuple[int, Any]]:
+        """Return address families and addresses, the preferred one first."""
+        now = time.monotonic()
+        if now >= self._known_until:
+            found = socket.getaddrinfo(self._host, self._port, 0, kind)
+            self._known = [(family, address) for family, _, _, _, address in found]
+            self._known_until = now + ADDRESSES_HOLD
+        return self._known
+
+
+class _Datagrams:
+    """One datagram for each message and destination."""
+
+    def __init__(self, places: Sequence[_Host | _Path]) -> None:
+        self._places = places
+        self._sockets: dict[int, socket.socket] = {}
+
+    def send(self, messages: Sequence[bytes]) -> Settled:
+        sent = truncated = 0
+        for message in messages:
+            datagram = message
+            if len(message) > LARGEST_DATAGRAM:
+                shorter = shortened(message, LARGEST_DATAGRAM)
+                if shorter is None:
+                    return Settled(sent, truncated, TOO_LARGE)
+                datagram = shorter
+                _diagnostics.once("oversize", "a message is too large for a datagram; its payload was cut")
+            # One destination that is gone does not cost the others anything.
+            if not any([self._send_to(place, datagram) for place in self._places]):
+                raise UnreachableError(Settled(sent, truncated))
+            sent += 1
+            truncated += datagram is not message
+        return Settled(sent, truncated)
+
+    def _send_to(self, place: _Host | _Path, datagram: bytes) -> bool:
+        try:
+            family, address = place.resolve(socket.SOCK_DGRAM)[0]
+            outgoing = self._sockets.get(family)
+            if outgoing is None:
+                outgoing = self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
+                outgoing.setblocking(False)
+            until = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    outgoing.sendto(datagram, address)
+                    return True
+                except OSError as error:
+                    if error.errno not in _BUSY or time.monotonic() >= until:
+                        raise
+                    # A full socket of a Unix receiver cannot be waited for; it is asked again soon.
+                    time.sleep(0.005)
+        except OSError as error:
+            _diagnostics.once(f"send {place.text}", "cannot send to %s: %s; trying again", place.text, error)
+            return False
+
+    def close(self) -> None:
+        for outgoing in self._sockets.values():
+            outgoing.close()
+        self._sockets.clear()
+
+
+class _Lines:
+    """A connection with one message on each line."""
+
+    def __init__(self, place: _Host | _Path, kind: int) -> None:
+        self._place = place
+        self._kind = kind
+        self._socket: socket.socket | None = None
+
+    def send(self, messages: Sequence[bytes]) -> Settled:
+        written = 0
+        text = b"\n".join(messages) + b"\n"
+        try:
+            connection = self._connected()
+            until = time.monotonic() + PATIENCE
+            while written < len(text):
+                written += self._write(connection, memoryview(text)[written:], until)
+        except OSError as error:
+            _diagnostics.once(
+                f"send {self._place.text}", "cannot send to %s: %s; trying again", self._place.text, error
+            )
+            # The line that was cut short is sent again as a whole, over the next connection.
+            self.close()
+            raise UnreachableError(Settled(text.count(b"\n", 0, written))) from None
+        return Settled(len(messages))
+
+    def _write(self, connection: socket.socket, rest: memoryview, until: float) -> int:
+        try:
+            return connection.send(rest)
+        except BlockingIOError:
+            _wait(connection, until, for_writing=True)
+            return 0
+
+    def _connected(self) -> socket.socket:
+        if self._socket is not None and not _is_gone(self._socket):
+            return self._socket
+        self.close()
+        until = time.monotonic() + PATIENCE
+        failure: OSError = ConnectionError("the name has no address")
+        for family, address in self._place.resolve(self._kind):
+            connection = socket.socket(family, self._kind)
+            connection.setblocking(False)
+            try:
+                code = connection.connect_ex(address)
+                if code == errno.EINPROGRESS:
+                    _wait(connection, until, for_writing=True)
+                    code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    raise OSError(code, errno.errorcode.get(code, "error"))
+                self._socket = connection
+                return connection
+            except OSError as error:
+                connection.close()
+                failure = error
+        raise failure
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _wait(connection: socket.socket, until: float, *, for_writing: bool) -> None:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the connection takes nothing")
+    poll = getattr(select, "poll", None)
+    if poll is None:
+        select.select([], [connection] if for_writing else [], [], left)
+        return
+    poller = poll()
+    poller.register(connection, select.POLLOUT)
+    poller.poll(left * 1000)
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Return whether the other side has closed; what it says otherwise is of no interest."""
+    with contextlib.suppress(BlockingIOError):
+        try:
+            while connection.recv(4096):
+                continue
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        return True
+    return False
+
+
+def shortened(message: bytes, limit: int) -> bytes | None:
+    """Return a form of a message that is at most `limit` bytes long, by cutting its payload; None if there is none."""
+    try:
+        parts = json.loads(message)
+        payload = parts["payload"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if not isinstance(payload, str):
+        return None
+    marker = f" [truncated from {len(message)} bytes]"
+    low, high = 0, len(payload)
+    best = None
+    while low <= high:
+        kept = (low + high) // 2
+        parts["payload"] = payload[:kept] + marker
+        candidate = json.dumps(parts).encode("ascii")
+        if len(candidate) <= limit:
+            best = candidate
+            low = kept + 1
+        else:
+            high = kept - 1
+    return best

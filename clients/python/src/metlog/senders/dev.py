@@ -1,0 +1,88 @@
+"""Senders for development, and for messages that go to a file or a stream."""
+
+from __future__ import annotations
+
+import collections
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO, Union
+
+from metlog.path import resolve_name
+from metlog.senders.base import Sender
+
+# Makes the text of a message: a function, its dotted name, or "jsonl".
+Formatter = Union[Callable[[Any], Any], str, None]
+
+# The formatter that writes a message on one line, which the router and other tools read.
+JSONL = "jsonl"
+
+_INDENT = 4
+
+
+class StreamSender(Sender):
+    """Writes messages to a stream, such as an open file."""
+
+    def __init__(self, stream: TextIO, formatter: Formatter = None) -> None:
+        """Make a sender.
+
+        :param stream: Is written to and flushed for each message.
+        :param formatter: A function that returns the text of a message, or its dotted name; ``jsonl`` for one line
+                          of JSON. Without it, JSON with an indent of four.
+        """
+        self.stream = stream
+        if formatter is None:
+            formatter = self.default_formatter
+        elif formatter == JSONL:
+            formatter = self.encode
+        self.formatter: Callable[[Any], Any] = formatter if callable(formatter) else resolve_name(formatter)
+
+    def default_formatter(self, msg: Any) -> str:
+        """Return a message as JSON with an indent of four."""
+        return self.encode(msg, indent=_INDENT)
+
+    def send_message(self, msg: Any) -> None:
+        """Write a message and a line break."""
+        self.stream.write(f"{self.formatter(msg)}\n")
+        self.stream.flush()
+
+
+class StdOutSender(StreamSender):
+    """Writes messages to standard output."""
+
+    def __init__(self, formatter: Formatter = None) -> None:
+        """Make a sender; `formatter` as for `StreamSender`."""
+        super().__init__(sys.stdout, formatter)
+
+
+class FileSender(StreamSender):
+    """Appends messages to a file."""
+
+    def __init__(self, filepath: str, formatter: Formatter = None) -> None:
+        """Make a sender, and the file if there is none.
+
+        :param filepath: Where the file is.
+        :param formatter: As for `StreamSender`.
+        """
+        super().__init__(open(filepath, "a", encoding="utf-8"), formatter)  # noqa: SIM115  open as long as the sender
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """Close the file."""
+        self.stream.close()
+        return True
+
+
+class DebugCaptureSender(Sender):
+    """Keeps the last 100 messages as JSON texts in `msgs`, for tests."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Make a sender.
+
+        :param kwargs: Become attributes of the sender, whatever they are.
+        """
+        self.msgs: collections.deque[str] = collections.deque(maxlen=100)
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+
+    def send_message(self, msg: Any) -> None:
+        """Keep a message."""
+        self.msgs.append(self.encode(msg))

@@ -1,0 +1,66 @@
+"""Messages over UDP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from metlog._core import Destination
+from metlog.senders.network import DEFAULT_QUEUE_BYTES, NetworkSender, as_port
+
+
+class UdpSender(NetworkSender):
+    """Sends each message in a datagram of its own, to one or several hosts.
+
+    Whoever takes or sets the attribute `socket` has the ways of 0.10.0 from then on: each message is sent by that
+    socket's ``sendto``, on the calling thread, as ``json.dumps`` writes it.
+    """
+
+    def __init__(
+        self,
+        host: str | Iterable[str],
+        port: int | str | Iterable[int | str] = 5565,
+        *,
+        queue_bytes: int = DEFAULT_QUEUE_BYTES,
+        seq: bool = True,
+    ) -> None:
+        """Make a sender.
+
+        :param host: A host, or several; each gets every message.
+        :param port: A port, or one for each host; where there are fewer, the last one holds for the further hosts.
+        :param queue_bytes: Memory for messages that wait, in bytes.
+        :param seq: Whether messages carry ``metlog_seq`` and ``metlog_src``, so that a receiver can count losses.
+        """
+        hosts = [host] if isinstance(host, str) else list(host)
+        ports = [as_port(each) for each in ([port] if isinstance(port, (int, str)) else port)]
+        if not hosts or not ports:
+            raise ValueError("a UdpSender needs a host and a port")
+        ports.extend(ports[-1:] * (len(hosts) - len(ports)))
+        self._destinations = tuple(zip(hosts, ports))
+        self._socket: Any = None
+        super().__init__(Destination("udp", self._destinations, queue_bytes=queue_bytes, seq=seq))
+
+    @property
+    def socket(self) -> Any:
+        """A UDP socket, which is made when it is first asked for, and used from then on."""
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return self._socket
+
+    @socket.setter
+    def socket(self, replacement: Any) -> None:
+        self._socket = replacement
+
+    @socket.deleter
+    def socket(self) -> None:
+        self._socket = None
+
+    def send_message(self, msg: Any) -> None:
+        """Queue a message, or send it at once where somebody has taken the socket. Bad UTF-8 is a UnicodeError."""
+        if self._socket is None:
+            super().send_message(msg)
+            return
+        encoded = self.encode(msg).encode("ascii")
+        for destination in self._destinations:
+            self._socket.sendto(encoded, destination)
