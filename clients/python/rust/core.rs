@@ -11,8 +11,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::retired;
+
 /// Takes encoded messages from any thread and sends them from one of its own.
-#[pyclass(module = "metlog._native", frozen)]
+#[pyclass(module = "metlog._native", frozen, weakref)]
 pub(crate) struct Core {
     started: Arc<Starter>,
 }
@@ -37,8 +39,6 @@ impl Starter {
                 .hostname(&self.hostname)
                 .queue_bytes(self.queue_bytes)
                 .sequence(self.sequence)
-                // The package flushes at the exit, within a time that the application knows.
-                .close_timeout(Duration::ZERO)
                 .build_or_mute()
         })
     }
@@ -46,6 +46,15 @@ impl Starter {
     /// `metlog_hostname` of all messages.
     pub(crate) fn hostname(&self) -> &str {
         &self.hostname
+    }
+}
+
+impl Drop for Starter {
+    /// Nobody can use the client any more: it sends what it has and ends, and nobody waits for that here.
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            retired::retire(client);
+        }
     }
 }
 
@@ -83,7 +92,10 @@ fn sender(destination: &Bound<'_, PyAny>) -> PyResult<Box<dyn Sender>> {
     let wrong = |error: AddressError| PyValueError::new_err(error.to_string());
     let transport: String = destination.getattr("transport")?.extract()?;
     Ok(match transport.as_str() {
-        "udp" => Box::new(UdpSender::to_all(&addresses()?).map_err(wrong)?),
+        "udp" => {
+            let pack = destination.getattr("pack")?.extract()?;
+            Box::new(UdpSender::to_all(&addresses()?).map_err(wrong)?.pack(pack))
+        }
         "tcp" => Box::new(TcpSender::first_of(&addresses()?).map_err(wrong)?),
         "unix" => Box::new(UnixStreamSender::new(path()?)),
         "unix-datagram" => Box::new(UnixDatagramSender::new(path()?)),
@@ -130,7 +142,7 @@ impl Core {
 }
 
 /// Seconds as a time to wait; what is no such time is none.
-fn duration(seconds: f64) -> Duration {
+pub(crate) fn duration(seconds: f64) -> Duration {
     if seconds == f64::INFINITY {
         Duration::MAX
     } else {

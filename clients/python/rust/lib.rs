@@ -7,7 +7,9 @@ mod conditions;
 mod core;
 mod filters;
 mod path;
+mod retired;
 mod terms;
+mod timer;
 mod values;
 
 use pyo3::prelude::*;
@@ -20,7 +22,11 @@ mod _native {
     #[pymodule_export]
     use super::path::NativePath;
     #[pymodule_export]
+    use super::retired::flush_retired;
+    #[pymodule_export]
     use super::terms::Terms;
+    #[pymodule_export]
+    use super::timer::Timer;
     use super::*;
 
     /// The version of the native half.

@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::conditions::{Conditions, Through, get};
+use crate::timer::{self, Call, Rounded, Timer};
 use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
 
 /// Memory above this is not kept for a thread's next message.
@@ -59,6 +60,35 @@ impl NativePath {
             Ok(Err(Off::Arguments)) | Err(_) => Some(false),
             Ok(Err(Off::Replaced)) => None,
         }
+    }
+
+    /// The module `metlog.timers`.
+    pub(crate) fn timers<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.conditions.timers(py)
+    }
+
+    /// Sends what a timer has measured; `false` if that has to go the other way.
+    pub(crate) fn send_time(&self, py: Python<'_>, call: &Call, nanoseconds: u64) -> bool {
+        let done = self.run(|| {
+            if self.conditions.has_bound_fields(py) {
+                return Err(Off::Arguments);
+            }
+            let attributes =
+                self.conditions.hold(call.client.bind(py), Through::TimerSend).ok_or(Off::Replaced)?;
+            let text;
+            let payload = match timer::rounded(nanoseconds, call.decimals) {
+                Rounded::Whole(number) => Payload::Integer(number),
+                Rounded::Decimal(number) => {
+                    text = decimal_text(number)?;
+                    Payload::Text(&text)
+                }
+            };
+            let kind = intern!(py, "timer");
+            let (name, logger, severity) = (call.name.bind(py), call.logger.bind(py), call.severity.bind(py));
+            let (fields, rate) = (call.fields.bind(py), call.rate.bind(py));
+            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
+        });
+        done == Some(true)
     }
 
     /// Filters and sends a message, whose logger and severity may be the client's.
@@ -194,6 +224,23 @@ impl NativePath {
         })
     }
 
+    /// A timer for `MetlogClient.timer`.
+    #[pyo3(signature = (client, name, logger, severity, fields, rate, decimals, /))]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn timer(
+        slf: Bound<'_, NativePath>,
+        client: Py<PyAny>,
+        name: Py<PyAny>,
+        logger: Py<PyAny>,
+        severity: Py<PyAny>,
+        fields: Py<PyAny>,
+        rate: Py<PyAny>,
+        decimals: i64,
+    ) -> Timer {
+        let decimals = usize::try_from(decimals).unwrap_or(0);
+        Timer::new(Call { path: slf.unbind(), client, name, logger, severity, fields, rate, decimals })
+    }
+
     /// `MetlogClient.timer_send`
     #[pyo3(signature = (client, name, elapsed, logger, severity, fields, rate, /))]
     #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
@@ -214,16 +261,19 @@ impl NativePath {
                 let payload = Payload::Integer(integer(whole)?);
                 return self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate);
             }
-            let elapsed = exact::<PyFloat>(elapsed).ok_or(Off::Arguments)?.value();
-            // Outside, Python writes an exponent, and not as Rust does.
-            if elapsed != 0.0 && !(1e-4..1e16).contains(&elapsed.abs()) {
-                return Err(Off::Arguments);
-            }
-            let elapsed = format!("{elapsed:?}");
+            let elapsed = decimal_text(exact::<PyFloat>(elapsed).ok_or(Off::Arguments)?.value())?;
             let payload = Payload::Text(&elapsed);
             self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
         })
     }
+}
+
+/// `str` of a `float`, where Rust writes it as Python does.
+fn decimal_text(number: f64) -> Result<String, Off> {
+    if number != 0.0 && !(1e-4..1e16).contains(&number.abs()) {
+        return Err(Off::Arguments);
+    }
+    Ok(format!("{number:?}"))
 }
 
 /// Calls with this thread's memory for fields.

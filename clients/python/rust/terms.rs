@@ -2,16 +2,10 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyString, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::conditions::Conditions;
 use crate::path::NativePath;
-
-/// Which attributes of the client decide what becomes of a call, in this order.
-const OF_CLIENTS: [&str; 4] = ["send_message", "env_version", "metlog", "timer_send"];
-
-/// Which attributes of a sender do.
-const OF_SENDERS: [&str; 2] = ["send_message", "encode"];
 
 /// Which methods of the client a call goes through.
 #[derive(Clone, Copy)]
@@ -25,7 +19,8 @@ pub(crate) enum Through {
 }
 
 impl Through {
-    /// How many of [`OF_CLIENTS`] decide.
+    /// How many of the client's attributes decide, which are in this order: `send_message`, `env_version`, `metlog`,
+    /// `timer_send`.
     pub(crate) fn attributes(self) -> usize {
         match self {
             Through::SendMessage => 2,
@@ -35,34 +30,41 @@ impl Through {
     }
 }
 
+/// A class, and what it had under the names that matter.
+type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>);
+
 /// An attribute that classes have and objects do not, and what it was when the package was imported.
 struct Attribute {
     name: Py<PyString>,
     /// Each class that an object may have it from, and what that one has under the name.
-    classes: Vec<(Py<PyMapping>, Option<Py<PyAny>>)>,
+    classes: Vec<(Py<PyDict>, Option<Py<PyAny>>)>,
 }
 
 impl Attribute {
-    fn new(name: &str, classes: &[Bound<'_, PyType>]) -> PyResult<Attribute> {
-        let Some(first) = classes.first() else { return Err(PyValueError::new_err("there is no class")) };
-        let attribute = |class: &Bound<'_, PyType>| {
-            let attributes = class.getattr("__dict__")?.cast_into::<PyMapping>()?;
-            let original = attributes.get_item(name).ok().map(Bound::unbind);
-            Ok((attributes.unbind(), original))
+    fn new(name: &Bound<'_, PyString>, classes: &[Original<'_>]) -> PyResult<Attribute> {
+        let py = name.py();
+        let attribute = |(class, originals): &Original<'_>| {
+            // What a class shows of its attributes is a read-only view of a dict, which is quicker without the view.
+            let view = class.getattr("__dict__")?;
+            let attributes = py.import("gc")?.call_method1("get_referents", (view,))?.get_item(0)?;
+            let attributes = attributes.cast_into_exact::<PyDict>()?;
+            Ok((attributes.unbind(), originals.get_item(name)?.map(Bound::unbind)))
         };
-        Ok(Attribute {
-            name: PyString::intern(first.py(), name).unbind(),
-            classes: classes.iter().map(attribute).collect::<PyResult<_>>()?,
-        })
+        let classes = classes.iter().map(attribute).collect::<PyResult<_>>()?;
+        Ok(Attribute { name: name.clone().unbind(), classes })
     }
 
     #[inline]
     fn holds(&self, attributes: &Bound<'_, PyDict>) -> bool {
         let py = attributes.py();
         attributes.contains(&self.name).is_ok_and(|replaced| !replaced)
-            && self.classes.iter().all(|(class, original)| match original {
-                Some(original) => class.bind(py).get_item(&self.name).is_ok_and(|now| now.is(original)),
-                None => class.bind(py).contains(&self.name).is_ok_and(|there| !there),
+            && self.classes.iter().all(|(class, original)| {
+                let now = class.bind(py).get_item(&self.name).ok().flatten();
+                match (now, original) {
+                    (Some(now), Some(original)) => now.is(original),
+                    (None, None) => true,
+                    _ => false,
+                }
             })
     }
 }
@@ -74,9 +76,11 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    /// Takes a class and those of its bases that have something to do with it.
-    fn new(classes: &[Bound<'_, PyType>], names: &[&str]) -> PyResult<Class> {
-        let Some(class) = classes.first() else { return Err(PyValueError::new_err("there is no class")) };
+    /// Takes a class, and behind it those of its bases that have something to do with it.
+    fn new(names: &[Bound<'_, PyString>], classes: &[Original<'_>]) -> PyResult<Class> {
+        let Some((class, _)) = classes.first() else {
+            return Err(PyValueError::new_err("there is no class"));
+        };
         let attributes = names.iter().map(|name| Attribute::new(name, classes)).collect::<PyResult<_>>()?;
         Ok(Class { class: class.clone().unbind(), attributes })
     }
@@ -102,25 +106,34 @@ pub(crate) struct Terms {
     pub(crate) senders: Vec<Class>,
     /// The code of each filter's function, by the name of its kind.
     pub(crate) filters: Py<PyDict>,
+    /// Returns something other than `None` where fields may be bound.
+    pub(crate) bound: Py<PyAny>,
+    /// The module `metlog.timers`.
+    pub(crate) timers: Py<PyAny>,
 }
 
 #[pymethods]
 impl Terms {
-    /// Takes the class of the clients; those of the native senders, each with its bases behind it; and the code of the
-    /// filters' functions by name.
+    /// Takes what decides of a client, and the class of the clients; what decides of a sender, and the classes of the
+    /// native ones, each with its bases behind it; the code of the filters' functions by name; what says
+    /// whether fields are bound; and the module `metlog.timers`.
     #[new]
     fn new(
-        client: Bound<'_, PyType>,
-        senders: Vec<Vec<Bound<'_, PyType>>>,
-        filters: Bound<'_, PyDict>,
+        of_clients: Vec<Bound<'_, PyString>>,
+        client: Original<'_>,
+        of_senders: Vec<Bound<'_, PyString>>,
+        senders: Vec<Vec<Original<'_>>>,
+        filters: Py<PyDict>,
+        bound: Py<PyAny>,
+        timers: Py<PyAny>,
     ) -> PyResult<Terms> {
+        let senders = senders.iter().map(|classes| Class::new(&of_senders, classes));
         Ok(Terms {
-            client: Class::new(&[client], &OF_CLIENTS)?,
-            senders: senders
-                .iter()
-                .map(|classes| Class::new(classes, &OF_SENDERS))
-                .collect::<PyResult<_>>()?,
-            filters: filters.unbind(),
+            client: Class::new(&of_clients, &[client])?,
+            senders: senders.collect::<PyResult<_>>()?,
+            filters,
+            bound,
+            timers,
         })
     }
 

@@ -268,7 +268,8 @@ impl Client {
     /// Waits until everything that was sent before is out (or dropped), but not longer than `timeout`. `false` when
     /// the time was over first.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.worker().flush(timeout)
+        // A forked child that has sent nothing has no thread to wait for.
+        self.inner.worker.peek().is_none_or(|worker| worker.flush(timeout))
     }
 
     /// Sends what waits and ends the client, within `timeout`. `false` if something was left behind. Messages that
@@ -279,7 +280,7 @@ impl Client {
 
     /// What became of the messages so far.
     pub fn stats(&self) -> Stats {
-        self.worker().stats()
+        self.inner.worker.peek().map(Worker::stats).unwrap_or_default()
     }
 
     /// The severity of messages that do not say otherwise.
