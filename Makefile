@@ -33,7 +33,7 @@ peers: ## Install the real servers that tests talk to (npm packages, below tests
 	@scripts/peers
 
 .PHONY: fuzz
-fuzz: ## Fuzz the decoder until stopped (needs cargo-fuzz and a nightly toolchain); TARGET=decode|lookup
+fuzz: ## Fuzz the decoder until stopped (needs cargo-fuzz and a nightly toolchain); TARGET=decode|lookup|msgpack
 	cd fuzz && $(CARGO) +nightly fuzz run $(or $(TARGET),decode)
 
 .PHONY: torture

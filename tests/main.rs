@@ -28,6 +28,7 @@ mod hostile_frames;
 mod http;
 mod limits;
 mod logrotate;
+mod msgpack;
 mod nginx;
 mod original_system;
 mod real_messages;

@@ -8,7 +8,11 @@ use std::{
     thread,
 };
 
-use crate::support::{Router, messages, receivers, senders, wait};
+use crate::support::{
+    Router,
+    http_server::{Deed, Server},
+    messages, receivers, senders, wait,
+};
 
 const TCP: &str = "[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n";
 
@@ -166,15 +170,116 @@ fn an_answer_after_the_messages_were_given_up_does_not_count_them_again() {
 }
 
 #[test]
-fn an_address_that_the_routers_own_socket_keeps_from_being_widened_is_explained() {
+fn an_address_is_widened_and_narrowed_again_while_a_connection_goes_on() {
     let router = Router::start(&to_file("log", "log.jsonl"));
-    let port = router.address("tcp").port();
-    let wider = to_file("log", "log.jsonl").replace("127.0.0.1:0", &format!("0.0.0.0:{port}"));
+    let address = router.address("tcp");
+    let beside = SocketAddr::from(([127, 0, 0, 2], address.port()));
+    let listening_at =
+        |ip: &str| to_file("log", "log.jsonl").replace("127.0.0.1:0", &format!("{ip}:{}", address.port()));
+    let (sent, ()) = under_load(address, || {
+        router.wait("messages flow", |ledger| ledger.delivered("log") > 0);
+        for _ in 0..3 {
+            let said = router.reload(&listening_at("0.0.0.0"));
+            assert!(said.contains("inputs     changed tcp\n"), "{said}");
+            assert_eq!(router.address_now("tcp"), SocketAddr::from(([0, 0, 0, 0], address.port())));
+            TcpStream::connect(beside).expect("it listens everywhere");
+            router.reload(&listening_at("127.0.0.1"));
+            wait::until("it listens here only", || TcpStream::connect(beside).is_err().then_some(()));
+            TcpStream::connect(address).expect("it listens here");
+        }
+    });
+    router.wait_until_delivered(sent as u64);
+    let stopped = router.stop();
+    let arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
+    assert!(arrived.into_iter().eq(0..sent), "each message once, over the one connection");
+}
+
+#[test]
+fn an_address_of_datagrams_is_widened_in_one_reload() {
+    for sockets in [1, 2] {
+        let listening_at = |address: String| {
+            format!(
+                "{}[inputs.udp]\nkind = \"udp\"\nlisten = \"{address}\"\nsockets = {sockets}\n",
+                to_file("log", "log.jsonl")
+            )
+        };
+        let router = Router::start(&listening_at("127.0.0.1:0".to_owned()));
+        let port = router.address("udp").port();
+        router.reload(&listening_at(format!("0.0.0.0:{port}")));
+        let beside = senders::udp_socket(SocketAddr::from(([127, 0, 0, 2], port)));
+        beside.send(messages::numbered("udp", 1, 0)[0].as_bytes()).unwrap();
+        router.wait_until_delivered(1);
+        router.reload(&listening_at(format!("127.0.0.1:{port}")));
+        router.stop();
+    }
+}
+
+#[test]
+fn an_address_that_somebody_else_has_a_part_of_is_not_taken_and_the_input_goes_on() {
+    let router = Router::start(&to_file("log", "log.jsonl"));
+    let address = router.address("tcp");
+    let _other = TcpListener::bind(SocketAddr::from(([127, 0, 0, 2], address.port()))).unwrap();
+    let wider = to_file("log", "log.jsonl").replace("127.0.0.1:0", &format!("0.0.0.0:{}", address.port()));
     router.reconfigure(&wider);
     let output = router.run_reload();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("input `tcp` of this router has 127.0.0.1:{port}")), "{said}");
+    assert!(said.contains("input `tcp`: cannot listen on 0.0.0.0:"), "{said}");
+    senders::tcp(address, messages::text_of(&messages::numbered("still", 10, 0)).as_bytes());
+    router.wait_until_delivered(10);
+    router.stop();
+}
+
+#[test]
+fn a_changed_endpoint_does_not_wait_for_a_server_that_hangs() {
+    let (hanging, healthy) = (Server::start(&[Deed::Hangs; 10]), Server::start(&[]));
+    let sending_to = |server: &Server| {
+        format!(
+            "{}[endpoints.far]\nkind = \"http\"\nurl = \"http://{}/\"\nlinger = \"0s\"\ntimeout = \"1h\"\n[[routes]]\nto = [\"far\"]\n",
+            to_file("log", "log.jsonl"),
+            server.address
+        )
+    };
+    let router = Router::start(&sending_to(&hanging));
+    let lines = messages::numbered("far", 100, 0);
+    senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
+    router.wait("the file has them", |ledger| ledger.delivered("log") == 100);
+    router.wait("the server hangs with them", |ledger| ledger.endpoint("far")["queued"] == 100);
+    let said = router.reload(&sending_to(&healthy));
+    assert!(said.contains("changed far\n"), "{said}");
+    let ledger = router.wait_until_delivered(100);
+    assert_eq!(ledger.delivered("far"), 100, "what hung is delivered, and counted once");
+    router.wait_for_log(
+        "a delivery is broken off, because the endpoint was changed; what it was to deliver is delivered anew",
+    );
+    router.stop();
+    assert_eq!(healthy.lines(), lines);
+}
+
+#[test]
+fn a_renewed_certificate_under_the_same_name_is_taken_up() {
+    let certificate = || {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        issued.cert.pem()
+    };
+    let configuration = format!(
+        "{}[endpoints.far]\nkind = \"http\"\nurl = \"https://localhost:1/\"\nca_file = \"ca.pem\"\n[[routes]]\nto = [\"far\"]\n",
+        to_file("log", "log.jsonl")
+    );
+    let setup = crate::support::Setup::new(&configuration);
+    fs::write(setup.path("ca.pem"), certificate()).unwrap();
+    let router = setup.start();
+    let said = router.reload(&configuration);
+    assert!(said.contains("endpoints  kept 2\n"), "{said}");
+    fs::write(router.path("ca.pem"), certificate()).unwrap();
+    let said = router.reload(&configuration);
+    assert!(said.contains("endpoints  kept 1, changed far\n"), "{said}");
+    let said = router.reload(&configuration);
+    assert!(said.contains("endpoints  kept 2\n"), "{said}");
+    fs::write(router.path("ca.pem"), "nonsense").unwrap();
+    let output = router.run_reload();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("cannot use ca_file"), "{said}");
     router.stop();
 }
 

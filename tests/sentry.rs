@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Router, Setup,
+    http_server::Server,
     ledger::{number, sum},
     messages, senders,
     sentry::{Sentry, events_of_real_clients},
@@ -302,4 +303,50 @@ fn a_server_with_a_certificate_of_ones_own_authority_is_reached_over_tls() {
     });
     let stopped = router.stop();
     assert_eq!(stopped.ledger.endpoint("errors")["dropped"], json!({ "shutdown": 1 }));
+}
+
+#[test]
+fn large_events_keep_their_place_among_the_small_ones_of_their_dsn() {
+    // What lies between the two is found to be large when it is unpacked; the largest at a glance.
+    const PADDING: [usize; 3] = [0, 80_000, 400_000];
+    let server = Server::start(&[]);
+    let dsn = format!("http://public@{}/2", server.address);
+    // A lane holds a quarter of it.
+    let buffer = "buffer = { memory = \"64MiB\" }";
+    let router = Router::start(&configuration(&format!("dsn = \"{dsn}\"\n{buffer}")));
+    let lines: Vec<String> = (0..30)
+        .map(|number| {
+            let padding = "x".repeat(PADDING[number % PADDING.len()]);
+            let event = json!({"message": format!("number {number}"), "extra": {"padding": padding}});
+            json!({"type": "sentry", "timestamp": "2013-04-09T17:20:01Z", "payload": event.to_string()})
+                .to_string()
+        })
+        .collect();
+    send(&router, &lines);
+    let ledger = router.wait_until_delivered(30);
+    assert_eq!(ledger.delivered("errors"), 30);
+    router.stop();
+    let message = |line: &String| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        event["message"].as_str().map(str::to_owned)
+    };
+    assert_eq!(server.lines().iter().filter_map(message).collect::<Vec<_>>(), numbered(0..30));
+}
+
+#[test]
+fn a_large_event_over_the_limit_is_refused_and_the_next_goes_on() {
+    let server = Server::start(&[]);
+    let dsn = format!("http://public@{}/2", server.address);
+    let router = Router::start(&configuration(&format!("dsn = \"{dsn}\"\nmax_event = \"100KiB\"")));
+    let lines: Vec<String> = [300_000, 150_000, 90_000, 0]
+        .map(|padding| {
+            let event = json!({"message": "m", "extra": {"padding": "x".repeat(padding)}}).to_string();
+            json!({"type": "sentry", "timestamp": "2013-04-09T17:20:01Z", "payload": event}).to_string()
+        })
+        .to_vec();
+    send(&router, &lines);
+    let ledger = router.wait_until_delivered(4);
+    assert_eq!(ledger.endpoint("errors")["refused"], json!({ "sentry-too-large": 2 }));
+    assert_eq!(ledger.delivered("errors"), 2);
+    router.stop();
 }

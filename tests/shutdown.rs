@@ -213,8 +213,9 @@ to = ["hanging"]
         number(&ledger.endpoint("hanging")["queued_bytes"]) > 0 && ledger.received("tcp") > 300
     });
     let stopped = router.stop();
-    let received = stopped.ledger.received("tcp");
-    assert_eq!(stopped.ledger.endpoint("hanging")["dropped"], serde_json::json!({ "shutdown": received }));
+    // A line of which only the beginning was read is rejected.
+    let routed = number(&stopped.ledger.input("tcp")["routed"]);
+    assert_eq!(stopped.ledger.endpoint("hanging")["dropped"], serde_json::json!({ "shutdown": routed }));
 }
 
 #[test]
@@ -344,4 +345,30 @@ to = ["nobody"]
     router.signal("TERM");
     assert_eq!(router.wait_for_exit().code(), Some(1));
     assert!(asked.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn the_last_report_has_a_line_for_every_endpoint_however_many_there_are() {
+    const ENDPOINTS: usize = 300;
+    let mut configuration =
+        "[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n[[routes]]\nto = [".to_owned();
+    for number in 0..ENDPOINTS {
+        configuration += &format!("\"nowhere-{number:03}\", ");
+    }
+    configuration += "]\n";
+    for number in 0..ENDPOINTS {
+        configuration += &format!(
+            "[endpoints.nowhere-{number:03}]\nkind = \"statsd\"\naddress = \"127.0.0.1:9\"\nbuffer = {{ memory = \"64KiB\" }}\n"
+        );
+    }
+    let router = Router::start(&configuration);
+    senders::tcp(router.address("tcp"), b"{\"type\":\"other\"}\n");
+    router.wait_until_delivered(1);
+    let stopped = router.stop();
+    for number in 0..ENDPOINTS {
+        let name = format!("nowhere-{number:03}");
+        let lines =
+            stopped.log.lines().filter(|line| line.contains(&name) && line.contains("\"enqueued\":1"));
+        assert_eq!(lines.count(), 1, "{name}");
+    }
 }

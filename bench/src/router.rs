@@ -153,10 +153,19 @@ fn listener(line: &str) -> Option<(String, SocketAddr)> {
 }
 
 fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    ask("GET", address, path)
+}
+
+/// What a router's API answers to a request without content that changes something.
+pub fn post(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    ask("POST", address, path)
+}
+
+fn ask(method: &str, address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, API_TIMEOUT)?;
     stream.set_read_timeout(Some(API_TIMEOUT))?;
     // Version 1.0, so that the answer is never chunked and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     match answer.split_once("\r\n\r\n") {

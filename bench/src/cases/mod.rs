@@ -11,6 +11,7 @@ mod latency;
 mod many_routes;
 mod memory;
 pub mod peers;
+mod reload;
 mod sentry;
 mod start;
 mod syslog;
@@ -32,7 +33,7 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 17] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
@@ -44,6 +45,7 @@ pub const CASES: [Case; 16] = [
     Case { name: "routes-loggers", about: many_routes::ABOUT_LOGGERS, run: many_routes::run_loggers },
     Case { name: "sentry", about: sentry::ABOUT, run: sentry::run },
     Case { name: "tap", about: tap::ABOUT, run: tap::run },
+    Case { name: "reload", about: reload::ABOUT, run: reload::run },
     Case { name: "latency", about: latency::ABOUT, run: latency::run },
     Case { name: "memory", about: memory::ABOUT, run: memory::run },
     Case { name: "start", about: start::ABOUT, run: start::run },

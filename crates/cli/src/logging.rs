@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use repeats::Guard;
+pub use repeats::{Guard, REPORT};
 
 /// How the router's own log is written.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

@@ -95,6 +95,11 @@ impl Decoder {
         }
     }
 
+    /// What it enforces.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Validates one frame (a line without its line break, or a whole datagram) and says where its values lie.
     /// `received` becomes the timestamp of a message that has none.
     pub fn decode(&self, frame: &[u8], received: Timestamp) -> Result<Decoded, Reason> {
@@ -171,7 +176,9 @@ impl Decoder {
     pub fn locate(&self, frame: &[u8]) -> Option<usize> {
         let reason = self.decode(frame, Timestamp { seconds: 0, nanoseconds: 0 }).err()?;
         match reason {
-            Reason::TooLarge | Reason::MissingType | Reason::UnknownDecoder => return None,
+            Reason::TooLarge | Reason::MissingType | Reason::UnknownDecoder | Reason::InvalidMsgpack => {
+                return None;
+            }
             Reason::InvalidUtf8 => return std::str::from_utf8(frame).err().map(|error| error.valid_up_to()),
             _ => {}
         }

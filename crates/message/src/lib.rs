@@ -11,6 +11,7 @@
 pub mod decoder;
 pub mod encode;
 pub mod index;
+pub mod msgpack;
 pub mod reason;
 pub mod timestamp;
 pub mod value;

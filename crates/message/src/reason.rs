@@ -26,11 +26,13 @@ pub enum Reason {
     OutOfRange(Key),
     /// A `\0name::` frame names a decoder that the router does not have.
     UnknownDecoder,
+    /// A frame in msgpack that is none, or holds what has no place in a message.
+    InvalidMsgpack,
 }
 
 impl Reason {
     /// How many different reasons there are: the length of an array of counters indexed by [`Reason::index`].
-    pub const COUNT: usize = 7 + 2 * Key::COUNT;
+    pub const COUNT: usize = 8 + 2 * Key::COUNT;
 
     /// A dense number below [`Reason::COUNT`], for counters.
     pub fn index(self) -> usize {
@@ -42,8 +44,9 @@ impl Reason {
             Reason::NotAnObject => 4,
             Reason::MissingType => 5,
             Reason::UnknownDecoder => 6,
-            Reason::WrongType(key) => 7 + key as usize,
-            Reason::OutOfRange(key) => 7 + Key::COUNT + key as usize,
+            Reason::InvalidMsgpack => 7,
+            Reason::WrongType(key) => 8 + key as usize,
+            Reason::OutOfRange(key) => 8 + Key::COUNT + key as usize,
         }
     }
 
@@ -57,6 +60,7 @@ impl Reason {
             Reason::NotAnObject,
             Reason::MissingType,
             Reason::UnknownDecoder,
+            Reason::InvalidMsgpack,
         ]
         .into_iter()
         .chain(Key::ALL.map(Reason::WrongType))
@@ -74,6 +78,7 @@ impl std::fmt::Display for Reason {
             Reason::NotAnObject => f.write_str("not-an-object"),
             Reason::MissingType => f.write_str("missing-type"),
             Reason::UnknownDecoder => f.write_str("unknown-decoder"),
+            Reason::InvalidMsgpack => f.write_str("invalid-msgpack"),
             Reason::WrongType(key) => write!(f, "wrong-type:{}", key.name()),
             Reason::OutOfRange(key) => write!(f, "out-of-range:{}", key.name()),
         }

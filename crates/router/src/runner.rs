@@ -20,7 +20,7 @@ use crate::{
     batch::Handover,
     clock::Clock,
     control::Control,
-    endpoints::{Answer, Endpoint, NetworkEndpoint, Then, Work},
+    endpoints::{Answer, Delivery, Endpoint, NetworkEndpoint, Then, Work},
     ledger::{DropReason, EndpointCounters, Failure},
     moderation,
     retry::Retry,
@@ -32,6 +32,10 @@ const WORK_BYTES: usize = 4 * 1024 * 1024;
 
 /// While the router stops, failed deliveries are repeated sooner, but not in a tight loop.
 const SHORTEST_LAST_WAIT: Duration = Duration::from_millis(20);
+
+/// How long an endpoint that is to make way for another may go on with a delivery that can be broken off. Most take less;
+/// what is broken off is delivered again, and may then arrive twice.
+pub(crate) const MAKE_WAY_TIME: Duration = Duration::from_secs(3);
 
 /// What is handed out while the circuit breaker is open: one hand-over.
 const PROBE_BYTES: usize = 1;
@@ -259,6 +263,16 @@ impl Runner {
         }
     }
 
+    /// [`Runner::work`] was handed to the endpoint, whose answer nobody waits for any more: it counts as not delivered.
+    pub fn broken_off(&mut self) {
+        self.buffer.settle(0);
+        self.work.handovers_mut().clear();
+        tracing::warn!(
+            endpoint = self.name,
+            "a delivery is broken off, because the endpoint was changed; what it was to deliver is delivered anew"
+        );
+    }
+
     fn succeeded(&mut self) {
         if std::mem::take(&mut self.is_waiting) || self.retry.failures() > 0 {
             self.retry.succeeded();
@@ -366,8 +380,11 @@ pub async fn drive_network(
         // Inside `poll_fn` because the buffer keeps this task's own waker.
         match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {
             Step::Deliver => {
-                let answer = endpoint.deliver(runner.work()).await;
-                runner.answered(clock.monotonic(), answer);
+                match unless_broken_off(endpoint.deliver(runner.work()), &runner.control, MAKE_WAY_TIME).await
+                {
+                    Some(answer) => runner.answered(clock.monotonic(), answer),
+                    None => runner.broken_off(),
+                }
             }
             Step::SleepUntil(moment) => {
                 let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
@@ -377,6 +394,27 @@ pub async fn drive_network(
             Step::MakeWay => return Driven::MakesWay,
         }
     }
+}
+
+/// The answer of a delivery; none if another endpoint has waited for it for `longest`. Runs in the task whose waker the control
+/// has, so that it hears of the other.
+async fn unless_broken_off(
+    mut delivery: Delivery<'_>,
+    control: &Control,
+    longest: Duration,
+) -> Option<Answer> {
+    let mut patience = None;
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = delivery.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        if !control.makes_way() {
+            return Poll::Pending;
+        }
+        let patience = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        patience.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// Ends when the task's waker rings, whoever rings it. A ring between taking the waker and waiting here is not lost:
@@ -391,8 +429,8 @@ mod tests {
     use std::{sync::atomic::AtomicUsize, time::Instant};
 
     use super::*;
-    use crate::testing::{batch_of, buffer, lines};
-    use crate::{clock::SystemClock, endpoints::Delivery, network::NetworkRuntime};
+    use crate::testing::{Taking, batch_of, buffer, lines};
+    use crate::{clock::SystemClock, network::NetworkRuntime};
 
     fn runner(linger: Duration) -> (Runner, Arc<Buffer<Handover>>, Arc<Control>) {
         let buffer = buffer(1 << 20);
@@ -477,22 +515,6 @@ mod tests {
         assert_eq!(runner.next(SECOND, Waker::noop()), Step::Finished);
     }
 
-    /// Counts what it takes.
-    struct Taking(Arc<AtomicUsize>);
-
-    impl Endpoint for Taking {
-        fn deliver(&mut self, work: &Work) -> Answer {
-            self.0.fetch_add(work.len(), Ordering::SeqCst);
-            Answer::delivered(work.len())
-        }
-    }
-
-    impl NetworkEndpoint for Taking {
-        fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
-            Box::pin(async { Endpoint::deliver(self, work) })
-        }
-    }
-
     /// Pushes one message, lets the driver come to rest, and pushes more than a delivery is to wait for; the endpoint must
     /// have it long before the linger ends.
     fn is_delivered_while_it_lingers(buffer: &Buffer<Handover>, taken: &AtomicUsize) {
@@ -530,6 +552,28 @@ mod tests {
             .handle()
             .spawn(async move { drive_network(runner, &mut endpoint, Arc::new(SystemClock::new())).await });
         is_delivered_while_it_lingers(&buffer, &taken);
+        network.stop();
+    }
+
+    #[test]
+    fn a_delivery_that_hangs_is_broken_off_for_another_endpoint_and_its_messages_are_kept() {
+        let (mut runner, buffer, control) = runner(Duration::ZERO);
+        push(&buffer, 10);
+        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
+        let network = NetworkRuntime::start().unwrap();
+        let patience = SECOND / 100;
+        let asking = control.clone();
+        let answer = network.handle().spawn(async move {
+            let hangs = Box::pin(std::future::pending());
+            asking.make_way();
+            unless_broken_off(hangs, &asking, patience).await
+        });
+        assert_eq!(network.handle().block_on(answer).unwrap(), None);
+        runner.broken_off();
+        assert_eq!(runner.next(SECOND, Waker::noop()), Step::MakeWay);
+        let mut work = Vec::new();
+        assert_eq!((buffer.begin(usize::MAX, &mut work, Waker::noop()), work.len()), (0, 1));
+        assert_eq!(buffer.status().messages, 10);
         network.stop();
     }
 

@@ -44,6 +44,13 @@ pub struct Datagram<'a> {
     pub sent_bytes: usize,
 }
 
+impl Datagram<'_> {
+    /// Whether a part of it is lost.
+    pub fn is_cut(&self) -> bool {
+        self.sent_bytes > self.bytes.len()
+    }
+}
+
 impl DatagramReceiver {
     /// How many datagrams one call receives at most, however small they may be.
     const AT_ONCE: usize = 64;

@@ -1,14 +1,20 @@
 //! Helpers for this crate's own tests.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use metlog_buffer::{Buffer, WhenFull};
 use metlog_message::{Decoded, Decoder, Timestamp};
 
 use crate::{
-    batch::{Batch, Entry, Handover},
+    batch::{Batch, Entry, Handover, Message},
     clock::Clock,
-    endpoints::Work,
+    endpoints::{Answer, Delivery, Endpoint, LaneEndpoint, NetworkEndpoint, Work},
     slab_pool::SlabPool,
 };
 
@@ -86,5 +92,32 @@ impl Clock for ManualClock {
 
     fn wall(&self) -> Timestamp {
         Timestamp { seconds: RECEIVED.seconds + self.monotonic().as_secs() as i64, nanoseconds: 0 }
+    }
+}
+
+/// An endpoint of every sort that takes everything and counts it.
+#[derive(Debug, Clone, Default)]
+pub struct Taking(pub Arc<AtomicUsize>);
+
+impl Endpoint for Taking {
+    fn deliver(&mut self, work: &Work) -> Answer {
+        self.0.fetch_add(work.len(), Ordering::SeqCst);
+        Answer::delivered(work.len())
+    }
+}
+
+impl NetworkEndpoint for Taking {
+    fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
+        Box::pin(async { Endpoint::deliver(self, work) })
+    }
+}
+
+impl LaneEndpoint for Taking {
+    fn lane(&self, _message: &Message<'_>, _key: &mut Vec<u8>) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn deliver<'a>(&'a self, _key: &'a [u8], work: &'a Work) -> Delivery<'a> {
+        Box::pin(async { Endpoint::deliver(&mut self.clone(), work) })
     }
 }

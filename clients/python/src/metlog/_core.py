@@ -103,9 +103,9 @@ def open_core(destination: Destination) -> Core:
     """Return a core for a destination: the native one where there is one. Nothing is opened or started yet."""
     module = native()
     if module is not None:
-        from metlog import _native_path  # noqa: PLC0415  only where there is one
+        from metlog import _native_path
 
         return _native_path.open_core(module, destination)
-    from metlog._plain_core import PlainCore  # noqa: PLC0415  only where it is used
+    from metlog._plain_core import PlainCore
 
     return PlainCore(destination)

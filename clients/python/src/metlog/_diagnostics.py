@@ -15,6 +15,6 @@ def once(what: str, message: str, *args: object) -> None:
     if what in _said:
         return
     _said.add(what)
-    import logging  # noqa: PLC0415  most processes never need it
+    import logging
 
     logging.getLogger(LOGGER_NAME).warning("metlog: " + message, *args)

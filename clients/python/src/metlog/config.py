@@ -105,7 +105,7 @@ def client_from_dict_config(
     own = nest_prefixes(_copy(config))
     as_text = json.dumps(own, default=repr)
 
-    from metlog.holder import CLIENT_HOLDER  # noqa: PLC0415  that module stands on this one
+    from metlog.holder import CLIENT_HOLDER
 
     if clear_global:
         CLIENT_HOLDER.global_config = {}

@@ -1,1 +1,1 @@
-"""What a process uses, as messages: ``client.procinfo``."""
+"""What the operating system knows of a process, as readings: CPU time, memory, input and output, connections."""

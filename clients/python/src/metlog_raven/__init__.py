@@ -1,1 +1,1 @@
-"""Exceptions as Sentry events: ``client.raven``."""
+"""Exceptions as Sentry's events: the plug-in ``client.raven`` and the decorator ``capture_stack``."""

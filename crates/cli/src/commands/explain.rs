@@ -117,7 +117,8 @@ impl<W: Write> Explainer<'_, W> {
             "line" => format!("line {number}"),
             file => format!("{file}:{number}"),
         };
-        if !self.arguments.datagram {
+        let is_binary = self.entrance.is_binary();
+        if !self.arguments.datagram && !is_binary {
             return frames::each_line(reader, most, |number, frame| self.frame(&place(number), frame));
         }
         let mut datagram = Vec::new();
@@ -127,7 +128,7 @@ impl<W: Write> Explainer<'_, W> {
             .with_context(|| format!("read {name}"))?;
         if datagram.len() > most {
             self.frame(name, Frame::TooLong(&datagram))
-        } else if datagram.first() == Some(&0) {
+        } else if is_binary || datagram.first() == Some(&0) {
             self.frame(name, Frame::Whole(&datagram))
         } else {
             frames::each_line(datagram.as_slice(), most, |number, frame| self.frame(&place(number), frame))

@@ -22,7 +22,7 @@ use super::{check, running::Running};
 use crate::{
     api::{Order, Orders, pipeline::Pipeline},
     live::numbers::counted,
-    logging::{self, LogFormat},
+    logging::{self, LogFormat, REPORT},
     service_manager::{
         ServiceManager,
         heartbeat::{self, Question},
@@ -156,11 +156,12 @@ fn waiting_for(pipeline: &Pipeline, longest: Duration) {
     }
 }
 
-/// What the operator wants to know last: did everything arrive? Every number of both equations is there. What a reload has
-/// removed is left out: hundreds of such lines would have the others suppressed as repetitions.
+/// What the operator wants to know last: did everything arrive? Every number of both equations is there, for every component.
+/// Those that a reload has removed are left out: what they lost was told when they lost it.
 fn report(last: &Pipeline) {
     for input in last.inputs.iter().filter(|input| !input.removed) {
         tracing::info!(
+            target: REPORT,
             input = input.name,
             received = input.received,
             routed = input.routed,
@@ -174,8 +175,16 @@ fn report(last: &Pipeline) {
         let (enqueued, delivered) = (endpoint.enqueued, endpoint.delivered);
         let refused = by_reason(&endpoint.refused);
         match by_reason(&endpoint.dropped) {
-            None => tracing::info!(endpoint = endpoint.name, enqueued, delivered, refused, "stopped"),
+            None => tracing::info!(
+                target: REPORT,
+                endpoint = endpoint.name,
+                enqueued,
+                delivered,
+                refused,
+                "stopped"
+            ),
             Some(dropped) => tracing::warn!(
+                target: REPORT,
                 endpoint = endpoint.name,
                 enqueued,
                 delivered,

@@ -33,6 +33,9 @@ const TEXT_BYTES: usize = 512;
 /// The lines about repetitions themselves, which are always written.
 const TARGET: &str = "metlog::repeats";
 
+/// Lines that are always written, because each is part of a whole, and nobody outside decides how many there are.
+pub const REPORT: &str = "metlog::report";
+
 /// The layer to be put on top of what writes the log, and a guard that says what is still counted when it is dropped.
 pub fn suppress() -> (Suppress, Guard) {
     let shared =
@@ -87,7 +90,7 @@ impl Shared {
 impl<S: Subscriber> Layer<S> for Suppress {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if metadata.target() == TARGET {
+        if [TARGET, REPORT].contains(&metadata.target()) {
             return true;
         }
         let mut text = Text::default();
@@ -290,6 +293,15 @@ mod tests {
         assert_eq!(lines.len(), DIFFERENT_LINES + WRITTEN as usize + 1);
         let suppressed = 10_000 - DIFFERENT_LINES - WRITTEN as usize;
         assert_eq!(*lines.last().unwrap(), format!("WARN various … repeated {suppressed} times"));
+    }
+
+    #[test]
+    fn a_report_of_any_length_is_written_whole() {
+        let lines = logged(|| {
+            (0..1_000).for_each(|number| tracing::info!(target: REPORT, number, "part"));
+            (0..10).for_each(|_| tracing::info!(target: REPORT, "equal part"));
+        });
+        assert_eq!(lines.len(), 1_010);
     }
 
     #[test]

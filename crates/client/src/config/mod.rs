@@ -15,6 +15,7 @@
 //!     hosts = ["127.0.0.1"]
 //!     ports = [5565]                  # hosts beyond the last port repeat it
 //!     pack = true
+//!     encoder = "json"                # or "msgpack"; udp and unix_datagram take it
 //!     tcp_fallback = "127.0.0.1:5565" # for what is too large for UDP
 //!
 //!     [[metlog.filters]]
@@ -40,7 +41,8 @@ use toml::de::{DeTable, DeValue};
 use crate::builder::{BuildError, LEAST_QUEUE_BYTES};
 use crate::filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
 use crate::senders::{
-    FileSender, NoopSender, Sender, StdoutSender, TcpSender, UdpSender, UnixDatagramSender, UnixStreamSender,
+    Encoder, FileSender, NoopSender, Sender, StdoutSender, TcpSender, UdpSender, UnixDatagramSender,
+    UnixStreamSender,
 };
 use crate::{Client, ClientBuilder, Severity};
 
@@ -49,7 +51,7 @@ mod section;
 
 pub use ini::{Ini, PluginSettings};
 
-use section::{Fault, Section, Value, unknown, wrong_type};
+use section::{Fault, Section, Value, as_text, unknown, wrong_type};
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +160,9 @@ fn read_sender(mut section: Section<'_, '_>) -> Result<Box<dyn Sender>, Fault> {
             if section.boolean("pack")? == Some(false) {
                 sender = sender.pack(false);
             }
+            if let Some(encoder) = encoder(&mut section)? {
+                sender = sender.encoder(encoder);
+            }
             if let Some(address) = section.text("tcp_fallback")? {
                 sender = sender.tcp_fallback(TcpSender::new(&address).map_err(|error| section.fault(error))?);
             }
@@ -167,7 +172,10 @@ fn read_sender(mut section: Section<'_, '_>) -> Result<Box<dyn Sender>, Fault> {
             let addresses = section.addresses()?;
             Box::new(TcpSender::first_of(&addresses).map_err(|error| section.fault(error))?)
         }
-        "unix_datagram" => Box::new(UnixDatagramSender::new(section.required_text("path")?.get_ref())),
+        "unix_datagram" => {
+            let sender = UnixDatagramSender::new(section.required_text("path")?.get_ref());
+            Box::new(sender.encoder(encoder(&mut section)?.unwrap_or_default()))
+        }
         "unix_stream" => Box::new(UnixStreamSender::new(section.required_text("path")?.get_ref())),
         "file" => Box::new(FileSender::new(section.required_text("path")?.get_ref())),
         "stdout" => Box::new(StdoutSender::new()),
@@ -179,6 +187,14 @@ fn read_sender(mut section: Section<'_, '_>) -> Result<Box<dyn Sender>, Fault> {
     };
     section.finish()?;
     Ok(sender)
+}
+
+/// How a sender of datagrams writes them.
+fn encoder(section: &mut Section<'_, '_>) -> Result<Option<Encoder>, Fault> {
+    let Some(value) = section.take("encoder") else { return Ok(None) };
+    let name = as_text("encoder", value)?;
+    let found = Encoder::named(&name);
+    found.map(Some).ok_or_else(|| unknown("encoder", &name, &Encoder::NAMES, value.span()))
 }
 
 fn read_filter(mut section: Section<'_, '_>) -> Result<Box<dyn Filter>, Fault> {
@@ -251,6 +267,7 @@ mod tests {
         fails(&format!("{udp}ports = [0]"), (4, 10), &["expected a list of ports"]);
         fails(&format!("{udp}ports = [1, 2]"), (4, 9), &["2 ports for 1 hosts"]);
         fails(&format!("{udp}ports = [1]\npack = 'no'"), (5, 8), &["expected true or false"]);
+        fails(&format!("{udp}ports = [1]\nencoder = 'msgpak'"), (5, 11), &["did you mean \"msgpack\"?"]);
         fails("[[metlog.filters]]\nkind = 'severity'", (2, 8), &["expected one of severity_max"]);
         fails("[[metlog.filters]]\nkind = 'type_deny'", (1, 1), &["types is missing"]);
     }
@@ -261,7 +278,8 @@ mod tests {
         for (kind, rest) in [
             ("udp", format!("{hosts}\npack = false\npacked_bytes = 8192\ntcp_fallback = 'c:2'").as_str()),
             ("tcp", hosts),
-            ("unix_datagram", "path = '/run/x'"),
+            ("udp", &format!("{hosts}\nencoder = 'msgpack'")),
+            ("unix_datagram", "path = '/run/x'\nencoder = 'json'"),
             ("unix_stream", "path = '/run/x'"),
             ("file", "path = 'log'"),
             ("stdout", ""),

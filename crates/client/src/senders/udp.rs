@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::address::Address;
 use super::backoff::Backoff;
-use super::{AddressError, Answer, Batch, Sender, TcpSender, Then, oversize, pair_hosts_with_ports, say};
+use super::encoder::Recoded;
+use super::{
+    AddressError, Answer, Batch, Encoder, Sender, TcpSender, Then, oversize, pair_hosts_with_ports, say,
+};
 use crate::stats::DropReason;
 use crate::system::{DATAGRAMS_PER_CALL, send_datagrams};
 
@@ -47,6 +50,8 @@ const REST_AFTER_FAILURE: u32 = 9;
 pub struct UdpSender {
     hosts: Vec<Host>,
     packed_bytes: usize,
+    encoder: Encoder,
+    recoded: Recoded,
     fallback: Option<Fallback>,
     said_oversized: bool,
     shortened: Vec<u8>,
@@ -78,6 +83,8 @@ impl UdpSender {
         Ok(UdpSender {
             hosts,
             packed_bytes: PACKED_BYTES,
+            encoder: Encoder::Json,
+            recoded: Recoded::default(),
             fallback: None,
             said_oversized: false,
             shortened: Vec::new(),
@@ -103,11 +110,52 @@ impl UdpSender {
         self
     }
 
+    /// How messages are written into datagrams. With anything but JSON each message has a datagram of its own, except for
+    /// what is too large, which is cut as JSON.
+    #[must_use]
+    pub fn encoder(mut self, encoder: Encoder) -> UdpSender {
+        self.encoder = encoder;
+        self
+    }
+
     /// Where messages go that are too large for UDP.
     #[must_use]
     pub fn tcp_fallback(mut self, sender: TcpSender) -> UdpSender {
         self.fallback = Some(Fallback::new(sender));
         self
+    }
+
+    /// Sends messages from the first on, in datagrams of their own.
+    fn send_recoded(&mut self, batch: &Batch<'_>) -> Answer {
+        let mut recoded = std::mem::take(&mut self.recoded);
+        let fit = batch.iter().take(DATAGRAMS_PER_CALL).take_while(|message| message.len() <= LARGEST_BYTES);
+        recoded.fill(fit);
+        let datagrams: Vec<&[u8]> = recoded.datagrams().collect();
+        let answer = if datagrams.is_empty() {
+            self.send_oversized(&batch.slice(0, 1))
+        } else {
+            match self.send_to_all(&datagrams) {
+                Ok(sent) => Answer { sent, truncated: 0, then: Then::GoOn },
+                Err(then) => Answer { sent: 0, truncated: 0, then },
+            }
+        };
+        self.recoded = recoded;
+        answer
+    }
+
+    /// Sends messages from the first on, several in a datagram.
+    fn send_packed(&mut self, batch: &Batch<'_>) -> Answer {
+        let packed = Packed::from(batch, self.packed_bytes);
+        if packed.count == 0 {
+            return self.send_oversized(&batch.slice(0, 1));
+        }
+        match self.send_to_all(&packed.datagrams[..packed.count]) {
+            Ok(taken) => {
+                let messages = taken.checked_sub(1).map_or(0, |last| packed.ends[last]);
+                Answer { sent: messages, truncated: 0, then: Then::GoOn }
+            }
+            Err(then) => Answer { sent: 0, truncated: 0, then },
+        }
     }
 
     /// Hands datagrams to the kernel for every host, and says how many went to at least one of them; if none did,
@@ -180,17 +228,10 @@ impl Sender for UdpSender {
         let mut sent = 0;
         let mut truncated = 0;
         while sent < batch.len() {
-            let packed = Packed::from(batch, sent, self.packed_bytes);
-            let answer = if packed.count == 0 {
-                self.send_oversized(&batch.slice(sent, sent + 1))
-            } else {
-                match self.send_to_all(&packed.datagrams[..packed.count]) {
-                    Ok(taken) => {
-                        let messages = taken.checked_sub(1).map_or(0, |last| packed.ends[last] - sent);
-                        Answer { sent: messages, truncated: 0, then: Then::GoOn }
-                    }
-                    Err(then) => Answer { sent: 0, truncated: 0, then },
-                }
+            let rest = batch.slice(sent, batch.len());
+            let answer = match self.encoder {
+                Encoder::Json => self.send_packed(&rest),
+                Encoder::Msgpack => self.send_recoded(&rest),
             };
             sent += answer.sent;
             truncated += answer.truncated;
@@ -207,6 +248,8 @@ impl Sender for UdpSender {
         Box::new(UdpSender {
             hosts,
             packed_bytes: self.packed_bytes,
+            encoder: self.encoder,
+            recoded: Recoded::default(),
             fallback,
             said_oversized: self.said_oversized,
             shortened: Vec::new(),
@@ -249,10 +292,10 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    fn from(batch: &Batch<'a>, first: usize, packed_bytes: usize) -> Packed<'a> {
+    fn from(batch: &Batch<'a>, packed_bytes: usize) -> Packed<'a> {
         let mut packed =
             Packed { datagrams: [&[]; DATAGRAMS_PER_CALL], ends: [0; DATAGRAMS_PER_CALL], count: 0 };
-        let mut next = first;
+        let mut next = 0;
         while packed.count < DATAGRAMS_PER_CALL && next < batch.len() {
             let mut bytes = batch.message(next).len();
             if bytes > LARGEST_BYTES {
@@ -278,7 +321,12 @@ impl<'a> Packed<'a> {
 
 /// How many messages some datagrams carry.
 fn messages_in(datagrams: &[&[u8]]) -> u64 {
-    datagrams.iter().map(|datagram| 1 + datagram.iter().filter(|byte| **byte == b'\n').count() as u64).sum()
+    let messages = |datagram: &&[u8]| match datagram.first() {
+        // It names its encoding and holds one message; a line break in it means nothing.
+        Some(0) => 1,
+        _ => 1 + datagram.iter().filter(|byte| **byte == b'\n').count() as u64,
+    };
+    datagrams.iter().map(messages).sum()
 }
 
 /// One destination and its socket.
@@ -451,6 +499,23 @@ mod tests {
         for message in &messages {
             assert_eq!(&receive(&socket), message);
         }
+    }
+
+    #[test]
+    fn messages_in_msgpack_have_datagrams_of_their_own_and_what_is_too_large_is_cut_as_json() {
+        let (socket, address) = receiver();
+        let large = format!(r#"{{"type":"x","payload":"{}","fields":{{}}}}"#, "y".repeat(80_000));
+        let small = r#"{"type":"x","payload":"a\nb"}"#;
+        let lines = Lines::of(&[small, small, &large, small]);
+        let mut sender = UdpSender::new(&address).unwrap().encoder(Encoder::Msgpack);
+        assert_eq!(sender.send(&lines.batch()), Answer { sent: 4, truncated: 1, then: Then::GoOn });
+        let mut buffer = vec![0; 70_000];
+        let mut starts = Vec::new();
+        for _ in 0..4 {
+            let length = socket.recv(&mut buffer).unwrap();
+            starts.push(buffer[..length].starts_with(b"\0msgpack::\x82"));
+        }
+        assert_eq!(starts, [true, true, false, true]);
     }
 
     #[test]

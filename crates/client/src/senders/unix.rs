@@ -9,9 +9,10 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::backoff::Backoff;
+use super::encoder::Recoded;
 use super::lines::{Connect, LineSender, WRITE_TIMEOUT};
 use super::tcp::is_open;
-use super::{Answer, Batch, Sender, say};
+use super::{Answer, Batch, Encoder, Sender, say};
 use crate::stats::DropReason;
 use crate::system::{DATAGRAMS_PER_CALL, send_datagrams};
 
@@ -89,6 +90,8 @@ impl Connect for UnixConnect {
 #[derive(Debug)]
 pub struct UnixDatagramSender {
     path: PathBuf,
+    encoder: Encoder,
+    recoded: Recoded,
     socket: Option<UnixDatagram>,
     backoff: Backoff,
 }
@@ -96,7 +99,20 @@ pub struct UnixDatagramSender {
 impl UnixDatagramSender {
     /// A sender to the socket at this path.
     pub fn new(path: impl AsRef<Path>) -> UnixDatagramSender {
-        UnixDatagramSender { path: path.as_ref().to_owned(), socket: None, backoff: Backoff::default() }
+        UnixDatagramSender {
+            path: path.as_ref().to_owned(),
+            encoder: Encoder::Json,
+            recoded: Recoded::default(),
+            socket: None,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// How messages are written into datagrams.
+    #[must_use]
+    pub fn encoder(mut self, encoder: Encoder) -> UnixDatagramSender {
+        self.encoder = encoder;
+        self
     }
 
     fn connect(&self) -> io::Result<UnixDatagram> {
@@ -125,8 +141,14 @@ impl Sender for UnixDatagramSender {
         while sent < batch.len() {
             let mut datagrams: [&[u8]; DATAGRAMS_PER_CALL] = [&[]; DATAGRAMS_PER_CALL];
             let count = (batch.len() - sent).min(datagrams.len());
-            for (place, datagram) in datagrams.iter_mut().take(count).enumerate() {
-                *datagram = batch.message(sent + place);
+            let next = batch.slice(sent, sent + count);
+            match self.encoder {
+                Encoder::Json => datagrams.iter_mut().zip(next.iter()).for_each(|(place, one)| *place = one),
+                Encoder::Msgpack => {
+                    self.recoded.fill(next.iter());
+                    let recoded = self.recoded.datagrams();
+                    datagrams.iter_mut().zip(recoded).for_each(|(place, one)| *place = one);
+                }
             }
             match send_datagrams(socket.as_fd(), &datagrams[..count]) {
                 Ok(taken) => {
@@ -147,7 +169,7 @@ impl Sender for UnixDatagramSender {
     }
 
     fn fresh(&self) -> Box<dyn Sender> {
-        Box::new(UnixDatagramSender::new(&self.path))
+        Box::new(UnixDatagramSender::new(&self.path).encoder(self.encoder))
     }
 
     fn over_network(&self) -> bool {

@@ -189,6 +189,9 @@ impl Diagnostics {
 
     /// The text that an operator reads: each problem with its line, a blank line between two. Secrets are masked.
     pub fn render(&self, color: bool) -> String {
+        if self.items.is_empty() {
+            return String::new();
+        }
         let mut masked = Sources::default();
         for placed in self.sources.iter() {
             let text = self.mask.apply(&placed.source.text, placed.begin, !self.incomplete);

@@ -39,7 +39,7 @@ macro_rules! kind {
             sample: $module::SAMPLE,
             read: |section: &mut $crate::config::Section<'_>| {
                 let parameters = $module::Parameters::read(section)?;
-                parameters.check(section);
+                parameters.check_section(section);
                 Some(Box::new(parameters) as Box<dyn $settings>)
             },
         }
@@ -231,7 +231,7 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
     })
 }
 
-/// `logger` and `severity` belong to the line decoder only: JSON messages bring their own.
+/// `logger` and `severity` belong to the line decoder only: messages bring their own.
 fn decoder(name: DecoderName, section: &mut Section<'_>) -> Option<DecoderSettings> {
     match name {
         DecoderName::Line => {
@@ -243,17 +243,17 @@ fn decoder(name: DecoderName, section: &mut Section<'_>) -> Option<DecoderSettin
             }
             Some(DecoderSettings::Line { logger, severity })
         }
-        DecoderName::Json => {
+        DecoderName::Json | DecoderName::Msgpack => {
             for key in ["logger", "severity"] {
                 if let Some(value) = section.value(key) {
                     let message = format!("`{key}` is only used with `decoder = \"line\"`");
                     let problem = section.diagnostics().error(value.span(), message);
                     problem.help(format!(
-                        "JSON messages bring their own `{key}`: remove the key, or set the decoder"
+                        "messages bring their own `{key}`: remove the key, or set the decoder"
                     ));
                 }
             }
-            Some(DecoderSettings::Json)
+            Some(if name == DecoderName::Json { DecoderSettings::Json } else { DecoderSettings::Msgpack })
         }
     }
 }

@@ -6,7 +6,10 @@
 use std::{
     collections::hash_map::{DefaultHasher, RandomState},
     fmt,
+    fs::File,
     hash::{BuildHasher, Hash, Hasher},
+    io::{self, Read},
+    path::Path,
     sync::OnceLock,
 };
 
@@ -29,6 +32,34 @@ impl Fingerprint {
         entries(table, &wanted, &mut hasher);
         Fingerprint(hasher.finish())
     }
+
+    /// The same with what these files hold at the moment: a certificate is renewed under the name that it had.
+    pub fn and_files<'p>(self, files: impl IntoIterator<Item = &'p Path>) -> Fingerprint {
+        let mut files = files.into_iter().peekable();
+        if files.peek().is_none() {
+            return self;
+        }
+        let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
+        self.0.hash(&mut hasher);
+        for file in files {
+            // What cannot be read is said by who has to use it.
+            content(file).ok().hash(&mut hasher);
+        }
+        Fingerprint(hasher.finish())
+    }
+}
+
+/// More than this is no file of certificates.
+const FILE_BYTES: u64 = 16 << 20;
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    if !path.metadata()?.is_file() {
+        // A pipe would make the reload wait for whoever writes it.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut content = Vec::new();
+    File::open(path)?.take(FILE_BYTES).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 impl fmt::Debug for Fingerprint {
@@ -85,6 +116,21 @@ mod tests {
         }
         assert_ne!(of("a = ['b', 'c']"), of("a = ['bc']"));
         assert_ne!(of("a = 1"), of("a = '1'"));
+    }
+
+    #[test]
+    fn it_is_of_what_a_named_file_holds_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let section = of("ca_file = 'ca.pem'");
+        let missing = section.and_files([&*file]);
+        std::fs::write(&file, "one").unwrap();
+        let one = section.and_files([&*file]);
+        assert_eq!(one, section.and_files([&*file]));
+        std::fs::write(&file, "two").unwrap();
+        let two = section.and_files([&*file]);
+        assert!(missing != one && one != two && two != of("ca_file = 'other.pem'").and_files([&*file]));
+        assert_eq!(section, section.and_files([]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! stand in and however the key is misspelt, and a few names that speak for themselves. Where the file is not whole TOML
 //! nobody can say where a value ends, so there everything behind such a key is masked, to the end of its line.
 
-use std::ops::Range;
+use std::{cell::RefCell, collections::HashMap, ops::Range};
 
 use toml::{
     Spanned,
@@ -21,11 +21,13 @@ const ALWAYS: [&str; 3] = ["token", "password", "secret"];
 pub(super) struct Mask {
     keys: Vec<&'static str>,
     values: Vec<Range<usize>>,
+    /// Whether words are keys of secrets: files say few words, and some of them a thousand times.
+    known: RefCell<HashMap<String, bool>>,
 }
 
 impl Default for Mask {
     fn default() -> Mask {
-        Mask { keys: ALWAYS.to_vec(), values: Vec::new() }
+        Mask { keys: ALWAYS.to_vec(), values: Vec::new(), known: RefCell::default() }
     }
 }
 
@@ -39,7 +41,10 @@ impl Mask {
 
     fn add_key(&mut self, name: &'static str, schema: &Schema) {
         match schema {
-            Schema::Secret if !self.keys.contains(&name) => self.keys.push(name),
+            Schema::Secret if !self.keys.contains(&name) => {
+                self.keys.push(name);
+                self.known.get_mut().clear();
+            }
             Schema::List(item) | Schema::OneOrMany(item) | Schema::Map(item) => self.add_key(name, item),
             Schema::Table(docs) => self.add_keys(docs),
             _ => {}
@@ -68,7 +73,12 @@ impl Mask {
     }
 
     fn is_secret(&self, key: &str) -> bool {
-        suggest::nearest(key, self.keys.iter().copied()).is_some()
+        if let Some(known) = self.known.borrow().get(key) {
+            return *known;
+        }
+        let is_secret = suggest::nearest(key, self.keys.iter().copied()).is_some();
+        self.known.borrow_mut().insert(key.to_owned(), is_secret);
+        is_secret
     }
 
     /// A copy, of equal length and without the secrets, of the text of a file that begins at this position.
@@ -96,7 +106,7 @@ impl Mask {
 
     /// As [`apply`](Self::apply), of a line that is not TOML.
     pub(super) fn apply_to_line(&self, line: &str) -> String {
-        Mask { keys: self.keys.clone(), values: Vec::new() }.apply(line, 0, false)
+        Mask { keys: self.keys.clone(), ..Mask::default() }.apply(line, 0, false)
     }
 
     /// What stands behind a word that is the key of a secret, to the end of the line, or of the text over several lines

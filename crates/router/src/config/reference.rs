@@ -13,7 +13,7 @@ use super::{
     },
     tests_section::{Expectation, TestKeys},
 };
-use crate::decoders::line;
+use crate::decoders::{line, msgpack};
 
 /// The page as Markdown.
 pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>]) -> String {
@@ -51,6 +51,11 @@ pub fn markdown<I: ?Sized, E: ?Sized>(inputs: &[Kind<I>], endpoints: &[Kind<E>])
     page.push_str("With `decoder = \"line\"` also:\n\n");
     keys(&mut page, &LineDecoder::docs());
     let _ = writeln!(page, "```toml\n[inputs.nginx]\nkind = \"tcp\"\n{}\n```\n", line::SAMPLE.trim());
+    let _ = writeln!(
+        page,
+        "What values become with `decoder = \"msgpack\"` is in [msgpack](msgpack.md).\n\n```toml\n[inputs.packed]\nkind = \"udp\"\n{}\n```\n",
+        msgpack::SAMPLE.trim()
+    );
     for kind in inputs {
         kind_section(&mut page, "inputs", kind);
     }

@@ -103,6 +103,8 @@ pub enum DecoderSettings {
         /// Its `severity`, 0 to 7.
         severity: u8,
     },
+    /// Each datagram is an envelope in msgpack.
+    Msgpack,
 }
 
 choices! {
@@ -112,6 +114,8 @@ choices! {
         Json = "json",
         /// Each line is the payload of a message of type `oldstyle`.
         Line = "line",
+        /// Each datagram is an envelope in msgpack; for inputs that take datagrams.
+        Msgpack = "msgpack",
     }
 }
 

@@ -4,10 +4,11 @@
 //! is one file here and a variant of [`FrameDecoder`].
 
 pub mod line;
+pub mod msgpack;
 
 use metlog_message::{Decoded, Decoder, Limits, Reason, Timestamp};
 
-use self::line::LineDecoder;
+use self::{line::LineDecoder, msgpack::MsgpackDecoder};
 use crate::config::DecoderSettings;
 
 /// An input's decoder.
@@ -17,6 +18,8 @@ pub enum FrameDecoder {
     Json(Decoder),
     /// Each frame is a log line.
     Line(LineDecoder),
+    /// Each frame is a message in msgpack.
+    Msgpack(MsgpackDecoder),
 }
 
 impl FrameDecoder {
@@ -27,6 +30,7 @@ impl FrameDecoder {
             DecoderSettings::Line { logger, severity } => {
                 FrameDecoder::Line(LineDecoder::new(logger, *severity, limits))
             }
+            DecoderSettings::Msgpack => FrameDecoder::Msgpack(MsgpackDecoder::new(Decoder::new(limits))),
         }
     }
 
@@ -36,7 +40,28 @@ impl FrameDecoder {
         match self {
             FrameDecoder::Json(decoder) => decoder.decode(frame, received),
             FrameDecoder::Line(decoder) => decoder.decode(frame, received),
+            FrameDecoder::Msgpack(decoder) => decoder.decode(frame, received),
         }
+    }
+
+    /// The decoder for a datagram that names it, see [`split_named`]. Where an input takes log lines, there is
+    /// none.
+    pub fn named(&self, name: &[u8]) -> Option<FrameDecoder> {
+        let json = match self {
+            FrameDecoder::Json(json) => *json,
+            FrameDecoder::Msgpack(msgpack) => msgpack.json(),
+            FrameDecoder::Line(_) => return None,
+        };
+        match name {
+            b"json" => Some(FrameDecoder::Json(json)),
+            b"msgpack" => Some(FrameDecoder::Msgpack(MsgpackDecoder::new(json))),
+            _ => None,
+        }
+    }
+
+    /// Whether a frame may hold any bytes, so that a line break in it is no boundary.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, FrameDecoder::Msgpack(_))
     }
 
     /// Where it shows why `frame` is rejected, as a byte offset; see [`Decoder::locate`].
@@ -44,6 +69,7 @@ impl FrameDecoder {
         match self {
             FrameDecoder::Json(decoder) => decoder.locate(frame),
             FrameDecoder::Line(_) => std::str::from_utf8(frame).err().map(|error| error.valid_up_to()),
+            FrameDecoder::Msgpack(decoder) => decoder.locate(frame),
         }
     }
 }
@@ -58,6 +84,20 @@ pub fn split_named(frame: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_decoder_of_messages_can_be_named_where_messages_are_expected() {
+        let limits = Limits::default();
+        let json = FrameDecoder::new(&DecoderSettings::Json, limits);
+        let msgpack = FrameDecoder::new(&DecoderSettings::Msgpack, limits);
+        for decoder in [json, msgpack] {
+            assert!(matches!(decoder.named(b"json"), Some(FrameDecoder::Json(_))));
+            assert!(matches!(decoder.named(b"msgpack"), Some(FrameDecoder::Msgpack(_))));
+            assert!(decoder.named(b"protobuf").is_none());
+        }
+        let line = DecoderSettings::Line { logger: String::new(), severity: 6 };
+        assert!(FrameDecoder::new(&line, limits).named(b"json").is_none());
+    }
 
     #[test]
     fn a_datagram_names_its_decoder_between_a_nul_and_two_colons() {

@@ -15,7 +15,7 @@ pub mod statsd;
 pub mod stdout;
 pub mod syslog;
 
-use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt::Debug, future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use metlog_buffer::{Charge, WhenFull};
 
@@ -27,8 +27,8 @@ use crate::{
     ledger::EndpointCounters,
 };
 
-/// Messages handed to an endpoint, in order.
-#[derive(Debug, Default)]
+/// Messages handed to an endpoint, in order. Clones share them.
+#[derive(Debug, Clone, Default)]
 pub struct Work {
     handovers: Vec<Handover>,
     /// How many messages of the first hand-over were answered for before.
@@ -319,6 +319,16 @@ pub trait EndpointSettings: Debug + Send + Sync {
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {
         let _ = section;
+    }
+
+    /// The same with the keys that every endpoint has; of these there is nothing to say.
+    fn check_section(&self, section: &mut Section<'_>) {
+        self.check(section);
+    }
+
+    /// Files of which it reads the content when it is opened. A reload opens it anew where that has changed.
+    fn named_files(&self) -> Vec<&Path> {
+        Vec::new()
     }
 
     /// What its buffer does when full, unless the configuration says otherwise.

@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::AsRawFd,
     sync::{Arc, Mutex, PoisonError},
+    task::Waker,
 };
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
@@ -12,7 +13,7 @@ use super::{Flow, Progress, Source, sockets::BoundSocket};
 use crate::{
     ledger::{InputCounters, SocketDrops},
     pipeline::DatagramGatherer,
-    sys,
+    sys::{self, Datagram},
 };
 
 /// A bound datagram socket.
@@ -90,24 +91,11 @@ impl Source for DatagramSource {
             match self.receiver.receive(&self.socket) {
                 Ok(0) => break Progress::Drained,
                 Ok(count) => {
-                    for datagram in self.receiver.datagrams(count) {
-                        if datagram.bytes.first() == Some(&0)
-                            && let Some(slab) = gatherer.take()
-                        {
-                            // It may name its decoder and is then handed over by itself: not before what came before it.
-                            flow.pipeline.lines(slab, None, flow.parked);
-                        }
-                        if datagram.sent_bytes > datagram.bytes.len() {
-                            flow.pipeline.too_large(datagram.bytes, datagram.sent_bytes, None, flow.parked);
-                        } else if !flow.pipeline.named_frame(datagram.bytes, None, flow.parked) {
-                            if gatherer.is_full_for(datagram.bytes)
-                                && let Some(slab) = gatherer.take()
-                            {
-                                flow.pipeline.lines(slab, None, flow.parked);
-                            }
-                            gatherer.push(datagram.bytes);
-                        }
+                    for cut in self.receiver.datagrams(count).filter(Datagram::is_cut) {
+                        flow.pipeline.too_large(cut.bytes, cut.sent_bytes, None, flow.parked);
                     }
+                    let whole = self.receiver.datagrams(count).filter(|datagram| !datagram.is_cut());
+                    pass_on(whole.map(|datagram| datagram.bytes), gatherer, flow, None);
                     if count < self.receiver.at_once() {
                         break Progress::Drained;
                     }
@@ -128,5 +116,35 @@ impl Source for DatagramSource {
             flow.pipeline.lines(slab, None, flow.parked);
         }
         progress
+    }
+}
+
+/// Passes datagrams on in their order: those that hold lines to the gatherer, where they wait for more, and those that are
+/// one message as a whole to the pipeline.
+pub fn pass_on<'d>(
+    datagrams: impl Iterator<Item = &'d [u8]>,
+    gatherer: &mut DatagramGatherer,
+    flow: &mut Flow<'_>,
+    waiter: Option<&Waker>,
+) {
+    let mut whole = Vec::new();
+    for datagram in datagrams {
+        let takes_whole = flow.pipeline.takes_whole(datagram);
+        if (takes_whole || gatherer.is_full_for(datagram))
+            && let Some(slab) = gatherer.take()
+        {
+            flow.pipeline.lines(slab, waiter, flow.parked);
+        }
+        if takes_whole {
+            whole.push(datagram);
+            continue;
+        }
+        if !whole.is_empty() {
+            flow.pipeline.datagrams(whole.drain(..), waiter, flow.parked);
+        }
+        gatherer.push(datagram);
+    }
+    if !whole.is_empty() {
+        flow.pipeline.datagrams(whole, waiter, flow.parked);
     }
 }

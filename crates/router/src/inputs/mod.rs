@@ -150,19 +150,10 @@ impl InputContext {
         OpenError { name: self.name.clone(), problem: problem.to_string() }
     }
 
-    /// The error of an input that cannot listen at `address`, and what to do where this router's own socket is in the way.
+    /// The error of an input that cannot listen at `address`.
     pub fn cannot_listen(&self, kind: Type, address: SocketAddr, error: &io::Error) -> OpenError {
         let transport = if kind == Type::DGRAM { "UDP" } else { "TCP" };
-        let mut problem = format!("cannot listen on {address} ({transport}): {error}");
-        if error.kind() == io::ErrorKind::AddrInUse
-            && let Some((input, bound)) = self.inherited.in_the_way_of(kind, address)
-        {
-            problem += &format!(
-                "; input `{input}` of this router has {bound} until the reload is done: restart the router, or \
-                 reload twice, first with another port"
-            );
-        }
-        self.error(problem)
+        self.error(format!("cannot listen on {address} ({transport}): {error}"))
     }
 }
 
@@ -176,9 +167,28 @@ pub trait InputSettings: Debug + Send + Sync {
         false
     }
 
+    /// Whether its settings are about the socket that it listens on and nothing else: then connections that were accepted
+    /// under others go on when a reload changes them.
+    fn keeps_connections(&self) -> bool {
+        false
+    }
+
     /// Reports what is wrong with keys together, after each was read by itself.
     fn check(&self, section: &mut Section<'_>) {
         let _ = section;
+    }
+
+    /// The same with the keys that every input has.
+    fn check_section(&self, section: &mut Section<'_>) {
+        let is_binary =
+            section.value("decoder").is_some_and(|value| value.get_ref().as_str() == Some("msgpack"));
+        if is_binary && !self.takes_datagrams() {
+            let span = section.span_of("decoder");
+            let problem = section.diagnostics().error(span, "this input takes lines, and msgpack has none");
+            problem
+                .help("`decoder = \"msgpack\"` is for inputs that take datagrams, such as `kind = \"udp\"`");
+        }
+        self.check(section);
     }
 }
 

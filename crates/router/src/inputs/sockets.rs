@@ -2,7 +2,7 @@
 //! refused in between and nothing that the kernel holds is lost.
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     ops::Deref,
     path::{Path, PathBuf},
@@ -117,18 +117,43 @@ impl Inherited {
         self.take(|socket| socket.is_of_type(kind) && socket.0.path.as_deref() == Some(path))
     }
 
-    /// Who keeps others from binding to `address`, and where it listens. Its successor would have to listen at the very same
-    /// address to go on with its socket.
-    pub fn in_the_way_of(&self, kind: Type, address: SocketAddr) -> Option<(String, SocketAddr)> {
+    /// Has `bind` try again where one of these sockets has the port of `address` on a narrower or wider address: as long as
+    /// that takes, they let others of the same user in. The answer is `failed` where none of them is in the way.
+    pub fn make_room<T>(
+        &self,
+        kind: Type,
+        address: SocketAddr,
+        failed: io::Error,
+        bind: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let in_the_way = self.in_the_way_of(kind, address);
+        if failed.kind() != io::ErrorKind::AddrInUse || in_the_way.is_empty() {
+            return Err(failed);
+        }
+        let before: Vec<bool> =
+            in_the_way.iter().map(|socket| socket.reuse_port()).collect::<io::Result<_>>()?;
+        let let_in = in_the_way.iter().try_for_each(|socket| socket.set_reuse_port(true));
+        let bound = let_in.and_then(|()| bind());
+        for (socket, before) in in_the_way.iter().zip(before) {
+            socket.set_reuse_port(before)?;
+        }
+        bound
+    }
+
+    /// Those that keep others from binding to `address`.
+    fn in_the_way_of(&self, kind: Type, address: SocketAddr) -> Vec<BoundSocket> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.iter().filter_map(Weak::upgrade).map(BoundSocket).find_map(|socket| {
-            let bound = socket.local_addr().ok()?.as_socket()?;
-            let meets = bound.port() == address.port()
-                && (bound.ip() == address.ip()
-                    || bound.ip().is_unspecified()
-                    || address.ip().is_unspecified());
-            (meets && socket.is_of_type(kind)).then(|| (socket.0.input.clone(), bound))
-        })
+        let is_in_the_way = |socket: &BoundSocket| {
+            let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
+            bound.is_some_and(|bound| {
+                bound.port() == address.port()
+                    && (bound.ip() == address.ip()
+                        || bound.ip().is_unspecified()
+                        || address.ip().is_unspecified())
+                    && socket.is_of_type(kind)
+            })
+        };
+        sockets.iter().filter_map(Weak::upgrade).map(BoundSocket).filter(is_in_the_way).collect()
     }
 
     fn take(&self, fits: impl Fn(&BoundSocket) -> bool) -> Option<BoundSocket> {
@@ -170,15 +195,39 @@ mod tests {
         assert!(inherited.take_network(Type::STREAM, address, "a").is_some());
     }
 
+    fn bind(kind: Type, address: SocketAddr, shared: bool) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, kind, None)?;
+        socket.set_reuse_port(shared)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    }
+
     #[test]
-    fn a_socket_is_in_the_way_of_a_wider_address_with_its_port() {
-        let (socket, address) = bound(Type::STREAM);
-        let inherited = Inherited::new([&socket].into_iter());
-        let wider = SocketAddr::from(([0, 0, 0, 0], address.port()));
-        assert_eq!(inherited.in_the_way_of(Type::STREAM, wider), Some(("a".to_owned(), address)));
-        assert_eq!(inherited.in_the_way_of(Type::DGRAM, wider), None);
-        let other = SocketAddr::from(([127, 0, 0, 2], address.port()));
-        assert_eq!(inherited.in_the_way_of(Type::STREAM, other), None);
+    fn a_socket_makes_room_for_a_wider_address_with_its_port_and_for_nobody_after_that() {
+        for kind in [Type::STREAM, Type::DGRAM] {
+            let (socket, address) = bound(kind);
+            if kind == Type::STREAM {
+                socket.listen(1).unwrap();
+            }
+            let inherited = Inherited::new([&socket].into_iter());
+            let wider = SocketAddr::from(([0, 0, 0, 0], address.port()));
+            let failed = || io::Error::from(io::ErrorKind::AddrInUse);
+            assert!(bind(kind, wider, true).is_err());
+            let second = inherited
+                .make_room(kind, wider, failed(), || bind(kind, wider, true))
+                .expect("there is room");
+            second.set_reuse_port(false).unwrap();
+            // For TCP the kernel remembers that the port was shared, and goes on to let in who asks to share it.
+            assert!(bind(kind, address, false).is_err(), "nobody else is let in");
+            assert!(kind == Type::STREAM || bind(kind, address, true).is_err());
+
+            let other = SocketAddr::from(([127, 0, 0, 2], address.port()));
+            let tried = inherited.make_room(kind, other, failed(), || Ok(()));
+            assert_eq!(tried.unwrap_err().kind(), io::ErrorKind::AddrInUse, "it is not in the way of that");
+            let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+            let tried = inherited.make_room(kind, wider, denied, || Ok(()));
+            assert_eq!(tried.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
     }
 
     #[test]

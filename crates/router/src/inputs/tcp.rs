@@ -38,11 +38,24 @@ const KEEPALIVE_PROBES: u32 = 3;
 const BACKLOG: i32 = 1024;
 
 impl InputSettings for Parameters {
+    fn keeps_connections(&self) -> bool {
+        true
+    }
+
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let failed = |error: io::Error| context.cannot_listen(Type::STREAM, self.listen, &error);
         let socket = match context.inherited.take_network(Type::STREAM, self.listen, &context.name) {
             Some(socket) => socket,
-            None => BoundSocket::new(self.bind().map_err(failed)?, &context.name),
+            None => {
+                let in_spite_of = |error| {
+                    let shared = || self.bind(true);
+                    context.inherited.make_room(Type::STREAM, self.listen, error, shared)
+                };
+                let socket = self.bind(false).or_else(in_spite_of).map_err(failed)?;
+                // Only the router's own socket before it was to be let in.
+                socket.set_reuse_port(false).map_err(failed)?;
+                BoundSocket::new(socket, &context.name)
+            }
         };
         let listener = TcpListener::from_std(socket.try_clone().map_err(failed)?.into());
         let address = listener.local_addr().unwrap_or(self.listen);
@@ -56,10 +69,12 @@ impl InputSettings for Parameters {
 }
 
 impl Parameters {
-    fn bind(&self) -> io::Result<Socket> {
+    /// `shared`: beside another socket that allows it.
+    fn bind(&self, shared: bool) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(self.listen), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for the last connections' TIME_WAIT.
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
         socket.bind(&self.listen.into())?;
         // Accepted connections inherit it, without a system call for each.
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
@@ -88,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_accepted_connection_is_kept_alive_or_ended() {
-        let listener = Parameters { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }.bind().unwrap();
+        let listener = Parameters { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }.bind(false).unwrap();
         let listener = TcpListener::from_std(listener.into());
         let _client = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let connection = Listener::accept(&listener).unwrap();

@@ -55,7 +55,10 @@ impl InputSettings for Parameters {
         if count > 1 && inherited.is_none() {
             // Sockets that share an address let those of another router of the same user in, which would then take a part
             // of the datagrams away. A socket that does not share it finds out.
-            self.bind(address, false).map_err(failed)?;
+            // The router's own socket on a narrower or wider address is none of those.
+            let beside_own =
+                |error| context.inherited.make_room(Type::DGRAM, address, error, || self.bind(address, true));
+            self.bind(address, false).or_else(beside_own).map_err(failed)?;
         }
         for number in 0..count {
             let socket = match inherited.take().or_else(|| inherit(address)) {
@@ -64,7 +67,15 @@ impl InputSettings for Parameters {
                     socket.set_reuse_port(count > 1).map_err(failed)?;
                     socket
                 }
-                None => BoundSocket::new(self.bind(address, count > 1).map_err(failed)?, &context.name),
+                None => {
+                    let in_spite_of = |error| {
+                        let shared = || self.bind(address, true);
+                        context.inherited.make_room(Type::DGRAM, address, error, shared)
+                    };
+                    let socket = self.bind(address, count > 1).or_else(in_spite_of).map_err(failed)?;
+                    socket.set_reuse_port(count > 1).map_err(failed)?;
+                    BoundSocket::new(socket, &context.name)
+                }
             };
             // With port 0 the first socket's port is the port of all.
             address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);

@@ -62,6 +62,10 @@ impl InputSettings for Parameters {
         self.mode == Mode::Datagram
     }
 
+    fn keeps_connections(&self) -> bool {
+        self.mode == Mode::Stream
+    }
+
     fn open(&self, context: &InputContext) -> Result<OpenedInput, OpenError> {
         let failed =
             |error: io::Error| context.error(format!("cannot listen on {}: {error}", self.path.display()));

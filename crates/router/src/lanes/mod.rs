@@ -34,7 +34,7 @@ use crate::{
     control::Control,
     endpoints::{Answer, LaneEndpoint, Then, Work},
     ledger::{DropReason, EndpointCounters, Failure},
-    runner::{Driven, abandon},
+    runner::{Driven, MAKE_WAY_TIME, abandon},
 };
 
 /// A lane holds at most this part of the buffer.
@@ -85,6 +85,8 @@ pub struct Lanes {
     /// Messages sorted since others had their turn.
     sorted: usize,
     is_stopping: bool,
+    /// When deliveries that are under way are broken off because another endpoint waits.
+    makes_way_by: Option<Duration>,
     reopen_done: u64,
 }
 
@@ -113,6 +115,7 @@ impl Lanes {
             inherited: None,
             sorted: 0,
             is_stopping: false,
+            makes_way_by: None,
             reopen_done: 0,
         }
     }
@@ -136,12 +139,14 @@ impl Lanes {
             return self.give_up();
         }
         if self.control.makes_way() {
-            // Between two deliveries of each lane: nothing new begins, and what is under way is waited for.
-            if self.delivering == 0 {
+            // Between two deliveries of each lane: nothing new begins, and what is under way is waited for, but not for ever.
+            let until = *self.makes_way_by.get_or_insert(now + MAKE_WAY_TIME);
+            if self.delivering == 0 || now >= until {
+                self.say_what_is_broken_off();
                 self.give_back();
                 return Step::MakeWay;
             }
-            return deadline.map_or(Step::AwaitWork, Step::SleepUntil);
+            return Step::SleepUntil(deadline.map_or(until, |deadline| until.min(deadline)));
         }
         if deadline.is_some() && !self.is_stopping {
             self.is_stopping = true;
@@ -210,6 +215,16 @@ impl Lanes {
     fn withhold(&self) {
         if self.counters.end() == DropReason::Shutdown {
             self.lanes.values().flat_map(Lane::pieces).for_each(|piece| piece.handover.withhold());
+        }
+    }
+
+    fn say_what_is_broken_off(&self) {
+        if self.delivering > 0 {
+            tracing::warn!(
+                endpoint = self.name,
+                deliveries = self.delivering,
+                "broken off, because the endpoint was changed; what they were to deliver is delivered anew"
+            );
         }
     }
 

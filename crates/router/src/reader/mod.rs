@@ -23,7 +23,7 @@ use std::{
 use mio::{Events, Poll, Token};
 
 use self::mailbox::{Adopted, Mailbox, Note, Resume};
-pub use self::retirement::Retirement;
+pub use self::retirement::{Retired, Retirement, Scope};
 use crate::{
     clock::Clock,
     inputs::{Flow, Progress, Source},
@@ -186,11 +186,9 @@ impl Readers {
         }
     }
 
-    /// Closes the input with this number: accepts nothing more, reads what the kernel holds until `deadline` on the monotonic
-    /// clock. Sources of the sockets with the numbers `handed_over` are closed at once, because others go on with these.
-    pub fn retire(&self, input: usize, deadline: Duration, handed_over: Vec<u64>) -> Arc<Retirement> {
-        let threads = self.shared.mailboxes.len();
-        let retirement = Arc::new(Retirement::new(input, deadline, handed_over, threads));
+    /// Closes an input, or its sockets: accepts nothing more, reads what the kernel holds until the deadline.
+    pub fn retire(&self, retired: Retired) -> Arc<Retirement> {
+        let retirement = Arc::new(Retirement::new(retired, self.shared.mailboxes.len()));
         for mailbox in &self.shared.mailboxes {
             if mailbox.post(Note::Retire(retirement.clone())).is_err() {
                 self.shared.hear(&retirement);
@@ -372,7 +370,7 @@ impl Reader {
     fn retire(&mut self, retirement: Arc<Retirement>) {
         for number in 0..self.slots.len() {
             let Some(Some(slot)) = self.slots.get_mut(number) else { continue };
-            if slot.input != retirement.input {
+            if !retirement.ends(slot.input, &*slot.source) {
                 continue;
             }
             if retirement.hands_over(&*slot.source) {
@@ -393,8 +391,9 @@ impl Reader {
         }
         let now = self.clock.monotonic();
         for retirement in std::mem::take(&mut self.retiring) {
-            let is_of_it =
-                |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.input == retirement.input);
+            let is_of_it = |slot: &Option<Slot>| {
+                slot.as_ref().is_some_and(|slot| retirement.ends(slot.input, &*slot.source))
+            };
             if now >= retirement.deadline {
                 (0..self.slots.len())
                     .filter(|number| is_of_it(&self.slots[*number]))
@@ -405,7 +404,9 @@ impl Reader {
             // Once all threads know of it none sends a connection any more, and what was sent lies in the mailbox.
             let is_over = retirement.is_known_to_all() && !self.mailbox.has_notes();
             if is_over && !self.slots.iter().any(is_of_it) {
-                if let Some(pipeline) = self.pipelines.get_mut(retirement.input) {
+                if retirement.scope == Scope::Whole
+                    && let Some(pipeline) = self.pipelines.get_mut(retirement.input)
+                {
                     *pipeline = None;
                 }
                 retirement.end_on_one();
@@ -425,9 +426,9 @@ impl Reader {
         }
     }
 
-    /// Whether what the kernel holds is all that is still read for this input.
-    fn is_ending(&self, input: usize) -> bool {
-        self.stop_by.is_some() || self.retiring.iter().any(|retirement| retirement.input == input)
+    /// Whether what the kernel holds is all that is still read from this source of an input.
+    fn is_ending(&self, input: usize, source: &dyn Source) -> bool {
+        self.stop_by.is_some() || self.retiring.iter().any(|retirement| retirement.ends(input, source))
     }
 
     fn adopt(&mut self, adopted: Adopted) {
@@ -448,7 +449,7 @@ impl Reader {
                 return;
             }
         };
-        if self.is_ending(input) {
+        if self.is_ending(input, &*source) {
             source.stop();
         }
         let waker = Arc::new(Resume { mailbox: self.mailbox.clone(), number }).into();
@@ -476,7 +477,7 @@ impl Reader {
 
     fn read(&mut self, number: usize) {
         let Some(Some(slot)) = self.slots.get(number) else { return };
-        let is_ending = self.is_ending(slot.input);
+        let is_ending = self.is_ending(slot.input, &*slot.source);
         let Some(Some(slot)) = self.slots.get_mut(number) else { return };
         slot.is_ready = false;
         let Some(Some(pipeline)) = self.pipelines.get_mut(slot.input) else { return };
@@ -514,8 +515,9 @@ impl Reader {
             self.stalled.push(number);
         }
         for source in accepted {
-            let adopted = Adopted { source, input };
             // When the router stops, or the input is closed, the other threads may be done with it already.
+            let is_ending = self.is_ending(input, &*source);
+            let adopted = Adopted { source, input };
             let mine = if is_ending { Some(adopted) } else { self.shared.adopt(adopted).err() };
             if let Some(adopted) = mine {
                 self.shared.sources.fetch_add(1, Ordering::AcqRel);

@@ -35,10 +35,16 @@ pub struct Rehearsal<'c> {
 #[derive(Debug, Clone)]
 pub struct Entrance {
     decoder: FrameDecoder,
-    is_json: bool,
     /// A frame may name its decoder.
     takes_datagrams: bool,
     allows_meta: bool,
+}
+
+impl Entrance {
+    /// Whether a frame may hold any bytes, so that a line break in it is no boundary.
+    pub fn is_binary(&self) -> bool {
+        self.decoder.is_binary()
+    }
 }
 
 /// There is no input of this name.
@@ -133,7 +139,6 @@ impl<'c> Rehearsal<'c> {
         let limits = self.configuration.limits.of_messages();
         let entrance = |decoder: &DecoderSettings, allows_meta, takes_datagrams| Entrance {
             decoder: FrameDecoder::new(decoder, limits),
-            is_json: *decoder == DecoderSettings::Json,
             takes_datagrams,
             allows_meta,
         };
@@ -155,18 +160,20 @@ impl<'c> Rehearsal<'c> {
 
     /// What would become of one frame: a line without its line break, or a datagram that names its decoder.
     pub fn frame(&self, entrance: &Entrance, frame: &[u8], received: Timestamp) -> Fate {
-        let (content, named) = match split_named(frame).filter(|_| entrance.takes_datagrams) {
-            Some((b"json", content)) if entrance.is_json => (content, true),
-            Some(_) => return self.rejected(Rejection::new(Reason::UnknownDecoder, frame, None)),
-            None => (frame, false),
+        let (content, decoder) = match split_named(frame).filter(|_| entrance.takes_datagrams) {
+            Some((name, content)) => match entrance.decoder.named(name) {
+                Some(decoder) => (content, Cow::Owned(decoder)),
+                None => return self.rejected(Rejection::new(Reason::UnknownDecoder, frame, None)),
+            },
+            None => (frame, Cow::Borrowed(&entrance.decoder)),
         };
-        let (text, index) = match entrance.decoder.decode(content, received) {
+        let (text, index) = match decoder.decode(content, received) {
             Ok(Decoded::Blank) => return Fate::Blank,
             Ok(Decoded::InPlace { start, end, index }) => (content[start..end].to_vec(), index),
             Ok(Decoded::Rewritten { text, index }) => (text, index),
             Err(reason) => {
-                let place = entrance.decoder.locate(content);
-                let offset = if named { frame.len() - content.len() } else { 0 };
+                let place = decoder.locate(content);
+                let offset = frame.len() - content.len();
                 let rejection = Rejection::new(reason, content, place);
                 return self.rejected(rejection.moved(offset));
             }
@@ -183,7 +190,7 @@ impl<'c> Rehearsal<'c> {
             allows_meta: entrance.allows_meta,
         };
         let mut changes = Vec::new();
-        if entrance.is_json {
+        if let FrameDecoder::Json(_) = *decoder {
             changes.extend(changes_of(content, message.bytes, received));
         }
         if message.index.timestamp_unreadable() {

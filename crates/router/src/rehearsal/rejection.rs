@@ -19,6 +19,8 @@ pub struct Rejection {
 }
 
 const CUT: &str = "the message was cut short: look for a limit on its way, or send it over TCP";
+const ONE_MAP: &str =
+    "a message in msgpack is one map with text as keys, and nothing else is in its datagram";
 const PLAIN_TEXT: &str = "for lines of plain text, give the input `decoder = \"line\"`";
 
 impl Rejection {
@@ -52,6 +54,7 @@ impl Rejection {
                 "the datagram names a decoder that this input does not have".to_owned(),
                 Some("without a name in front (`\\0name::`) it is taken as JSON"),
             ),
+            Reason::InvalidMsgpack => not_msgpack(frame, position),
         };
         Rejection { reason, position, problem, help }
     }
@@ -82,6 +85,24 @@ fn not_utf8(frame: &[u8], position: Option<usize>) -> (String, Option<&'static s
     let byte = position.and_then(|position| frame.get(position));
     let found = byte.map_or_else(String::new, |byte| format!(" 0x{byte:02X}"));
     (format!("the byte{found} is not UTF-8"), Some(help))
+}
+
+fn not_msgpack(frame: &[u8], position: Option<usize>) -> (String, Option<&'static str>) {
+    if let [b'{', ..] = frame {
+        return ("this is no msgpack".to_owned(), Some("it looks like JSON, which needs no `decoder`"));
+    }
+    match position.and_then(|position| frame.get(position)) {
+        None => ("it ends in the middle, or goes on behind its end".to_owned(), Some(ONE_MAP)),
+        Some(0xC1) => ("there is no msgpack value that begins with 0xC1".to_owned(), None),
+        Some(0xC7..=0xC9 | 0xD4..=0xD8) => (
+            "it holds an extension type that is no timestamp".to_owned(),
+            Some("send the value as text, or as binary data"),
+        ),
+        Some(_) => (
+            "it is cut short, has a key that is a map or an array, or goes on behind its end".to_owned(),
+            Some(ONE_MAP),
+        ),
+    }
 }
 
 fn not_json(frame: &[u8], position: usize) -> (String, Option<&'static str>) {

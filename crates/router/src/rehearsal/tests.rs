@@ -103,6 +103,7 @@ fn an_input_decides_how_a_frame_is_read() {
     assert!(matches!(fate(None, b"{not json"), Fate::Rejected { .. }), "inputs differ, so JSON is assumed");
     let named = b"\0json::{\"type\":\"x\"}";
     assert!(matches!(fate(Some("udp"), named), Fate::Routed(_)));
+    assert!(matches!(fate(Some("udp"), b"\0msgpack::\x81\xa4type\xa1x"), Fate::Routed(_)));
     assert!(matches!(fate(Some("bridge"), named), Fate::Rejected { .. }), "a stream has no named frames");
     assert!(matches!(fate(Some("udp"), b" \r"), Fate::Blank));
 }
@@ -119,8 +120,10 @@ fn a_meta_message_is_obeyed_only_where_its_input_allows_it() {
 fn a_rejected_frame_says_where_and_who_is_told() {
     let Fate::Rejected { rejection, told } = fate(Some("udp"), b"\0json::{\"type\":x}") else { panic!() };
     assert_eq!((rejection.reason, rejection.position, told), (Reason::InvalidJson, Some(15), vec![2]));
-    let Fate::Rejected { rejection, .. } = fate(Some("udp"), b"\0msgpack::\x81") else { panic!() };
+    let Fate::Rejected { rejection, .. } = fate(Some("udp"), b"\0protobuf::\x81") else { panic!() };
     assert_eq!(rejection.reason, Reason::UnknownDecoder);
+    let Fate::Rejected { rejection, .. } = fate(Some("udp"), b"\0msgpack::\x81\xc1") else { panic!() };
+    assert_eq!((rejection.reason, rejection.position), (Reason::InvalidMsgpack, Some(11)));
 }
 
 #[test]

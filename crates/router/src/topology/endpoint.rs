@@ -1,8 +1,8 @@
 //! One endpoint at work: its buffer, and whoever drives it.
 //!
 //! A reload may put another endpoint behind the same buffer. The one before ends between two deliveries, and the next one
-//! begins where it left off: order is kept, and nothing is lost or sent twice. Until then both exist, and a delivery that
-//! takes long holds up nobody but its own messages.
+//! begins where it left off: order is kept, and nothing is lost or sent twice. Until then both exist. A delivery over the network
+//! that takes too long for that is broken off, and what it was to deliver is delivered anew.
 
 use std::{
     fmt,
@@ -28,9 +28,9 @@ use crate::{
     },
     lanes::{Lanes, drive_lanes},
     latch::Latch,
-    ledger::{EndpointAccount, EndpointCounters},
+    ledger::{EndpointAccount, EndpointCounters, Failure},
     pipeline::Outlet,
-    runner::{Driven, Runner, abandon, drive_blocking, drive_network},
+    runner::{Driven, MAKE_WAY_TIME, Runner, abandon, drive_blocking, drive_network},
 };
 
 pub(super) type Component = config::EndpointComponent<dyn EndpointSettings>;
@@ -61,6 +61,8 @@ pub(super) struct RunningEndpoint {
 /// An opened endpoint that nobody drives yet.
 pub(super) struct Candidate {
     opened: Opened,
+    /// What it was opened with.
+    own: Fingerprint,
     linger: Duration,
 }
 
@@ -74,10 +76,12 @@ impl Candidate {
         behind: bool,
     ) -> Result<Candidate, OpenError> {
         let settings = &component.settings;
+        // Before it reads them: what changes in between is noticed by the next reload.
+        let own = component.own();
         let context =
             EndpointContext { name: component.name.clone(), clock: clock.clone(), counters, open_files };
         let opened = if behind { settings.open_behind(context)? } else { settings.open(context)? };
-        Ok(Candidate { opened, linger: settings.linger() })
+        Ok(Candidate { opened, own, linger: settings.linger() })
     }
 }
 
@@ -101,11 +105,12 @@ impl RunningEndpoint {
             next: Mutex::new(None),
             ended: Latch::new(1),
         });
+        let own = candidate.own;
         succession.drive(candidate)?;
         Ok(RunningEndpoint {
             name: component.name.clone(),
             kind: component.kind,
-            own: component.own,
+            own,
             common: component.common,
             outlet,
             control,
@@ -115,13 +120,12 @@ impl RunningEndpoint {
 
     /// Whether it was opened with what the component says.
     pub fn is_opened_as(&self, component: &Component) -> bool {
-        self.kind == component.kind && self.own == component.own
+        self.kind == component.kind && self.own == component.own()
     }
 
     /// Goes on as this component says, with `candidate` in place of the endpoint that is driven now, or with the same one.
     pub fn change(&mut self, component: &Component, candidate: Option<Candidate>) {
         self.kind = component.kind;
-        self.own = component.own;
         self.common = component.common;
         self.outlet.ack = component.acknowledges();
         let (limit_bytes, when_full) = (component.buffer.memory.bytes() as usize, component.when_full());
@@ -130,6 +134,7 @@ impl RunningEndpoint {
             buffer.set_bound(limit_bytes, when_full);
         }
         if let Some(candidate) = candidate {
+            self.own = candidate.own;
             self.succession.put_behind(candidate);
         }
     }
@@ -179,6 +184,11 @@ impl RunningEndpoint {
 }
 
 impl Component {
+    /// What only its kind takes, with the content of the files that it names.
+    fn own(&self) -> Fingerprint {
+        self.own.and_files(self.settings.named_files())
+    }
+
     /// What its buffer does when it is full: as configured, or as its kind does.
     pub fn when_full(&self) -> metlog_buffer::WhenFull {
         self.buffer.when_full.map_or_else(|| self.settings.when_full(), Into::into)
@@ -219,7 +229,7 @@ impl Succession {
     }
 
     /// Who is driven now makes way for this one. Another one that waited for that never begins.
-    fn put_behind(&self, candidate: Candidate) {
+    fn put_behind(self: &Arc<Self>, candidate: Candidate) {
         let mut next = self.next();
         let never_begun = next.replace(candidate);
         // Under the lock: otherwise who is driven could take the candidate for an earlier request and withdraw that, and
@@ -228,6 +238,22 @@ impl Succession {
         drop(next);
         // It may have connections and files to close.
         drop(never_begun);
+        let this = self.clone();
+        self.ground.network.spawn(async move {
+            tokio::time::sleep(MAKE_WAY_TIME + GRACE).await;
+            this.show_wait();
+        });
+    }
+
+    /// A thread that hangs in a system call (a disk that does not answer) cannot be interrupted, and two that write the same file
+    /// would spoil it. So the next one waits, and that is shown.
+    fn show_wait(&self) {
+        if self.next().is_some() && !self.ended.is_open() {
+            let error =
+                "it was changed, and begins anew when the delivery that is under way has ended".to_owned();
+            tracing::warn!(endpoint = self.name, "{error}");
+            self.outlet.counters.set_failure(Some(Failure { error, attempts: 0 }));
+        }
     }
 
     fn take_next(&self) -> Option<Candidate> {
@@ -275,7 +301,7 @@ impl Succession {
             match self.take_next() {
                 // Nobody is there to make way for.
                 None => {}
-                Some(Candidate { opened: Opened::Blocking(mut next), linger: its_linger }) => {
+                Some(Candidate { opened: Opened::Blocking(mut next), linger: its_linger, .. }) => {
                     drop(endpoint);
                     if let Err(problem) = next.reopen() {
                         tracing::warn!(endpoint = self.name, "{problem}; trying again");
@@ -374,38 +400,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        batch::{Handover, Message},
+        batch::Handover,
         clock::SystemClock,
-        endpoints::{Answer, Delivery, Work},
         network::NetworkRuntime,
-        testing::{batch_of, buffer, lines},
+        testing::{Taking, batch_of, buffer, lines},
     };
-
-    /// Takes everything, and counts it.
-    struct Taking(Arc<AtomicUsize>);
-
-    impl Endpoint for Taking {
-        fn deliver(&mut self, work: &Work) -> Answer {
-            self.0.fetch_add(work.len(), Ordering::SeqCst);
-            Answer::delivered(work.len())
-        }
-    }
-
-    impl NetworkEndpoint for Taking {
-        fn deliver<'a>(&'a mut self, work: &'a Work) -> Delivery<'a> {
-            Box::pin(async { Endpoint::deliver(self, work) })
-        }
-    }
-
-    impl LaneEndpoint for Taking {
-        fn lane(&self, _message: &Message<'_>, _key: &mut Vec<u8>) -> Result<(), &'static str> {
-            Ok(())
-        }
-
-        fn deliver<'a>(&'a self, _key: &'a [u8], work: &'a Work) -> Delivery<'a> {
-            Box::pin(async { Endpoint::deliver(&mut Taking(self.0.clone()), work) })
-        }
-    }
 
     const KINDS: [fn(Taking) -> Opened; 3] = [
         |taking| Opened::Blocking(Box::new(taking)),
@@ -481,7 +480,8 @@ mod tests {
 
     fn candidate(opened: fn(Taking) -> Opened) -> (Candidate, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
-        (Candidate { opened: opened(Taking(taken.clone())), linger: Duration::ZERO }, taken)
+        let opened = opened(Taking(taken.clone()));
+        (Candidate { opened, own: Fingerprint::default(), linger: Duration::ZERO }, taken)
     }
 
     #[test]

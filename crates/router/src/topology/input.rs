@@ -144,6 +144,11 @@ impl RunningInput {
         self.kind == component.kind && self.own == component.own
     }
 
+    /// Whether its connections go on when it is opened anew as the component says.
+    pub fn keeps_connections_as(&self, component: &Component) -> bool {
+        self.kind == component.kind && component.settings.keeps_connections()
+    }
+
     /// Its account in the ledger.
     pub fn account(&self) -> InputAccount {
         InputAccount {

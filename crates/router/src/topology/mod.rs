@@ -282,13 +282,14 @@ impl Topology {
 }
 
 impl Settings {
+    /// Without its routes, of which there may be many: these are moved.
     fn of(configuration: &Configuration) -> Settings {
         Settings {
             shutdown_timeout: configuration.shutdown_timeout,
             limits: configuration.limits.clone(),
             data_dir: configuration.data_dir.clone(),
             threads: configuration.threads,
-            routes: configuration.routes.clone(),
+            routes: Vec::new(),
             rejects: configuration.rejects.clone(),
         }
     }

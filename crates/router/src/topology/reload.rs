@@ -15,9 +15,11 @@ use super::{
     input::{self, RunningInput},
 };
 use crate::{
+    config,
     inputs::{OpenedInput, sockets::Inherited},
     ledger::{EndpointCounters, InputCounters},
     pipeline::Outlets,
+    reader::{Retired, Scope},
     rejects::Rejects,
     routes::table::{RouteSpec, RouteTable, TableError},
 };
@@ -94,9 +96,10 @@ impl Topology {
         self.apply(configuration)
     }
 
-    pub(super) fn apply(&mut self, configuration: Configuration) -> Result<ReloadReport, StartError> {
-        let settings = Settings::of(&configuration);
+    pub(super) fn apply(&mut self, mut configuration: Configuration) -> Result<ReloadReport, StartError> {
         let table = compile(&configuration)?;
+        let routes = std::mem::take(&mut configuration.routes);
+        let settings = Settings { routes, ..Settings::of(&configuration) };
         let endpoint_names: Vec<String> =
             configuration.endpoints.iter().map(|component| component.name.clone()).collect();
         let endpoints = self.plan_endpoints(configuration.endpoints, settings.limits.open_files)?;
@@ -267,6 +270,8 @@ impl Topology {
         let mut successors = Vec::new();
         for (component, fate) in planned {
             fate.file(&component.name, changes);
+            // Connections that go on are known by the number of the input that accepted them.
+            let mut number = None;
             let (counters, opened) = match fate {
                 Fate::Keep { position } => {
                     self.inputs.extend(take(position));
@@ -282,13 +287,20 @@ impl Topology {
                     continue;
                 }
                 Fate::Replace { position, opened } => {
-                    closing.extend(take(position));
+                    let before = take(position);
+                    let goes_on = before.as_ref().filter(|before| before.keeps_connections_as(&component));
+                    number = goes_on.map(|before| before.number);
+                    let scope = if number.is_some() { Scope::Sockets } else { Scope::Whole };
+                    closing.extend(before.map(|before| (before, scope)));
                     opened
                 }
                 Fate::Add { opened } => opened,
             };
-            let number = (0..).find(|number| !taken.contains(number)).unwrap_or(taken.len());
-            taken.push(number);
+            let number = number.unwrap_or_else(|| {
+                let free = (0..).find(|number| !taken.contains(number)).unwrap_or(taken.len());
+                taken.push(free);
+                free
+            });
             let input = RunningInput::new(&component, number, counters, &opened);
             self.input_ground.serve(&self.readers, number, &component, &input.counters, outlets);
             self.inputs.push(input);
@@ -296,23 +308,23 @@ impl Topology {
         }
         let removed: Vec<RunningInput> = running.into_iter().flatten().collect();
         changes.removed.extend(removed.iter().map(|input| input.name.clone()));
-        closing.extend(removed);
+        closing.extend(removed.into_iter().map(|input| (input, Scope::Whole)));
 
         let in_use: Vec<u64> =
             self.inputs.iter().flat_map(|input| &input.sockets).map(|socket| socket.number()).collect();
         let before: Vec<u64> =
-            closing.iter().flat_map(|input| &input.sockets).map(|socket| socket.number()).collect();
+            closing.iter().flat_map(|(input, _)| &input.sockets).map(|socket| socket.number()).collect();
         // Those with a socket of their own begin before the others are closed; those that go on with another's, after.
         let (behind, fresh): (Vec<_>, Vec<_>) = successors.into_iter().partition(|(source, _)| {
             source.bound_socket().is_some_and(|socket| before.contains(&socket.number()))
         });
         fresh.into_iter().for_each(|(source, number)| self.readers.adopt(source, number));
         let deadline = self.clock.monotonic() + reading_timeout;
-        for input in closing {
-            let numbers = input.sockets.iter().map(|socket| socket.number());
-            let handed_over: Vec<u64> = numbers.filter(|number| in_use.contains(number)).collect();
-            let retirement = self.readers.retire(input.number, deadline, handed_over);
-            self.retiring.push((input.number, retirement));
+        for (input, scope) in closing {
+            let sockets: Vec<u64> = input.sockets.iter().map(|socket| socket.number()).collect();
+            let handed_over = sockets.iter().copied().filter(|number| in_use.contains(number)).collect();
+            let retired = Retired { input: input.number, scope, sockets, handed_over, deadline };
+            self.retiring.push((input.number, self.readers.retire(retired)));
         }
         if !behind.is_empty() {
             for (_, retirement) in &self.retiring {
@@ -361,7 +373,7 @@ impl Topology {
 impl Settings {
     /// What cannot change while the router runs stays what it was.
     fn go_on_with(&mut self, new: Settings) {
-        let limits = crate::config::Limits {
+        let limits = config::Limits {
             memory: self.limits.memory,
             message: self.limits.message,
             depth: self.limits.depth,
@@ -391,13 +403,10 @@ impl Settings {
         let name_after = |position: &usize| after.get(*position).map(String::as_str);
         self.routes.len() != new.routes.len()
             || self.routes.iter().zip(&new.routes).any(|(one, other)| {
-                let plain = |route: &crate::config::Route| crate::config::Route {
-                    number: 0,
-                    to: Vec::new(),
-                    written: crate::routes::condition::Condition::All(Vec::new()),
-                    ..route.clone()
-                };
+                let plain = |route: &config::Route| (route.is_final, route.unrouted);
                 plain(one) != plain(other)
+                    || one.name != other.name
+                    || one.condition != other.condition
                     || !one.to.iter().map(name_before).eq(other.to.iter().map(name_after))
             })
     }

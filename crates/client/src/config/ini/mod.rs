@@ -8,7 +8,9 @@ use std::path::Path;
 use super::section::{Fault, unknown};
 use super::{ConfigError, Severity};
 use crate::filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
-use crate::senders::{FileSender, NoopSender, Sender, StdoutSender, UdpSender, pair_hosts_with_ports};
+use crate::senders::{
+    Encoder, FileSender, NoopSender, Sender, StdoutSender, UdpSender, pair_hosts_with_ports,
+};
 use crate::{Client, ClientBuilder};
 
 mod plugin;
@@ -65,7 +67,7 @@ const FILTERS: [&str; 4] = [
 /// | in the file | here |
 /// | --- | --- |
 /// | `logger`, `severity`, `disabled_timers` | the same; a severity may also be a name |
-/// | `metlog.senders.UdpSender` | [`UdpSender`]; `sender_host` and `sender_port` are one or several, each on a line of its own; the last port goes on for the hosts behind it |
+/// | `metlog.senders.UdpSender` | [`UdpSender`]; `sender_host` and `sender_port` are one or several, each on a line of its own; the last port goes on for the hosts behind it; `sender_encoder` may be `msgpack` |
 /// | `metlog.senders.FileSender` | [`FileSender`] at `sender_filepath`; a message is one line |
 /// | `metlog.senders.StdOutSender` | [`StdoutSender`]; a message is one line |
 /// | `metlog.senders.DebugCaptureSender`, `NoSendSender` | nothing is sent; a test gives the builder a [`CaptureSender`](crate::CaptureSender) |
@@ -193,7 +195,8 @@ impl<'p> Ini<'p> {
                 ports.truncate(hosts.lines.len().max(1));
                 let sender = pair_hosts_with_ports(&hosts.lines, &ports)
                     .and_then(|addresses| UdpSender::to_all(&addresses));
-                Box::new(sender.map_err(|error| Fault::at(&hosts.span(), error.to_string()))?)
+                let sender = sender.map_err(|error| Fault::at(&hosts.span(), error.to_string()))?;
+                Box::new(sender.encoder(read_encoder(&mut keys)?))
             }
             "metlog.senders.FileSender" => {
                 Box::new(FileSender::new(keys.required("sender_filepath")?.text()?))
@@ -213,6 +216,11 @@ impl<'p> Ini<'p> {
         keys.finish()?;
         Ok(builder.sender(sender))
     }
+}
+
+fn read_encoder(keys: &mut Keys<'_>) -> Result<Encoder, Fault> {
+    let Some(value) = keys.take("sender_encoder")? else { return Ok(Encoder::Json) };
+    Encoder::named(value.text()?).ok_or_else(|| value.wrong("json or msgpack"))
 }
 
 fn read_file(path: &Path) -> std::io::Result<String> {

@@ -82,6 +82,7 @@ fn every_sender_that_has_a_counterpart_reads_by_both_of_its_names() {
         "metlog.senders.UdpSender\nsender_host = a\nsender_port = 1",
         "metlog.senders.udp.UdpSender\nsender_host = a\n b\n c\nsender_port = 1\n 2",
         "metlog.senders.udp:UdpSender\nsender_host = a\nsender_port = 1\n 2",
+        "metlog.senders.UdpSender\nsender_host = a\nsender_port = 1\nsender_encoder = msgpack",
         "metlog.senders.FileSender\nsender_filepath = log",
         "metlog.senders.dev.FileSender\nsender_filepath = log",
         "metlog.senders.StdOutSender",
@@ -114,6 +115,11 @@ fn a_mistake_is_told_with_its_place_and_what_would_be_right() {
     fails(&format!("{UDP}sender_host = a"), (1, 1), &["sender_port is missing"]);
     fails(&format!("{UDP}sender_host = a\nsender_port = x"), (4, 15), &["expected ports, 1 to 65535"]);
     fails(&format!("{UDP}sender_host = a\nsender_port ="), (3, 15), &["no port to send to"]);
+    fails(
+        &format!("{UDP}sender_host = a\nsender_port = 1\nsender_encoder = x"),
+        (5, 18),
+        &["json or msgpack"],
+    );
     fails(&format!("{STDOUT}[metlog_fliter_x]"), (3, 1), &["expected [metlog_filter_…]"]);
     fails(&format!("{STDOUT}[metlog_filter_x]\nseverity = 1"), (3, 1), &["provider is missing"]);
     let filter = format!("{STDOUT}[metlog_filter_x]\nprovider = metlog.filters.");

@@ -12,7 +12,11 @@ mod excerpt;
 mod pieces;
 mod verdict;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::Full;
@@ -155,6 +159,10 @@ impl EndpointSettings for Parameters {
             excerpts: Excerpts::new(self.secrets()),
             name,
         })))
+    }
+
+    fn named_files(&self) -> Vec<&Path> {
+        self.ca_file.as_deref().into_iter().collect()
     }
 
     fn preview(&self, message: &Message<'_>) -> Preview {

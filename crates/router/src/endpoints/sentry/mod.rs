@@ -10,7 +10,8 @@ mod payload;
 mod reply;
 
 use std::{
-    path::PathBuf,
+    panic,
+    path::{Path as FilePath, PathBuf},
     str,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -18,7 +19,8 @@ use std::{
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use metlog_message::{Path, value::lookup};
+use metlog_message::{Path, Timestamp, value::lookup};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 pub use self::dsn::{AllowedHost, DefaultDsn};
 use self::{
@@ -64,6 +66,13 @@ dsn = "https://PUBLIC_KEY@sentry.example.org/2"
 allow_hosts = ["sentry.example.org"]
 "#;
 
+/// Events are unpacked on the network's one thread, which many share. A larger one would keep the others waiting and is handed to a
+/// thread for such work, which costs less than unpacking it.
+const UNPACKED_HERE: usize = 64 * 1024;
+
+/// Large events that are unpacked at a time: they are few, and each takes a core and its memory.
+const LARGE_AT_ONCE: usize = 2;
+
 /// The largest `max_event` that makes sense: Sentry takes no more than 1 MiB.
 const LARGEST_EVENT: ByteSize = ByteSize::mib(64);
 
@@ -82,14 +91,20 @@ impl EndpointSettings for Parameters {
             addressing: self.addressing(),
             targets: Mutex::new(HashMap::default()),
             most_targets: self.max_dsns,
-            unpacker: Mutex::new(self.unpacker()),
+            unpacker: Mutex::new(Unpacker::new(self.most_bytes().min(UNPACKED_HERE))),
+            most_bytes: self.most_bytes(),
+            large: Semaphore::new(LARGE_AT_ONCE),
         };
         Ok(Opened::Lanes(Arc::new(endpoint), self.max_dsns))
     }
 
+    fn named_files(&self) -> Vec<&FilePath> {
+        self.ca_file.as_deref().into_iter().collect()
+    }
+
     fn preview(&self, message: &Message<'_>) -> Preview {
         let addressing = self.addressing();
-        let mut unpacker = self.unpacker();
+        let mut unpacker = Unpacker::new(self.most_bytes());
         let found = addressing.dsn_of(message, |dsn| Target::masked(&dsn));
         let target = match found {
             Ok(Some(target)) => target,
@@ -154,8 +169,8 @@ impl Parameters {
         }
     }
 
-    fn unpacker(&self) -> Unpacker {
-        Unpacker::new(self.max_event.min(LARGEST_EVENT).bytes() as usize)
+    fn most_bytes(&self) -> usize {
+        self.max_event.min(LARGEST_EVENT).bytes() as usize
     }
 }
 
@@ -194,7 +209,11 @@ struct SentryEndpoint {
     /// By the key of the lane.
     targets: Mutex<HashMap<Box<[u8]>, Arc<Target>, RandomState>>,
     most_targets: usize,
+    /// For events of up to [`UNPACKED_HERE`].
     unpacker: Mutex<Unpacker>,
+    most_bytes: usize,
+    /// A turn for each large event that is unpacked.
+    large: Semaphore,
 }
 
 impl LaneEndpoint for SentryEndpoint {
@@ -204,22 +223,50 @@ impl LaneEndpoint for SentryEndpoint {
 
     fn deliver<'a>(&'a self, key: &'a [u8], work: &'a Work) -> Delivery<'a> {
         Box::pin(async move {
-            let Some(message) = work.messages().next() else { return Answer::delivered(0) };
-            match self.request_for(key, &message) {
-                Ok((target, body)) => self.send(&target, body).await,
-                Err(reason) => refused(reason),
+            if work.is_empty() {
+                return Answer::delivered(0);
+            }
+            let Some(target) = self.target(key) else { return refused(dsn::REFUSED_INVALID) };
+            let body = match self.body(&target, work) {
+                Err(payload::REFUSED_SIZE) if self.most_bytes > UNPACKED_HERE => {
+                    self.large_body(target.clone(), work).await
+                }
+                found => found.map_err(refused),
+            };
+            match body {
+                Ok(body) => self.send(&target, body).await,
+                Err(answer) => answer,
             }
         })
     }
 }
 
 impl SentryEndpoint {
-    fn request_for(&self, key: &[u8], message: &Message<'_>) -> Result<(Arc<Target>, Vec<u8>), &'static str> {
-        let target = self.target(key).ok_or(dsn::REFUSED_INVALID)?;
+    /// The request's content for the first message, unless its event is too large to be unpacked here.
+    fn body(&self, target: &Target, work: &Work) -> Result<Vec<u8>, &'static str> {
+        let is_large = |message: Message<'_>| message.bytes.len() > 2 * UNPACKED_HERE;
+        if self.most_bytes > UNPACKED_HERE && work.messages().next().is_some_and(is_large) {
+            // Probably, and to make sure takes too long.
+            return Err(payload::REFUSED_SIZE);
+        }
         let mut unpacker = self.unpacker.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = unpacker.unpack(message)?;
-        let body = target.envelope(message, &event, self.clock.wall());
-        Ok((target, body))
+        body_for(target, work, &mut unpacker, self.clock.wall())
+    }
+
+    /// The same, unpacked on another thread; or the answer that it leads to.
+    async fn large_body(&self, target: Arc<Target>, work: &Work) -> Result<Vec<u8>, Answer> {
+        // There is always a turn to come: nobody closes the semaphore.
+        let _turn = self.large.acquire().await;
+        let (work, most_bytes, now) = (work.clone(), self.most_bytes, self.clock.wall());
+        let unpacking = spawn_blocking(move || body_for(&target, &work, &mut Unpacker::new(most_bytes), now));
+        match unpacking.await {
+            Ok(body) => body.map_err(refused),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => panic::resume_unwind(panic),
+                // The runtime ends, and nobody takes this answer.
+                Err(error) => Err(Answer::retry(0, error)),
+            },
+        }
     }
 
     fn target(&self, key: &[u8]) -> Option<Arc<Target>> {
@@ -248,6 +295,18 @@ impl SentryEndpoint {
         }
         verdict.answer(server, reply.status)
     }
+}
+
+/// The content of the request that carries the first message's event.
+fn body_for(
+    target: &Target,
+    work: &Work,
+    unpacker: &mut Unpacker,
+    now: Timestamp,
+) -> Result<Vec<u8>, &'static str> {
+    let message = work.messages().next().ok_or(payload::REFUSED_PAYLOAD)?;
+    let event = unpacker.unpack(&message)?;
+    Ok(target.envelope(&message, &event, now))
 }
 
 fn refused(reason: &'static str) -> Answer {

@@ -3,72 +3,35 @@
 //! One pipeline serves one input on one thread. It gathers a batch while its source has more to read, and closes it when the
 //! source is drained or the batch is full; nothing waits for a timer.
 
+mod gathering;
+mod open_batch;
+mod outlet;
+
 use std::{ops::Range, sync::Arc, task::Waker, time::Duration};
 
-use metlog_buffer::{Buffer, Charge, Pushed};
-use metlog_message::{Decoded, Reason, Timestamp};
+use metlog_message::{Decoded, Index, Reason, Timestamp};
 
+use self::open_batch::OpenBatch;
+pub use self::{
+    gathering::DatagramGatherer,
+    outlet::{Outlet, Outlets, Parked},
+};
 use crate::{
-    acknowledgement::{Ack, Acknowledged, Acknowledgement},
-    batch::{BATCH_BYTES, BATCH_MESSAGES, Batch, Entry, Handover},
+    acknowledgement::{Acknowledged, Acknowledgement},
+    batch::{BATCH_BYTES, BATCH_MESSAGES, Entry, Handover},
     clock::Clock,
     decoders::{FrameDecoder, split_named},
     framing::{Cause, GivenUp},
-    ledger::{DropReason, EndpointCounters, InputCounters, InputTally, Waiting},
-    recycled::{Recycled, VecPool},
-    rejects::{self, Rejects},
-    routes::table::{RouteTable, Scratch},
+    ledger::{DropReason, InputCounters, InputTally},
+    recycled::VecPool,
+    rejects,
+    routes::table::Scratch,
     slab_pool::{Slab, SlabPool},
-    tap::{Allowance, Passing, Rejected, Tap},
+    tap::{Allowance, Passing, Rejected},
 };
 
 /// Spare lists of messages that a pipeline keeps for its next batches.
 const SPARE_ENTRIES: usize = 16;
-
-/// Where messages go from here: the route table and every endpoint's buffer, in the table's numbering.
-#[derive(Debug)]
-pub struct Outlets {
-    /// Who gets what.
-    pub table: RouteTable,
-    /// By endpoint number.
-    pub outlets: Vec<Outlet>,
-    /// Where rejects go.
-    pub rejects: Rejects,
-    /// Who watches.
-    pub tap: Arc<Tap>,
-}
-
-/// One endpoint as its producers see it.
-#[derive(Debug, Clone)]
-pub struct Outlet {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// Its buffer.
-    pub buffer: Arc<Buffer<Handover>>,
-    /// Its counters.
-    pub counters: Arc<EndpointCounters>,
-    /// When it acknowledges.
-    pub ack: Ack,
-}
-
-/// A hand-over that waits for room in an endpoint's buffer. Its source reads no further until it has gone.
-#[derive(Debug)]
-pub struct Parked {
-    outlet: Outlet,
-    handover: Handover,
-    _place: Waiting,
-}
-
-impl Parked {
-    fn new(outlet: &Outlet, handover: Handover) -> Self {
-        Parked { outlet: outlet.clone(), handover, _place: outlet.counters.wait() }
-    }
-
-    /// The memory that it keeps alive.
-    pub fn charged_bytes(&self) -> usize {
-        self.handover.charged_bytes()
-    }
-}
 
 /// Decodes, routes and hands over for one input on one thread.
 #[derive(Debug)]
@@ -197,25 +160,48 @@ impl Pipeline {
         self.post_tally();
     }
 
-    /// Takes a datagram that names its decoder; `false` if it does not name one and belongs to the lines.
-    pub fn named_frame(&mut self, frame: &[u8], waiter: Option<&Waker>, parked: &mut Vec<Parked>) -> bool {
-        let Some((name, content)) = split_named(frame) else { return false };
-        let mut open = OpenBatch::new(self.pool.take(content.len() + 1), &self.entries, self.clock.wall());
-        match (name, &self.decoder) {
-            (b"json", FrameDecoder::Json(decoder)) => {
-                open.slab.extend(content);
-                open.slab.extend(b"\n");
-                let decoded = decoder.decode(content, open.received);
-                self.take(&mut open, 0..content.len(), decoded);
+    /// Whether a datagram is one message as a whole, and goes to [`Pipeline::datagrams`]: it names its decoder, or the
+    /// input's decoder knows no lines. Any other holds lines.
+    pub fn takes_whole(&self, datagram: &[u8]) -> bool {
+        self.decoder.is_binary() || split_named(datagram).is_some()
+    }
+
+    /// Takes datagrams that are one message each.
+    pub fn datagrams<'d>(
+        &mut self,
+        datagrams: impl IntoIterator<Item = &'d [u8]>,
+        waiter: Option<&Waker>,
+        parked: &mut Vec<Parked>,
+    ) {
+        let mut open = OpenBatch::new(self.pool.take(0), &self.entries, self.clock.wall());
+        for datagram in datagrams {
+            if open.entries.len() == BATCH_MESSAGES || open.rewritten.len() + datagram.len() > BATCH_BYTES {
+                self.close(open, waiter, parked);
+                open = OpenBatch::new(self.pool.take(0), &self.entries, self.clock.wall());
             }
-            _ => self.reject(Reason::UnknownDecoder, frame, frame.len(), open.received),
+            self.datagram(&mut open, datagram);
         }
-        self.tally.received += 1;
-        self.tally.bytes += frame.len() as u64;
-        self.taken_bytes += frame.len();
         self.close(open, waiter, parked);
         self.post_tally();
-        true
+    }
+
+    fn datagram(&mut self, open: &mut OpenBatch, datagram: &[u8]) {
+        self.tally.received += 1;
+        self.tally.bytes += datagram.len() as u64;
+        self.taken_bytes += datagram.len();
+        let (content, decoded) = match split_named(datagram) {
+            Some((name, content)) => match self.decoder.named(name) {
+                Some(decoder) => (content, decoder.decode(content, open.received)),
+                None => (datagram, Err(Reason::UnknownDecoder)),
+            },
+            None => (datagram, self.decoder.decode(datagram, open.received)),
+        };
+        match decoded {
+            Ok(Decoded::InPlace { start, end, index }) => self.append(open, &content[start..end], index),
+            Ok(Decoded::Rewritten { text, index }) => self.append(open, &text, index),
+            Ok(Decoded::Blank) => self.tally.blank += 1,
+            Err(reason) => self.reject(reason, content, content.len(), open.received),
+        }
     }
 
     /// Rejects lines that were given up before they were complete.
@@ -285,26 +271,29 @@ impl Pipeline {
                 self.route(open.entries.len(), &open.slab[start + first..start + end], &entry);
                 open.entries.push(entry);
             }
-            Ok(Decoded::Rewritten { text, index }) => {
-                // The place is relative to `rewritten` until the batch is closed.
-                let entry = Entry {
-                    start: open.rewritten.len() as u32,
-                    end: (open.rewritten.len() + text.len()) as u32,
-                    number: open.entries.len() as u32,
-                    index,
-                };
-                self.route(open.entries.len(), &text, &entry);
-                open.rewritten_entries.push(open.entries.len());
-                open.rewritten.extend_from_slice(&text);
-                open.rewritten.push(b'\n');
-                open.entries.push(entry);
-            }
+            Ok(Decoded::Rewritten { text, index }) => self.append(open, &text, index),
             Ok(Decoded::Blank) => self.tally.blank += 1,
             Err(reason) => {
                 let bytes = place.len();
                 self.reject(reason, open.slab.get(place).unwrap_or_default(), bytes, open.received);
             }
         }
+    }
+
+    /// Files a message whose text does not lie in the slab yet.
+    fn append(&mut self, open: &mut OpenBatch, text: &[u8], index: Index) {
+        // The place is relative to `rewritten` until the batch is closed.
+        let entry = Entry {
+            start: open.rewritten.len() as u32,
+            end: (open.rewritten.len() + text.len()) as u32,
+            number: open.entries.len() as u32,
+            index,
+        };
+        self.route(open.entries.len(), text, &entry);
+        open.rewritten_entries.push(open.entries.len());
+        open.rewritten.extend_from_slice(text);
+        open.rewritten.push(b'\n');
+        open.entries.push(entry);
     }
 
     #[cold]
@@ -375,148 +364,14 @@ impl Pipeline {
     /// Tries again to hand over what is parked, and leaves what still does not fit.
     pub fn unpark(&self, waiter: &Waker, parked: &mut Vec<Parked>) {
         let now = self.clock.monotonic();
-        for Parked { outlet, handover, .. } in std::mem::take(parked) {
-            outlet.push_behind(parked, handover, now, Some(waiter));
+        for one in std::mem::take(parked) {
+            one.push_behind(parked, now, waiter);
         }
     }
 
     /// Gives up what is parked: the router stops, or the input is removed, and there is no more time.
     pub fn abandon(&self, parked: &mut Vec<Parked>, reason: DropReason) {
-        for Parked { outlet, handover, .. } in parked.drain(..) {
-            handover.withhold();
-            outlet.count_dropped(reason, handover.len());
-        }
-    }
-}
-
-impl Outlet {
-    /// Hands over what nothing older of the same source waits before. A smaller hand-over might fit where an older one
-    /// does not, and must not overtake it.
-    fn push_behind(
-        &self,
-        parked: &mut Vec<Parked>,
-        handover: Handover,
-        now: Duration,
-        waiter: Option<&Waker>,
-    ) {
-        if parked.iter().any(|older| Arc::ptr_eq(&older.outlet.buffer, &self.buffer)) {
-            parked.push(Parked::new(self, handover));
-        } else {
-            parked.extend(self.push(handover, now, waiter));
-        }
-    }
-
-    fn push(&self, mut handover: Handover, now: Duration, waiter: Option<&Waker>) -> Option<Parked> {
-        let messages = handover.len();
-        // Given back if it is parked; otherwise it is complete when this returns.
-        let early = match self.ack {
-            Ack::Queued => handover.take_acknowledgement(),
-            Ack::Durable => None,
-        };
-        match self.buffer.push(handover, now, waiter) {
-            Pushed::Accepted => self.counters.enqueued.add(messages as u64),
-            Pushed::Displaced { messages: displaced, .. } => {
-                self.counters.enqueued.add(messages as u64);
-                self.counters.drop_messages(DropReason::BufferFull, displaced);
-            }
-            Pushed::Waiting(handover) => {
-                let handover = if early.is_some() { handover.acknowledged_by(early) } else { handover };
-                return Some(Parked::new(self, handover));
-            }
-            Pushed::Full(_) => self.count_dropped(DropReason::BufferFull, messages),
-            Pushed::Closed(handover) => {
-                let reason = self.counters.end();
-                // Without the endpoint it is done with; without the router it has to come again.
-                if reason == DropReason::Shutdown {
-                    handover.withhold();
-                    if let Some(early) = early {
-                        early.withhold();
-                    }
-                }
-                self.count_dropped(reason, messages);
-            }
-        }
-        None
-    }
-
-    /// Counts messages that never got into the buffer: they were offered, and they are gone.
-    fn count_dropped(&self, reason: DropReason, messages: usize) {
-        self.counters.enqueued.add(messages as u64);
-        self.counters.drop_messages(reason, messages);
-    }
-}
-
-/// A batch while it is gathered.
-struct OpenBatch {
-    slab: Slab,
-    entries: Recycled<Entry>,
-    received: Timestamp,
-    /// Messages whose text had to change; they are appended to the slab when the batch is closed.
-    rewritten: Vec<u8>,
-    rewritten_entries: Vec<usize>,
-}
-
-impl OpenBatch {
-    fn new(slab: Slab, entries: &VecPool<Entry>, received: Timestamp) -> Self {
-        // A guess that is right for messages of 200 bytes and never far too large.
-        let entries = entries.take((slab.len() / 200 + 1).min(BATCH_MESSAGES));
-        OpenBatch { slab, entries, received, rewritten: Vec::new(), rewritten_entries: Vec::new() }
-    }
-
-    fn close(mut self) -> Option<Batch> {
-        if self.entries.is_empty() {
-            return None;
-        }
-        let offset = self.slab.len() as u32;
-        for number in self.rewritten_entries {
-            if let Some(entry) = self.entries.get_mut(number) {
-                entry.start += offset;
-                entry.end += offset;
-            }
-        }
-        self.slab.extend(&self.rewritten);
-        self.slab.shrink();
-        Some(Batch::new(self.slab, self.entries, self.received))
-    }
-}
-
-/// Gathers datagrams into a slab of lines for [`Pipeline::lines`].
-#[derive(Debug)]
-pub struct DatagramGatherer {
-    slab: Slab,
-}
-
-impl DatagramGatherer {
-    /// Nothing gathered yet.
-    pub fn new(pool: &SlabPool) -> Self {
-        DatagramGatherer { slab: pool.take(BATCH_BYTES) }
-    }
-
-    /// Adds a datagram; its lines stay its own, with or without a line break at its end.
-    pub fn push(&mut self, datagram: &[u8]) {
-        self.slab.extend(datagram);
-        if datagram.last() != Some(&b'\n') {
-            self.slab.extend(b"\n");
-        }
-    }
-
-    /// Whether `datagram` would make it larger than a batch.
-    pub fn is_full_for(&self, datagram: &[u8]) -> bool {
-        !self.slab.is_empty() && self.slab.len() + datagram.len() + 1 > BATCH_BYTES
-    }
-
-    /// Whether there is little room left.
-    pub fn is_large(&self) -> bool {
-        self.slab.len() >= BATCH_BYTES / 2
-    }
-
-    /// What was gathered, if anything; starts anew.
-    pub fn take(&mut self) -> Option<Slab> {
-        if self.slab.is_empty() {
-            return None;
-        }
-        let fresh = self.slab.pool().take(BATCH_BYTES);
-        Some(std::mem::replace(&mut self.slab, fresh))
+        parked.drain(..).for_each(|one| one.abandon(reason));
     }
 }
 
@@ -526,7 +381,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        routes::{condition::Condition, table::RouteSpec},
+        acknowledgement::Ack,
+        rejects::Rejects,
+        routes::{
+            condition::Condition,
+            table::{RouteSpec, RouteTable},
+        },
         testing::{self, ManualClock},
     };
 

@@ -1,0 +1,59 @@
+"""What an exception becomes in the fields of a message, and how one is reported that nobody else reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from metlog import _text, values
+from metlog._severity import SEVERITY
+
+if TYPE_CHECKING:
+    from metlog.client import MetlogClient
+
+LONGEST_STACK = 16_384
+"""Characters of a stack; what is longer loses its middle."""
+
+LONGEST_TEXT = 4096
+"""Characters of what an exception says."""
+
+
+def fields_of(exc_info: object) -> dict[str, str]:
+    """Return ``exc_type``, ``exc_message`` and ``stack``; nothing where there is no exception."""
+    exception = _text.exception_of(exc_info)
+    if exception is None:
+        return {}
+    return {
+        "exc_type": values.type_name(type(exception)),
+        "exc_message": values.text_of(exception)[:LONGEST_TEXT],
+        "stack": _within_bounds(_text.traceback_text(exc_info)),
+    }
+
+
+def _within_bounds(stack: str) -> str:
+    if len(stack) <= LONGEST_STACK:
+        return stack
+    # The end says what happened, the beginning how it began.
+    head = LONGEST_STACK // 4
+    return f"{stack[:head]}\n…\n{stack[head + 3 - LONGEST_STACK :]}"
+
+
+def report(
+    client: MetlogClient,
+    exception: BaseException,
+    message: str,
+    *,
+    severity: int = SEVERITY.ERROR,
+    handled: bool = True,
+    **fields: Any,
+) -> None:
+    """Report an exception: as Sentry's event where the client has the plug-in, and as a log line otherwise.
+
+    :param message: what can be said about it; by default what it says itself.
+    :param handled: false where nobody caught it.
+    """
+    raven = getattr(client, "raven", None)
+    if callable(raven):
+        raven(message, exception, severity=severity, handled=handled, **fields)
+    else:
+        payload = message or values.exception_text(exception)
+        client.metlog("oldstyle", severity=severity, payload=payload, fields={**fields, **fields_of(exception)})

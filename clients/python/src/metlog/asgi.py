@@ -1,0 +1,146 @@
+"""Middleware for ASGI: counts and times every request, reports exceptions, binds the names of trace and request.
+
+    application = metlog.asgi.Middleware(application)       # or app.add_middleware(metlog.asgi.Middleware)
+
+A route's template comes from FastAPI or Starlette. Another framework says it in ``scope["metlog.route"]``, or by a
+function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, MutableMapping
+from typing import TYPE_CHECKING, Any, Callable
+
+from metlog import _web
+
+if TYPE_CHECKING:
+    from metlog.client import MetlogClient
+
+ROUTE = "metlog.route"
+"""The key of ``scope`` in which an application says its route's template."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Mounts inside mounts; nobody has more.
+_DEEPEST_MOUNT = 8
+_FULL_MATCH = 2
+
+
+class Middleware:
+    """An ASGI application that watches over another one."""
+
+    def __init__(
+        self,
+        app: Application,
+        client: MetlogClient | None = None,
+        route: Callable[[Scope], str | None] | None = None,
+    ) -> None:
+        """Put itself in front of an application.
+
+        :param client: what sends; by default the default client of ``CLIENT_HOLDER``, looked up for each request.
+        :param route: says a request's route when it is over, from its ``scope``: a template such as
+            ``/users/{id}``, and None where none matched.
+        """
+        self.app = app
+        self.client = client
+        self.route = route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request; a connection that is none passes through."""
+        client = _web.client_for(self.client) if scope["type"] == "http" else None
+        if client is None:
+            await self.app(scope, receive, send)
+            return
+        traceparent, request_id = _headers(scope)
+        request = _web.Request(client, scope.get("method", ""), traceparent, request_id)
+        place = scope.get("path", ""), scope.get("root_path", "")
+        outermost = scope.get("app") or self.app
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                request.status = message["status"]
+            await send(message)
+
+        raised: BaseException | None = None
+        try:
+            await self.app(scope, receive, sending)
+        except BaseException as exception:
+            raised = exception
+            raise
+        finally:
+            try:
+                request.route = (self.route or _Template(outermost, *place))(scope)
+            except Exception as error:
+                _web.complain("a route was not found: %r", error)
+            if raised is not None:
+                request.ended_by(raised)
+            request.over()
+
+
+def _headers(scope: Scope) -> tuple[str | None, str | None]:
+    traceparent = request_id = None
+    for name, value in scope.get("headers", ()):
+        if name == b"traceparent":
+            traceparent = value.decode("latin-1")
+        elif name == b"x-request-id":
+            request_id = value.decode("latin-1")
+    return traceparent, request_id
+
+
+class _Template:
+    """Finds the template of the route that served a request in what the router left in its scope."""
+
+    def __init__(self, app: Any, path: str, root_path: str) -> None:
+        self._app = app
+        self._path = path
+        self._root_path = root_path
+
+    def __call__(self, scope: Scope) -> str | None:
+        said = scope.get(ROUTE)
+        if isinstance(said, str):
+            return said
+        # A router that FastAPI includes has its prefix there.
+        included = scope.get("fastapi")
+        route = included.get("effective_route_context") if isinstance(included, dict) else None
+        route = route or scope.get("route")
+        template = _template(route)
+        if template is None or scope.get("root_path", "") == self._root_path:
+            return template
+        if hasattr(route, "app") and hasattr(route, "routes"):
+            # A mount of which no route matched.
+            return None
+        return self._mounts(scope) + template
+
+    def _mounts(self, scope: Scope) -> str:
+        """Return the templates of the mounts above the route.
+
+        The router leaves only the path there, in which values stand for parameters, so it is asked again.
+        """
+        known = {"path": self._path, "root_path": self._root_path, "path_params": {}}
+        scope = {key: value for key, value in scope.items() if key not in ("fastapi", "route", "endpoint")}
+        scope.update(known)
+        prefix, app = "", self._app
+        for _ in range(_DEEPEST_MOUNT):
+            mount, below = _mount_in(app, scope)
+            if mount is None:
+                break
+            prefix += mount.path_format.removesuffix("/{path}")
+            scope.update(below)
+            app = mount.app
+        return prefix
+
+
+def _mount_in(app: Any, scope: Scope) -> tuple[Any, Scope]:
+    for route in getattr(app, "routes", ()):
+        match, below = route.matches(scope)
+        if match.value == _FULL_MATCH:
+            return (route, below) if hasattr(route, "app") and hasattr(route, "routes") else (None, {})
+    return None, {}
+
+
+def _template(route: Any) -> str | None:
+    template = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return template if isinstance(template, str) else None

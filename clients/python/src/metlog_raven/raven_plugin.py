@@ -1,0 +1,151 @@
+"""The plug-in behind ``client.raven``, and the decorator ``capture_stack``.
+
+An exception becomes a message of type ``sentry``, whose payload is Sentry's event as JSON text. The router's Sentry
+endpoint passes it on to the project that ``dsn`` names, or to its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from metlog import _failures, _tracing
+from metlog._severity import SEVERITY
+from metlog.decorators.base import MetlogDecorator
+from metlog_raven import bounded
+from metlog_raven.events import LONGEST_MESSAGE, Settings, event, exception_of
+from metlog_raven.scrubbing import Scrubber
+
+METLOG_PLUGIN_NAME = "raven"
+
+logger = logging.getLogger("metlog.internal")
+
+
+class InvalidArgumentError(RuntimeError):
+    """The plug-in was given a setting that it does not have, or a value that the setting cannot take."""
+
+
+class capture_stack(MetlogDecorator):
+    """Reports the exceptions that leave a function, and lets them pass.
+
+    ``severity`` is that of the messages, 3 (error) unless it is given. What ends a process, a task or a generator in an
+    orderly way is no exception to report.
+    """
+
+    def is_ready(self) -> bool:
+        """Return whether there is a client."""
+        return self.client is not None
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Report an exception of one call."""
+        try:
+            yield
+        except Exception as error:
+            severity = (self.kwargs or {}).get("severity", SEVERITY.ERROR)
+            _failures.report(self.client, error, "", severity=severity)
+            raise
+
+
+def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
+    """Make the method ``raven`` from the settings of its section.
+
+    :param config: each optional: ``dsn``, the project that events are for; ``sentry_project_id``, its number (as long
+        ago, without an effect on where events go); ``logger`` and ``severity`` of the messages; ``release`` and
+        ``environment``, by default ``SENTRY_RELEASE`` and ``SENTRY_ENVIRONMENT`` of the process; ``locals``, whether
+        the values of local variables are sent; ``scrub``, a list of more names whose values are secrets.
+    :raises InvalidArgumentError: for anything else.
+    """
+    dsn = _checked_dsn(config.pop("dsn", None))
+    project = config.pop("sentry_project_id", None)
+    if project is not None:
+        warnings.warn("sentry_project_id is deprecated, dsn says which project", DeprecationWarning, stacklevel=2)
+    default_logger = config.pop("logger", None)
+    default_severity = config.pop("severity", SEVERITY.ERROR)
+    scrub = config.pop("scrub", ())
+    scrubber = Scrubber([scrub] if isinstance(scrub, str) else scrub)
+    settings = Settings(
+        release=_text(config.pop("release", None) or os.environ.get("SENTRY_RELEASE")),
+        environment=_text(config.pop("environment", None) or os.environ.get("SENTRY_ENVIRONMENT")),
+        project=project,
+        with_locals=bool(config.pop("locals", False)),
+        scrubber=scrubber,
+    )
+    if config:
+        raise InvalidArgumentError(
+            f"unknown settings: {', '.join(map(str, config))}; there are dsn, sentry_project_id, logger, severity,"
+            " release, environment, locals, scrub"
+        )
+
+    def raven(
+        self: Any,
+        msg: str = "",
+        exc_info: Any = True,
+        logger: str | None = default_logger,
+        severity: int = default_severity,
+        *,
+        handled: bool = True,
+        **fields: Any,
+    ) -> None:
+        """Send an exception; without one nothing happens.
+
+        :param msg: what the application has to say about it.
+        :param exc_info: which exception: True or None for the current one, an exception, or a triple as of
+            ``sys.exc_info()``.
+        :param logger: the message's logger.
+        :param severity: the message's severity, from which the event's level follows.
+        :param handled: false where nobody caught it.
+        :param fields: more about it, in the message and, without secrets, in the event. ``payload`` is an event made
+            elsewhere, which is sent as it is.
+        """
+        passed_through = "payload" in fields
+        payload = fields.pop("payload", None)
+        meant = None if passed_through else exception_of(exc_info)
+        if meant is None and payload is None:
+            return
+        if meant is not None:
+            more = {"logger": logger, "severity": severity, "handled": handled, "extra": fields}
+            payload = _event(settings, self, meant, msg, more)
+        said = {"epoch_timestamp": time.time(), "msg": scrubber.text(bounded.text(msg, LONGEST_MESSAGE)), "dsn": dsn}
+        said.update(scrubber.value(fields))
+        self.metlog(type="sentry", logger=logger, severity=severity, payload=payload, fields=said)
+
+    raven.metlog_name = METLOG_PLUGIN_NAME  # type: ignore[attr-defined]
+    return raven
+
+
+def _event(settings: Settings, client: Any, meant: Any, msg: str, more: dict[str, Any]) -> str:
+    exception, traceback = meant
+    names = {name: str(value) for name, value in _tracing.current(client).items()}
+    more["logger"] = client.logger if more["logger"] is None else more["logger"]
+    try:
+        return event(settings, exception, traceback, message=msg, server_name=client.hostname, trace=names, **more)
+    except Exception as error:
+        # What it was must not be lost because something about it could not be shown.
+        logger.warning(f"raven: an exception is shown without its stack: {bounded.representation(error)}")
+        bare = Exception(f"{type(exception).__name__}: {bounded.text(exception)}")
+        return event(settings, bare, None, message=msg)
+
+
+def _checked_dsn(dsn: object) -> str | None:
+    if dsn is None or dsn == "":
+        return None
+    try:
+        parts = urlsplit(dsn if isinstance(dsn, str) else "")
+        is_whole = bool(parts.scheme and parts.username and parts.hostname and parts.path.strip("/"))
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        # Without the value, which holds a key.
+        raise InvalidArgumentError("dsn is none; one looks like https://PUBLIC_KEY@sentry.example.org/2")
+    return str(dsn)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else bounded.text(value, 200)
