@@ -14,6 +14,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::support::router::with_udp_and_tcp;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A router in a folder of its own; killed when it is dropped.
@@ -24,14 +26,6 @@ struct Router {
 }
 
 const PIPELINE: &str = r#"
-[inputs.udp]
-kind = "udp"
-listen = "127.0.0.1:0"
-
-[inputs.tcp]
-kind = "tcp"
-listen = "127.0.0.1:0"
-
 [endpoints.log]
 kind = "file"
 path = "log.txt"
@@ -146,7 +140,7 @@ impl Answer {
 }
 
 fn with_api(keys: &str) -> String {
-    format!("{PIPELINE}\n[api]\nlisten = \"127.0.0.1:0\"\n{keys}\n")
+    with_udp_and_tcp(&format!("{PIPELINE}\n[api]\nlisten = \"127.0.0.1:0\"\n{keys}\n"))
 }
 
 const KNOWN_LINES: [&str; 6] = [
@@ -238,6 +232,8 @@ fn metrics_are_valid_and_say_the_same() {
     ] {
         assert_eq!(samples.get(sample), Some(&value), "{sample}\n{}", answer.body);
     }
+    // A file has no lanes.
+    assert!(!answer.body.contains("lane"), "{}", answer.body);
     assert!(samples["process_start_time_seconds"] > 1.7e9);
 }
 
@@ -323,7 +319,7 @@ fn an_address_that_is_taken_is_an_error_before_anything_runs() {
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("metlog.toml");
-    fs::write(&file, format!("{PIPELINE}\n[api]\nlisten = \"{address}\"\n")).unwrap();
+    fs::write(&file, with_udp_and_tcp(&format!("{PIPELINE}\n[api]\nlisten = \"{address}\"\n"))).unwrap();
     let output = command(&file).current_dir(folder.path()).output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));

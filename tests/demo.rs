@@ -47,6 +47,8 @@ fn a_short_demo_loses_nothing_and_cleans_up() {
         assert!(text.contains(part), "{part} is missing: {text}");
     }
     assert!(!Path::new(after(&text, "files: ")).exists());
+    let (_, summary) = text.split_once("what flowed in").unwrap();
+    assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
 }
 
 #[test]

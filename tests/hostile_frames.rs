@@ -7,18 +7,12 @@ use serde_json::Value;
 use crate::support::{
     Ledger, Router, ledger,
     messages::{self, Hostile},
-    receivers, senders,
+    receivers,
+    router::with_udp_and_tcp,
+    senders,
 };
 
 const CONFIGURATION: &str = r#"
-[inputs.udp]
-kind = "udp"
-listen = "127.0.0.1:0"
-
-[inputs.tcp]
-kind = "tcp"
-listen = "127.0.0.1:0"
-
 [endpoints.all]
 kind = "file"
 path = "all.jsonl"
@@ -82,7 +76,7 @@ impl Verdict {
 
 /// Sends frames one by one; after each, the input's numbers are what they should be. Then the router still works.
 fn every_frame_gets_its_verdict(input: &str, frames: &[Hostile], send: impl Fn(&Router, &[u8])) {
-    let router = Router::start(CONFIGURATION);
+    let router = Router::start(&with_udp_and_tcp(CONFIGURATION));
     let mut expected = Verdict::default();
     for hostile in frames {
         expected.add(&Verdict::expected(hostile));
@@ -149,7 +143,7 @@ fn every_frame_gets_its_verdict_over_tcp() {
 
 #[test]
 fn all_frames_down_one_connection_do_not_disturb_each_other() {
-    let router = Router::start(CONFIGURATION);
+    let router = Router::start(&with_udp_and_tcp(CONFIGURATION));
     let frames = messages::hostile();
     let (mut expected, mut stream) = (Verdict::default(), Vec::new());
     for hostile in &frames {
@@ -166,7 +160,7 @@ fn all_frames_down_one_connection_do_not_disturb_each_other() {
 
 #[test]
 fn a_datagram_may_name_its_decoder_and_keeps_its_place_among_the_others() {
-    let router = Router::start(CONFIGURATION);
+    let router = Router::start(&with_udp_and_tcp(CONFIGURATION));
     let socket = senders::udp_socket(router.address("udp"));
     let messages = messages::numbered("named", 60, 0);
     // Stopped, so that all datagrams are read in one go.

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -11,7 +12,9 @@ use std::{
 use crate::support::{
     Router,
     http_server::{Deed, Server},
-    messages, receivers, senders, wait,
+    messages, receivers,
+    router::METLOG,
+    senders, wait,
 };
 
 const TCP: &str = "[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n";
@@ -280,6 +283,29 @@ fn a_renewed_certificate_under_the_same_name_is_taken_up() {
     let output = router.run_reload();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("cannot use ca_file"), "{said}");
+    router.stop();
+}
+
+#[test]
+fn who_looks_at_the_new_address_of_an_api_that_is_still_at_the_old_one_is_told_what_to_type() {
+    let router = Router::start(&to_file("log", "log.jsonl"));
+    let file = router.path("metlog.toml");
+    // Free now, and most likely still so when the router binds it.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, _) = text.split_once("[api]").unwrap();
+    fs::write(&file, format!("{before}[api]\nlisten = \"{address}\"\n")).unwrap();
+    let reload = || {
+        let mut command = Command::new(METLOG);
+        command.args(["reload", "--config"]).arg(&file).output().unwrap()
+    };
+    let output = reload();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let process = said.split("`kill -HUP ").nth(1).and_then(|rest| rest.split('`').next());
+    assert_eq!(process, Some(router.process().to_string().as_str()), "{said}");
+    router.signal("HUP");
+    wait::until("the router answers where the file says", || reload().status.success().then_some(()));
     router.stop();
 }
 

@@ -8,17 +8,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Router, receivers, router::METLOG};
+use crate::support::{
+    Router, receivers,
+    router::{METLOG, with_udp_and_tcp},
+};
 
 const ROUTER: &str = r#"
-[inputs.udp]
-kind = "udp"
-listen = "127.0.0.1:0"
-
-[inputs.tcp]
-kind = "tcp"
-listen = "127.0.0.1:0"
-
 [endpoints.timers]
 kind = "file"
 path = "out/timers.jsonl"
@@ -86,7 +81,7 @@ fn payloads(messages: &[Value]) -> Vec<(&str, u64)> {
 #[test]
 fn an_application_with_tracing_sends_log_lines_timers_and_exceptions() {
     let Some(mut command) = example("tracing") else { return };
-    let router = Router::start(ROUTER);
+    let router = Router::start(&with_udp_and_tcp(ROUTER));
     command.arg(router.listening("tcp"));
     run(command);
     let [timers, visa, rest] = delivered(router, 7, ["timers", "visa", "rest"]);
@@ -109,7 +104,7 @@ fn an_application_with_tracing_sends_log_lines_timers_and_exceptions() {
 #[test]
 fn an_application_with_log_sends_its_lines() {
     let Some(mut command) = example("log") else { return };
-    let router = Router::start(ROUTER);
+    let router = Router::start(&with_udp_and_tcp(ROUTER));
     command.arg(router.listening("tcp"));
     run(command);
     let [rest] = delivered(router, 5, ["rest"]);
@@ -131,7 +126,7 @@ fn an_application_with_log_sends_its_lines() {
 #[test]
 fn an_application_with_an_ini_file_of_an_original_client_sends_over_udp() {
     let Some(mut command) = example("ini") else { return };
-    let router = Router::start(ROUTER);
+    let router = Router::start(&with_udp_and_tcp(ROUTER));
     let port = router.address("udp").port();
     command.env("METLOG_PORT", port.to_string()).env_remove("METLOG_HOST");
     run(command);
@@ -144,7 +139,7 @@ fn an_application_with_an_ini_file_of_an_original_client_sends_over_udp() {
 #[test]
 fn a_call_that_somebody_added_sends_as_the_client_s_own() {
     let Some(mut command) = example("extend") else { return };
-    let router = Router::start(ROUTER);
+    let router = Router::start(&with_udp_and_tcp(ROUTER));
     command.arg(router.listening("tcp"));
     run(command);
     let [rest] = delivered(router, 2, ["rest"]);

@@ -260,6 +260,8 @@ fn only_allowed_hosts_are_spoken_to() {
     send(&router, &lines);
     let ledger = router.wait_until_delivered(7);
     assert_eq!(ledger.endpoint("errors")["refused"], json!({ "dsn-host": 3 }));
+    let line = router.wait_for_log("an event was refused: `allow_hosts` does not have the host of its DSN");
+    assert_eq!(line["host"], other.authority(), "{line}");
     assert!(other.requests().is_empty());
     let projects: Vec<Value> = sentry.requests().iter().map(|request| request["project"].clone()).collect();
     assert_eq!(projects.iter().filter(|project| **project == "3").count(), 2);

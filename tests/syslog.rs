@@ -1,9 +1,10 @@
 //! What real syslog servers understand of what the endpoint sends them, over every transport.
 
+use metlog_message::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Router,
+    Router, Setup,
     ledger::number,
     messages, senders,
     syslog_servers::{Program, Record, SyslogServer, Way},
@@ -34,11 +35,15 @@ const OTHER_WAYS: [Way; 2] =
     [way("tcp", "rfc3164", "octet_counting"), way("unix_stream", "rfc5424", "octet_counting")];
 
 fn configuration(server: &SyslogServer, ways: &[Way], more: &str) -> String {
+    configuration_in("utc", server, ways, more)
+}
+
+fn configuration_in(timezone: &str, server: &SyslogServer, ways: &[Way], more: &str) -> String {
     let mut text = "[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n".to_owned();
     let mut names = Vec::new();
     for way in ways {
         let (name, keys) = (way.name(), server.endpoint(*way));
-        text += &format!("[endpoints.{name}]\nkind = \"syslog\"\ntimezone = \"utc\"\n{keys}{more}\n");
+        text += &format!("[endpoints.{name}]\nkind = \"syslog\"\ntimezone = \"{timezone}\"\n{keys}{more}\n");
         names.push(name);
     }
     text + &format!("[[routes]]\nto = {names:?}\n")
@@ -218,6 +223,45 @@ fn rsyslog_understands_every_message_over_every_transport() {
 #[test]
 fn syslog_ng_understands_every_message_over_every_transport() {
     what_is_sent_is_understood(Program::SyslogNg, &WAYS);
+}
+
+/// The old formats name no zone, so that the router and the server must mean the same one.
+#[test]
+fn a_time_without_a_zone_is_understood_where_clocks_do_not_show_utc() {
+    // India's time, in a notation that needs no zone files. It has no summer time: a server takes a date of half a year ago
+    // to have the offset of today.
+    const ZONE: &str = "IST-5:30";
+    let ways = [way("udp", "rfc3164", ""), way("tcp", "rfc3164", "newline"), way("unix", "local", "")];
+    for program in [Program::Rsyslog, Program::SyslogNg] {
+        let Some(server) = SyslogServer::start_in(ZONE, program, &ways) else { return };
+        let setup = Setup::new(&configuration_in("local", &server, &ways, ""));
+        let router = setup.variable("TZ", ZONE).start();
+        let times = ["2012-07-08T21:13:25Z", "2012-07-08T23:59:59.9+02:00", "2012-01-31T19:00:00Z"];
+        for time in times {
+            let message = json!({ "type": "oldstyle", "timestamp": time, "payload": time });
+            senders::tcp(router.address("tcp"), format!("{message}\n").as_bytes());
+        }
+        for way in ways {
+            let mut received = server.wait_for(way, times.len());
+            received.sort_by(|one, other| one.text.cmp(&other.text));
+            // Without the year, which these formats do not have either.
+            let understood: Vec<String> = received.iter().map(|record| in_utc(&record.time)).collect();
+            assert_eq!(
+                understood,
+                ["01-31T19:00:00", "07-08T21:13:25", "07-08T21:59:59"],
+                "{program:?} over {}",
+                way.name()
+            );
+        }
+        router.wait_until_delivered(times.len() as u64);
+        router.stop();
+    }
+}
+
+/// Month to second of a time in RFC 3339, in UTC. One that names no zone is in UTC already.
+fn in_utc(time: &str) -> String {
+    let timestamp = Timestamp::parse(time.as_bytes()).expect("a time");
+    timestamp.to_string()[5..19].to_owned()
 }
 
 #[test]

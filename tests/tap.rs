@@ -235,6 +235,22 @@ fn rejects_are_shown_with_their_reasons_to_who_asks() {
 }
 
 #[test]
+fn rejects_of_before_are_shown_first_to_who_asks_for_them() {
+    let router = Router::start(CONFIGURATION);
+    senders::tcp(router.address("tcp"), b"no json\n{}\n");
+    router.wait_until_delivered(2);
+    let mut tap = Tap::open(&router, "rejects=only&recent=true&limit=3");
+    assert_eq!(tap.next().1["reason"], "invalid-json");
+    assert_eq!(tap.next().1["reason"], "missing-type");
+    senders::tcp(router.address("tcp"), b"[]\n");
+    assert_eq!(tap.next().1["reason"], "not-an-object");
+    assert_eq!(tap.next().0, "end");
+    let mut last = Tap::open(&router, "rejects=also&recent=true&limit=1");
+    assert_eq!(last.next().1["reason"], "not-an-object");
+    router.stop();
+}
+
+#[test]
 fn a_carriage_return_between_tokens_ends_no_event() {
     let router = Router::start(CONFIGURATION);
     let mut tap = Tap::open(&router, "input=tcp");

@@ -20,6 +20,21 @@ use super::{Ledger, wait};
 /// The binary under test.
 pub const METLOG: &str = env!("CARGO_BIN_EXE_metlog");
 
+/// The configuration behind inputs `udp` and `tcp`, each on a port of the system's choice.
+pub fn with_udp_and_tcp(configuration: &str) -> String {
+    UDP_AND_TCP.to_owned() + configuration
+}
+
+const UDP_AND_TCP: &str = r#"
+[inputs.udp]
+kind = "udp"
+listen = "127.0.0.1:0"
+
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+"#;
+
 /// What a router needs before it starts.
 pub struct Setup {
     folder: TempDir,
@@ -207,6 +222,11 @@ impl Router {
         let mut command = Command::new(METLOG);
         command.args(["reload", "--api", &api]).env_remove("METLOG_API_TOKEN").env("NO_COLOR", "1");
         command.output().expect("run metlog reload")
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has open, and how many threads it has.

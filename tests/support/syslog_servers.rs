@@ -47,6 +47,8 @@ pub struct SyslogServer {
     program: Program,
     folder: TempDir,
     ways: Vec<Listening>,
+    /// Where it believes to be, as `TZ` says it.
+    zone: &'static str,
     process: Child,
 }
 
@@ -75,6 +77,11 @@ pub struct Record {
 impl SyslogServer {
     /// Starts a server that listens in all these ways; `None` where it is not installed.
     pub fn start(program: Program, ways: &[Way]) -> Option<SyslogServer> {
+        SyslogServer::start_in("UTC", program, ways)
+    }
+
+    /// As [`SyslogServer::start`], in a time zone.
+    pub fn start_in(zone: &'static str, program: Program, ways: &[Way]) -> Option<SyslogServer> {
         let binary = program.binary();
         if !binary.is_file() {
             let message = format!("{} is not there; `make peers` installs it", binary.display());
@@ -87,7 +94,7 @@ impl SyslogServer {
         let folder = tempfile::tempdir().expect("make a folder");
         let ways = ways.iter().map(|way| Listening::new(*way, folder.path())).collect();
         let process = Command::new("true").spawn().expect("run true");
-        let mut server = SyslogServer { program, folder, ways, process };
+        let mut server = SyslogServer { program, folder, ways, zone, process };
         fs::write(server.path("server.conf"), server.configuration()).expect("write the configuration");
         server.start_again();
         Some(server)
@@ -102,7 +109,7 @@ impl SyslogServer {
         }
         let log = fs::File::create(self.path("server.log")).expect("make the server's log");
         let mut command = self.program.command(self.folder.path());
-        command.env("TZ", "UTC").env("LD_LIBRARY_PATH", libraries()).stdin(Stdio::null());
+        command.env("TZ", self.zone).env("LD_LIBRARY_PATH", libraries()).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("share the log")).stderr(log);
         self.process = command.spawn().expect("run the server");
         let process = &mut self.process;

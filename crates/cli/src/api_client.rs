@@ -25,6 +25,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::processes;
+
 /// Where a router's API is unless something else is said; the default of `listen` in `[api]`.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:5580";
 
@@ -126,6 +128,8 @@ fn choose_token(
 #[derive(Debug)]
 pub struct ApiClient {
     address: String,
+    /// The file that says that it is there.
+    file: Option<PathBuf>,
     token: Option<(Token, TokenSource)>,
     runtime: Runtime,
 }
@@ -171,7 +175,8 @@ impl ApiClient {
         let from_environment = env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(Token);
         let token = choose_token(arguments.token.clone(), configured, from_environment);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(ApiClient { address, token, runtime })
+        let file = arguments.config.clone().filter(|_| arguments.api.is_none());
+        Ok(ApiClient { address, file, token, runtime })
     }
 
     /// Where it is.
@@ -206,6 +211,17 @@ impl ApiClient {
         timeout(ANSWER_TIMEOUT, answer).await.with_context(late)?
     }
 
+    /// What to do where nobody listens. The file may have changed since the router read it.
+    fn advice(&self) -> String {
+        match self.file.as_deref().and_then(processes::running_with) {
+            Some(process) => format!(
+                "process {process} runs with this file, but its API is not there: if [api] was changed, have the router \
+                 read the file with `kill -HUP {process}`, and look into its log"
+            ),
+            None => "is it running, with an [api] section?".to_owned(),
+        }
+    }
+
     /// Sends a request on a connection of its own. The answer's content can be read as it comes; its status is not one
     /// that says "not you" or "no such thing", which are errors here.
     pub async fn send(&self, method: Method, path: &str) -> anyhow::Result<Response<Incoming>> {
@@ -213,10 +229,9 @@ impl ApiClient {
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => bail!(
-                "no router answers at {address}: {}; is it running, with an [api] section?",
-                in_few_words(&error)
-            ),
+            Ok(Err(error)) => {
+                bail!("no router answers at {address}: {}; {}", in_few_words(&error), self.advice())
+            }
             Err(_) => bail!("no router answers at {address}: no connection within {CONNECT_TIMEOUT:?}"),
         };
         let no_http = || format!("what listens at {address} does not answer as a router");

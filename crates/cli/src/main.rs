@@ -8,6 +8,7 @@ mod explain;
 mod live;
 mod logging;
 mod logstash;
+mod processes;
 mod service_manager;
 
 use std::process::ExitCode;

@@ -269,6 +269,13 @@ impl DropReason {
         DropReason::Removed,
     ];
 
+    /// Those that can occur at an endpoint, with lanes or without.
+    pub fn possible(has_lanes: bool) -> impl Iterator<Item = DropReason> {
+        let is_of_lanes =
+            |reason: &DropReason| matches!(reason, DropReason::LaneFull | DropReason::TooManyLanes);
+        DropReason::ALL.into_iter().filter(move |reason| has_lanes || !is_of_lanes(reason))
+    }
+
     /// The name that the ledger uses.
     pub fn name(self) -> &'static str {
         match self {
@@ -330,8 +337,19 @@ impl Default for EndpointCounters {
 pub struct Failure {
     /// What happened, in words for an operator.
     pub error: String,
-    /// How often in a row.
+    /// How often in a row; 0 where nothing went wrong, but it was told to wait.
     pub attempts: u32,
+    /// When this began, on the monotonic clock.
+    pub since: Duration,
+    /// When it was tried last.
+    pub last: Duration,
+}
+
+impl Failure {
+    /// A failure at this moment, after those that began at `since`, if there were any.
+    pub fn now(now: Duration, since: Option<Duration>, error: String, attempts: u32) -> Failure {
+        Failure { error, attempts, since: since.unwrap_or(now), last: now }
+    }
 }
 
 impl EndpointCounters {

@@ -74,6 +74,8 @@ pub struct Runner {
     linger: Duration,
     work: Work,
     retry: Retry,
+    /// When what is in its way began.
+    failing_since: Option<Duration>,
     not_before: Option<Duration>,
     /// The peer itself asked for the wait until `not_before`.
     peer_asked: bool,
@@ -105,6 +107,7 @@ impl Runner {
             linger,
             work: Work::default(),
             retry: Retry::new(seed),
+            failing_since: None,
             not_before: None,
             peer_asked: false,
             is_stopping: false,
@@ -242,12 +245,16 @@ impl Runner {
                 if settled > 0 {
                     // It got somewhere: this is not the failure that the last one was.
                     self.retry.succeeded();
+                    self.failing_since = None;
                 }
                 self.failed(now, error, after);
             }
             Then::Wait { until, longest } => {
                 // No failure: neither the back-off nor the breaker is to know.
-                if self.counters.set_failure(Some(Failure { error: until.clone(), attempts: 0 })) {
+                if settled > 0 {
+                    self.failing_since = None;
+                }
+                if self.show(now, until.clone(), 0) {
                     tracing::info!(endpoint = self.name, "waiting: {until}");
                 }
                 self.is_waiting = true;
@@ -258,9 +265,15 @@ impl Runner {
                 self.buffer.close();
                 abandon(&self.buffer, &self.counters);
                 tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
-                self.counters.set_failure(Some(Failure { error, attempts: 1 }));
+                self.show(now, error, 1);
             }
         }
+    }
+
+    /// Shows what is in the way. Returns whether that is news.
+    fn show(&mut self, now: Duration, error: String, attempts: u32) -> bool {
+        let since = *self.failing_since.get_or_insert(now);
+        self.counters.set_failure(Some(Failure::now(now, Some(since), error, attempts)))
     }
 
     /// [`Runner::work`] was handed to the endpoint, whose answer nobody waits for any more: it counts as not delivered.
@@ -276,6 +289,7 @@ impl Runner {
     fn succeeded(&mut self) {
         if std::mem::take(&mut self.is_waiting) || self.retry.failures() > 0 {
             self.retry.succeeded();
+            self.failing_since = None;
             self.counters.set_failure(None);
             tracing::info!(endpoint = self.name, "delivering again");
         }
@@ -292,7 +306,7 @@ impl Runner {
         }
         self.counters.retries.add(1);
         let attempts = self.retry.failures();
-        if self.counters.set_failure(Some(Failure { error: error.clone(), attempts })) {
+        if self.show(now, error.clone(), attempts) {
             tracing::warn!(endpoint = self.name, error, "cannot deliver; trying again");
         }
         self.not_before = Some(now + wait);

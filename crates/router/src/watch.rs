@@ -73,6 +73,7 @@ mod tests {
         let account = EndpointAccount {
             name: "stats".to_owned(),
             kind: "statsd",
+            has_lanes: false,
             counters: counters.clone(),
             buffer: crate::testing::buffer(1000),
         };

@@ -137,8 +137,14 @@ mod tests {
             oldest_undelivered_seconds: age,
             retries: 0,
             noticed: BTreeMap::new(),
-            failure: failure.map(|error| Failure { error: error.to_owned(), attempts: 1 }),
+            failure: failure.map(|error| Failure {
+                error: error.to_owned(),
+                attempts: 1,
+                lasts_seconds: 1.0,
+                last_attempt_seconds: 0.0,
+            }),
             balances: true,
+            drop_reasons: Vec::new(),
         }
     }
 

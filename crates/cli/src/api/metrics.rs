@@ -1,13 +1,12 @@
 //! `GET /metrics`: the ledger for Prometheus.
 //!
-//! The reasons for rejects and drops that are known beforehand are there from the start, as zeros: a series that begins
+//! The reasons for rejects and drops that can occur are there from the start, as zeros: a series that begins
 //! with its first event hides that event from `rate()`.
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::SystemTime};
 
 use axum::{extract::State, http::header, response::IntoResponse};
 use metlog_message::Reason;
-use metlog_router::ledger::DropReason;
 
 use super::{
     Observed,
@@ -64,7 +63,7 @@ type Single<T> = (&'static str, MetricType, &'static str, fn(&T) -> f64);
 
 /// A metric that has a number per component and reason.
 type ByReason<T> =
-    (&'static str, &'static str, &'static str, fn() -> Vec<String>, fn(&T) -> &BTreeMap<String, u64>);
+    (&'static str, &'static str, &'static str, fn(&T) -> Vec<String>, fn(&T) -> &BTreeMap<String, u64>);
 
 const INPUT_METRICS: &[Single<Input>] = &[
     (
@@ -125,14 +124,14 @@ const INPUT_REASONS: &[ByReason<Input>] = &[
         "metlog_input_rejected_total",
         "reason",
         "Frames that could not be used.",
-        || Reason::all().map(|reason| reason.to_string()).collect(),
+        |_| Reason::all().map(|reason| reason.to_string()).collect(),
         |input| &input.rejected,
     ),
     (
         "metlog_input_noticed_total",
         "what",
         "What is worth knowing but no message's fate.",
-        Vec::new,
+        |_| Vec::new(),
         |input| &input.noticed,
     ),
 ];
@@ -187,21 +186,21 @@ const ENDPOINT_REASONS: &[ByReason<Endpoint>] = &[
         "metlog_endpoint_refused_total",
         "reason",
         "Messages that the endpoint will never take.",
-        Vec::new,
+        |_| Vec::new(),
         |endpoint| &endpoint.refused,
     ),
     (
         "metlog_endpoint_dropped_total",
         "reason",
         "Messages given up before delivery.",
-        || DropReason::ALL.map(|reason| reason.name().to_owned()).to_vec(),
+        |endpoint| endpoint.drop_reasons.iter().map(|reason| (*reason).to_owned()).collect(),
         |endpoint| &endpoint.dropped,
     ),
     (
         "metlog_endpoint_noticed_total",
         "what",
         "What is worth knowing but no message's fate.",
-        Vec::new,
+        |_| Vec::new(),
         |endpoint| &endpoint.noticed,
     ),
 ];
@@ -241,7 +240,8 @@ fn components<T>(
     for (name, reason_label, help, known, read) in by_reason {
         let mut family = page.family(name, MetricType::Counter, help);
         for component in components {
-            let mut counts: BTreeMap<String, u64> = known().into_iter().map(|reason| (reason, 0)).collect();
+            let mut counts: BTreeMap<String, u64> =
+                known(component).into_iter().map(|reason| (reason, 0)).collect();
             counts.extend(read(component).clone());
             for (reason, count) in counts {
                 family.sample(&[(label, name_of(component)), (reason_label, &reason)], count);

@@ -7,10 +7,12 @@
 //! * input: received = routed + unrouted + blank + the sum of rejected
 //! * endpoint: enqueued = delivered + the sum of refused + the sum of dropped + queued
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use metlog_message::Timestamp;
-use metlog_router::ledger::{Account, EndpointAccount, EndpointLedger, InputAccount, InputLedger};
+use metlog_router::ledger::{
+    Account, DropReason, EndpointAccount, EndpointLedger, InputAccount, InputLedger,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Observed;
@@ -147,15 +149,24 @@ pub struct Endpoint {
     pub failure: Option<Failure>,
     /// Whether the equation held when this was read.
     pub balances: bool,
+    /// The reasons for which it can drop messages. Not part of the answer: known to the router itself only.
+    #[serde(skip)]
+    pub drop_reasons: Vec<&'static str>,
 }
 
 /// Why an endpoint is not delivering.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// What happened, in words.
     pub error: String,
-    /// How often in a row.
+    /// How often in a row; 0 where nothing went wrong, but it was told to wait.
     pub attempts: u32,
+    /// For how long this has been so.
+    #[serde(default)]
+    pub lasts_seconds: f64,
+    /// How long ago it was tried last.
+    #[serde(default)]
+    pub last_attempt_seconds: f64,
 }
 
 impl Pipeline {
@@ -164,7 +175,8 @@ impl Pipeline {
         // Endpoints first: a message that moves on meanwhile is then missing at an endpoint, which is where it is still
         // to arrive, instead of turning up there before any input has counted it.
         let now = observed.clock.monotonic();
-        let endpoints = observed.ledger.endpoints(now).into_iter().map(Endpoint::new).collect();
+        let endpoints = observed.ledger.endpoints(now);
+        let endpoints = endpoints.into_iter().map(|account| Endpoint::new(account, now)).collect();
         let inputs = observed.ledger.inputs().into_iter().map(Input::new).collect();
         Pipeline {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -207,7 +219,8 @@ impl Input {
 }
 
 impl Endpoint {
-    fn new(account: Account<EndpointAccount, EndpointLedger>) -> Endpoint {
+    fn new(account: Account<EndpointAccount, EndpointLedger>, now: Duration) -> Endpoint {
+        let age = |moment: Duration| now.saturating_sub(moment).as_secs_f64();
         let Account { of, is_removed, ledger } = account;
         Endpoint {
             name: of.name,
@@ -224,9 +237,13 @@ impl Endpoint {
             oldest_undelivered_seconds: ledger.oldest_undelivered.map(|age| age.as_secs_f64()),
             retries: ledger.retries,
             noticed: by_reason(ledger.noticed),
-            failure: ledger
-                .failure
-                .map(|failure| Failure { error: failure.error, attempts: failure.attempts }),
+            failure: ledger.failure.map(|failure| Failure {
+                lasts_seconds: age(failure.since),
+                last_attempt_seconds: age(failure.last),
+                error: failure.error,
+                attempts: failure.attempts,
+            }),
+            drop_reasons: DropReason::possible(of.has_lanes).map(DropReason::name).collect(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `match` | a condition, written as in a route: `{ type = "oldstyle", severity = { max = 3 } }` | every message |
 //! | `input` | only what came in by this input | all inputs |
 //! | `rejects` | `also`, or `true`: rejects too; `only`: nothing else. `match` does not apply to them | `false` |
+//! | `recent` | `true`: first the last rejects of before, a few of each reason; needs `rejects` | `false` |
 //! | `sample` | one in so many of the messages that match | 1 |
 //! | `rate` | so many messages a second at most | 1000 |
 //! | `limit` | end after so many messages | never |
@@ -68,6 +69,7 @@ pub struct Parameters {
     r#match: Option<String>,
     input: Option<String>,
     rejects: Rejects,
+    recent: bool,
     sample: Option<u32>,
     rate: Option<u32>,
     limit: Option<u64>,
@@ -111,6 +113,7 @@ pub async fn tap(
         Err(rejection) => return refuse(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
     let limit = parameters.limit;
+    let (recent, of_input) = (parameters.recent, parameters.input.clone());
     if let Some(input) = &parameters.input {
         let inputs = observed.pipeline().inputs.into_iter().filter(|input| !input.removed);
         let known: Vec<String> = inputs.map(|input| input.name).collect();
@@ -127,12 +130,16 @@ pub async fn tap(
     };
     match observed.tap.subscribe(filter) {
         Ok(subscription) => {
+            let mut earlier = if recent { observed.tap.remembered(of_input.as_deref()) } else { Vec::new() };
+            // Of those the last ones, as far as they are wanted.
+            let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+            earlier.drain(..earlier.len().saturating_sub(most));
             let headers = [
                 (header::CONTENT_TYPE, "text/event-stream"),
                 // The connection is known to be this stream's, and does not outlive it.
                 (header::CONNECTION, "close"),
             ];
-            (headers, Body::new(Events::new(subscription, stream, limit))).into_response()
+            (headers, Body::new(Events::new(subscription, stream, limit, earlier))).into_response()
         }
         Err(too_many) => refuse(StatusCode::SERVICE_UNAVAILABLE, &too_many.to_string()),
     }
@@ -146,6 +153,9 @@ impl Parameters {
     fn filter(self) -> Result<Filter, String> {
         let condition = conditions::parse(self.r#match.as_deref().unwrap_or("{}"))?;
         let matcher = Matcher::compile(&condition).map_err(|error| error.to_string())?;
+        if self.recent && self.rejects == Rejects::False {
+            return Err("`recent` is about rejects: add rejects=only or rejects=also".to_owned());
+        }
         if self.limit == Some(0) {
             return Err("`limit` is 0, expected at least 1".to_owned());
         }
@@ -176,20 +186,23 @@ struct Events {
     left: u64,
     /// What the client has been told that it missed.
     told: Missed,
+    /// What was there before it began.
+    earlier: Vec<Tapped>,
     tick: Interval,
     quiet_ticks: u32,
     ended: bool,
 }
 
 impl Events {
-    fn new(subscription: Subscription, stream: Stream, limit: Option<u64>) -> Events {
+    fn new(subscription: Subscription, stream: Stream, limit: Option<u64>, earlier: Vec<Tapped>) -> Events {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         stream.moves();
         // The first tick comes at once, and with it a comment: whoever stands between sees that the answer has begun.
         let quiet_ticks = QUIET_TICKS;
         let left = limit.unwrap_or(u64::MAX);
-        Events { subscription, stream, left, told: Missed::default(), tick, quiet_ticks, ended: false }
+        let told = Missed::default();
+        Events { subscription, stream, left, told, earlier, tick, quiet_ticks, ended: false }
     }
 
     fn messages(&mut self, taken: &[Tapped]) -> String {
@@ -249,7 +262,13 @@ impl hyper::body::Body for Events {
         while self.tick.poll_tick(context).is_ready() {
             text = self.between_messages();
         }
-        if let Poll::Ready(taken) = self.subscription.poll_take(context, FRAME_BYTES) {
+        let earlier = std::mem::take(&mut self.earlier);
+        if !earlier.is_empty() {
+            text += &self.messages(&earlier);
+        }
+        if !self.ended
+            && let Poll::Ready(taken) = self.subscription.poll_take(context, FRAME_BYTES)
+        {
             text += &self.messages(&taken);
         }
         if text.is_empty() {
@@ -334,6 +353,7 @@ mod tests {
         let refused = |parameters: Parameters| parameters.filter().unwrap_err();
         let rate = refused(Parameters { rate: Some(10_001), ..Parameters::default() });
         assert_eq!(rate, "`rate` is 10001, expected 1 to 10000");
+        assert!(refused(Parameters { recent: true, ..Parameters::default() }).contains("about rejects"));
         assert!(refused(Parameters { limit: Some(0), ..Parameters::default() }).contains("`limit` is 0"));
         assert!(refused(Parameters { sample: Some(0), ..Parameters::default() }).contains("`sample` is 0"));
         let wrong = Parameters { r#match: Some("{ type = 5 }".to_owned()), ..Parameters::default() };

@@ -187,11 +187,8 @@ fn conclude(last: &Snapshot, folder: &Folder, findings: &[String]) -> io::Result
     if folder.is_temporary() {
         writeln!(out, "the files are removed now; --keep FOLDER keeps them")?;
     } else {
-        writeln!(
-            out,
-            "the files stay in {}; metlog.toml in it is a configuration to start from",
-            folder.path().display()
-        )?;
+        writeln!(out, "the files stay in {}", folder.path().display())?;
+        writeln!(out, "metlog.toml in it is a configuration to start from")?;
     }
     out.flush()
 }

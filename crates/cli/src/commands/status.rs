@@ -8,10 +8,11 @@ use crate::{
     api::pipeline::{Endpoint, Input, Pipeline},
     api_client::{ApiArguments, ApiClient},
     live::{
-        numbers::{bytes, count, counted, span},
+        numbers::{bytes, count, counted, share, span},
         safe_text::shown,
         table::{Align, Table},
         verdict::{Verdict, by_reason, name_of},
+        wrap::{terminal_columns, wrapped},
     },
 };
 
@@ -56,7 +57,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let text = if arguments.json {
         format!("{:#}\n", as_json(answer, &verdict))
     } else {
-        report(&address, &pipeline, &verdict).join("\n") + "\n"
+        report(&address, &pipeline, &verdict, terminal_columns()).join("\n") + "\n"
     };
     // Whoever reads may have gone; the exit status still tells.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -79,11 +80,12 @@ fn as_json(mut answer: Value, verdict: &Verdict) -> Value {
     answer
 }
 
-/// Everything, line by line.
-fn report(address: &str, pipeline: &Pipeline, verdict: &Verdict) -> Vec<String> {
+/// Everything, line by line, for a terminal of so many columns.
+fn report(address: &str, pipeline: &Pipeline, verdict: &Verdict, columns: Option<usize>) -> Vec<String> {
     let health = if verdict.is_healthy() { "healthy: every endpoint delivers" } else { "IN TROUBLE" };
     let mut lines = vec![format!("metlog {} at {address} is {health}", shown(&pipeline.version, SHOWN))];
-    lines.extend(verdict.problems.iter().map(|problem| format!("  {problem}")));
+    let point = |text: &String| wrapped(&format!("  {text}"), columns.unwrap_or(usize::MAX), "      ");
+    lines.extend(verdict.problems.iter().flat_map(point));
     let received = pipeline.inputs.iter().map(|input| input.received).sum();
     let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
     lines.push(format!(
@@ -94,17 +96,17 @@ fn report(address: &str, pipeline: &Pipeline, verdict: &Verdict) -> Vec<String> 
     ));
     if !verdict.notes.is_empty() {
         lines.push("since it started:".to_owned());
-        lines.extend(verdict.notes.iter().map(|note| format!("  {note}")));
+        lines.extend(verdict.notes.iter().flat_map(point));
     }
     lines.push(String::new());
-    lines.extend(inputs(&pipeline.inputs).lines());
+    lines.extend(inputs(&pipeline.inputs).lines(columns));
     lines.push(String::new());
-    lines.extend(endpoints(&pipeline.endpoints).lines());
+    lines.extend(endpoints(&pipeline.endpoints).lines(columns));
     lines
 }
 
 fn inputs(inputs: &[Input]) -> Table {
-    let mut table = Table::new(&[
+    let columns = [
         ("INPUT", Align::Left),
         ("KIND", Align::Left),
         ("LISTENS AT", Align::Left),
@@ -114,7 +116,9 @@ fn inputs(inputs: &[Input]) -> Table {
         ("REJECTED", Align::Right),
         ("KERNEL DROPS", Align::Right),
         ("CONNECTIONS", Align::Right),
-    ]);
+    ];
+    // Kernel drops are told above, where there are any.
+    let mut table = Table::new(&columns, &["KIND", "KERNEL DROPS", "CONNECTIONS", "LISTENS AT"]);
     for input in inputs {
         let connections = &input.connections;
         let open = match connections.opened {
@@ -140,7 +144,7 @@ fn inputs(inputs: &[Input]) -> Table {
 }
 
 fn endpoints(endpoints: &[Endpoint]) -> Table {
-    let mut table = Table::new(&[
+    let columns = [
         ("ENDPOINT", Align::Left),
         ("KIND", Align::Left),
         ("DELIVERED", Align::Right),
@@ -150,7 +154,8 @@ fn endpoints(endpoints: &[Endpoint]) -> Table {
         ("REFUSED", Align::Right),
         ("DROPPED", Align::Right),
         ("RETRIES", Align::Right),
-    ]);
+    ];
+    let mut table = Table::new(&columns, &["RETRIES", "KIND", "BUFFER", "OLDEST"]);
     for endpoint in endpoints {
         let below = [
             ("dropped", by_reason(&endpoint.dropped)),
@@ -166,7 +171,11 @@ fn endpoints(endpoints: &[Endpoint]) -> Table {
                 count(endpoint.delivered),
                 count(endpoint.queued),
                 endpoint.oldest_undelivered_seconds.map_or("-".to_owned(), span),
-                format!("{} of {}", bytes(endpoint.queued_bytes), bytes(endpoint.buffer_limit_bytes)),
+                format!(
+                    "{} of {}",
+                    share(endpoint.queued_bytes, endpoint.buffer_limit_bytes),
+                    bytes(endpoint.buffer_limit_bytes)
+                ),
                 count(endpoint.refused.values().sum()),
                 count(endpoint.dropped.values().sum()),
                 count(endpoint.retries),
@@ -185,14 +194,14 @@ mod tests {
     #[test]
     fn the_report_says_first_whether_anything_is_wrong() {
         let pipeline = pipeline(7384.0, 1_234_567);
-        let text = report("127.0.0.1:5580", &pipeline, &Verdict::of(&pipeline, "")).join("\n");
+        let text = report("127.0.0.1:5580", &pipeline, &Verdict::of(&pipeline, ""), None).join("\n");
         assert_eq!(
             text,
             r"metlog 0.1.0 at 127.0.0.1:5580 is IN TROUBLE
-  endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row); 400 messages wait, the oldest for 2 min 5 s
+  endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row, for 2 min 6 s); 400 messages wait, the oldest for 2 min 5 s
 running for 2 h 3 min, 1,234,567 frames received, 400 waiting
 since it started:
-  12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the next ones: metlog tap --rejects only)
+  12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the last ones: metlog tap --rejects only --recent)
   5 messages that no route took at input `tcp`
   1 connection refused at input `tcp`
   93 messages dropped in front of endpoint `stats`: buffer-full 93
@@ -203,14 +212,35 @@ INPUT  KIND  LISTENS AT       RECEIVED     ROUTED  UNROUTED  REJECTED  KERNEL DR
 tcp    tcp   127.0.0.1:5565  1,234,567  1,234,567         5        12             0            3
     rejected: invalid-json 10, too-large 2
 
-ENDPOINT  KIND    DELIVERED  WAITING     OLDEST              BUFFER  REFUSED  DROPPED  RETRIES
-log       file    1,234,567        0          -      0 B of 8.0 MiB        0        0        0
-stats     statsd        500      400  2 min 5 s  6.0 MiB of 8.0 MiB        7       93       14
+ENDPOINT  KIND    DELIVERED  WAITING     OLDEST           BUFFER  REFUSED  DROPPED  RETRIES
+log       file    1,234,567        0          -   0 % of 8.0 MiB        0        0        0
+stats     statsd        500      400  2 min 5 s  75 % of 8.0 MiB        7       93       14
     dropped: buffer-full 93
     refused: not-a-number 7
     noticed: peer-unreachable 3
     fails: connection\u{1b}[2J refused"
         );
+    }
+
+    #[test]
+    fn the_report_fits_80_columns() {
+        let mut pipeline = pipeline(7384.0, 1_234_567_890);
+        let fits = |pipeline: &Pipeline| {
+            let text = report("127.0.0.1:5580", pipeline, &Verdict::of(pipeline, ""), Some(80)).join("\n");
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            text
+        };
+        let text = fits(&pipeline);
+        for part in [
+            "  1,234,567,890  ",
+            "  75 % of 8.0 MiB  ",
+            "(a wider terminal shows KIND, KERNEL DROPS",
+            "(a wider terminal shows RETRIES, KIND too)",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        pipeline.endpoints[0].name = "a-name-that-somebody-found-good-when-there-was-more-room".to_owned();
+        fits(&pipeline);
     }
 
     #[test]

@@ -47,14 +47,15 @@ use crate::{
 ///
 ///   metlog tap --match '{ any = [{ type = "cef" }, { "fields.user" = { exists = true } }] }' --limit 10
 ///
-///   metlog tap --rejects only
+///   metlog tap --rejects only --recent
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// What messages must satisfy; none: every message is shown
     #[arg(value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// A condition as a route's `match` has it; with conditions in words, both must hold
+    /// A condition as a route's `match` has it: a table, in its braces, and all of it in single quotes for the shell. Text in
+    /// it stands in double quotes. With conditions in words, both must hold
     #[arg(long = "match", value_name = "TABLE")]
     table: Option<String>,
     /// Only what came in by this input
@@ -63,6 +64,9 @@ pub struct Arguments {
     /// Rejects too, with their reasons, or nothing else; conditions do not apply to them
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, default_missing_value = "also")]
     rejects: Option<Rejects>,
+    /// Begin with the last rejects of before: a few of each reason, as far as the router remembers them
+    #[arg(long, requires = "rejects")]
+    recent: bool,
     /// End after so many
     #[arg(long, short = 'n', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -161,6 +165,9 @@ fn path(arguments: &Arguments) -> anyhow::Result<String> {
             bail!("a reject has no keys that a condition could look at: use --rejects only without one");
         }
         parameters.push(("rejects", if rejects == Rejects::Only { "only" } else { "true" }.to_owned()));
+    }
+    if arguments.recent {
+        parameters.push(("recent", "true".to_owned()));
     }
     let numbers = [
         ("limit", arguments.limit),
@@ -347,6 +354,7 @@ mod tests {
         assert_eq!(path_of(&["--rejects", "true"]).unwrap(), path_of(&["--rejects", "also"]).unwrap());
         assert!(path_of(&["--rejects", "only"]).unwrap().ends_with("&rejects=only"));
         assert!(path_of(&["type=a", "--rejects", "only"]).is_err());
+        assert!(path_of(&["--rejects", "only", "--recent"]).unwrap().ends_with("&rejects=only&recent=true"));
     }
 
     #[test]

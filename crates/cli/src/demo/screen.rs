@@ -1,7 +1,10 @@
 //! What the terminal shows: a frame of lines, made from snapshots. Made for 80 columns and 24 rows; more are used.
 
 use super::{rates::Rates, snapshot::Snapshot};
-use crate::api::pipeline::{Endpoint, Route};
+use crate::{
+    api::pipeline::{Endpoint, Route},
+    live::{numbers::count, safe_text},
+};
 
 /// What does not change while the demo runs.
 #[derive(Debug)]
@@ -52,7 +55,8 @@ impl<'a> Line<'a> {
     }
 
     fn push(mut self, style: Style, text: &str) -> Self {
-        let shown: String = text.chars().map(harmless).take(self.room).collect();
+        // Wide characters would break the columns; the demo sends none.
+        let shown: String = safe_text::shown(text, usize::MAX).chars().take(self.room).collect();
         self.room -= shown.chars().count();
         if self.facts.color && !matches!(style, Style::Plain) && !shown.is_empty() {
             self.text.push_str(&format!("\x1b[{}m{shown}\x1b[0m", style.code()));
@@ -65,11 +69,6 @@ impl<'a> Line<'a> {
     fn end(self) -> String {
         self.text
     }
-}
-
-/// What a message says must not steer the terminal. Wide characters would break the columns; the demo sends none.
-fn harmless(character: char) -> char {
-    if character.is_control() { ' ' } else { character }
 }
 
 /// The frame for a terminal of this size.
@@ -132,12 +131,12 @@ fn sources(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) -> V
             .end(),
     ];
     for (row, (label, types)) in TYPES.iter().enumerate() {
-        let count = |snapshot: &Snapshot| -> u64 {
+        let sent = |snapshot: &Snapshot| -> u64 {
             types.iter().filter_map(|kind| snapshot.sent.by_type.get(kind)).sum()
         };
-        let rate = rates.per_second(count);
+        let rate = rates.per_second(sent);
         let mut line = Line::new(facts, columns)
-            .push(Style::Plain, &format!(" {label:<12}{:>8}{:>10}", whole(rate), grouped(count(latest))))
+            .push(Style::Plain, &format!(" {label:<12}{:>8}{:>10}", whole(rate), count(sent(latest))))
             .push(Style::Plain, "     ");
         if let Some(input) = latest.pipeline.inputs.get(row) {
             let received = rates
@@ -145,7 +144,7 @@ fn sources(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) -> V
             let rejected: u64 = input.rejected.values().sum();
             line = line
                 .push(Style::Plain, &format!("{:<8}{:>7}", input.name, whole(received)))
-                .push(Style::Plain, &format!("{:>10}", grouped(input.received)))
+                .push(Style::Plain, &format!("{:>10}", count(input.received)))
                 .push(bad_above_zero(rejected), &format!("{rejected:>9}"))
                 .push(bad_above_zero(input.kernel_drops), &format!("{:>7}", input.kernel_drops));
         } else if row + 1 == TYPES.len() {
@@ -186,7 +185,7 @@ fn endpoints(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) ->
             Line::new(facts, columns)
                 .push(state, &format!(" {:<10}", endpoint.name))
                 .push(Style::Plain, &format!("{:<8}{:>7}", endpoint.kind, whole(rate)))
-                .push(Style::Plain, &format!("{:>11}", grouped(endpoint.delivered)))
+                .push(Style::Plain, &format!("{:>11}", count(endpoint.delivered)))
                 .push(Style::Plain, &format!("{:>8}   ", endpoint.queued))
                 .push(Style::Plain, &takes(&latest.pipeline.routes, &endpoint.name))
                 .end(),
@@ -250,29 +249,9 @@ fn whole(rate: f64) -> String {
     format!("{rate:.0}")
 }
 
-/// A number with a comma between thousands.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 
     #[test]
     fn the_whole_picture_fits_into_80_columns_and_24_rows() {
@@ -338,7 +317,7 @@ mod tests {
     fn a_line_is_cut_where_the_terminal_ends_and_cannot_steer_it() {
         let facts = Facts { messages: String::new(), api: String::new(), folder: String::new(), color: true };
         let line = Line::new(&facts, 6).push(Style::Bold, "abcd").push(Style::Plain, "\x1b[2J").end();
-        assert_eq!(line, "\x1b[1mabcd\x1b[0m [");
+        assert_eq!(line, "\x1b[1mabcd\x1b[0m\\u");
         let facts = Facts { color: false, ..facts };
         assert_eq!(Line::new(&facts, 2).push(Style::Bad, "no color").end(), "no");
     }

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use super::{
     folder::{self, Folder},
-    screen::{grouped, shortened},
+    screen::shortened,
     snapshot::Snapshot,
     stage,
 };
+use crate::live::{numbers::count, safe_text::shown, wrap::wrapped};
 
-/// How much of a sample line is shown.
-const SAMPLE_CHARACTERS: usize = 100;
+/// What fits on the narrowest terminal that is in use.
+const COLUMNS: usize = 80;
 
 /// The summary as text.
 pub fn text(last: &Snapshot, folder: &Folder) -> String {
@@ -24,9 +25,11 @@ pub fn text(last: &Snapshot, folder: &Folder) -> String {
 }
 
 fn write_tables(text: &mut String, last: &Snapshot) -> std::fmt::Result {
-    let sent: Vec<String> = last.sent.by_type.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let sent: Vec<String> =
+        last.sent.by_type.iter().map(|(kind, number)| format!("{kind} {number}")).collect();
     writeln!(text, "what flowed in {:.1} s", last.seconds)?;
-    writeln!(text, "\n  the shop sent {} messages: {}", grouped(last.total_sent()), sent.join(", "))?;
+    let sent = format!("  the shop sent {} messages: {}", count(last.total_sent()), sent.join(", "));
+    writeln!(text, "\n{}", wrapped(&sent, COLUMNS, "    ").join("\n"))?;
     writeln!(
         text,
         "\n  {:<10}{:>10}{:>10}{:>10}{:>10}{:>8}",
@@ -58,11 +61,11 @@ fn write_tables(text: &mut String, last: &Snapshot) -> std::fmt::Result {
 }
 
 fn write_statsd(text: &mut String, last: &Snapshot) -> std::fmt::Result {
-    writeln!(text, "\n  the statsd server got {} lines", grouped(last.statsd.lines))?;
+    writeln!(text, "\n  the statsd server got {} lines", count(last.statsd.lines))?;
     writeln!(text, "  {:<26}{:>12}{:>12}", "counter", "sent", "counted")?;
-    for (name, count) in &last.sent.counters {
+    for (name, sent) in &last.sent.counters {
         let counted = last.statsd.counters.get(name).copied().unwrap_or(0.0);
-        writeln!(text, "  {name:<26}{count:>12}{counted:>12}")?;
+        writeln!(text, "  {name:<26}{sent:>12}{counted:>12}")?;
     }
     Ok(())
 }
@@ -72,7 +75,7 @@ fn write_events(text: &mut String, last: &Snapshot) -> std::fmt::Result {
         ("the syslog server", "CEF event", last.syslog.records, &last.sent.audited, &last.syslog.events),
         ("Sentry", "exception", last.sentry.events(), &last.sent.exceptions, &last.sentry.exceptions),
     ] {
-        writeln!(text, "\n  {server} got {} {kind}s", grouped(number))?;
+        writeln!(text, "\n  {server} got {} {kind}s", count(number))?;
         writeln!(text, "  {kind:<26}{:>12}{:>12}", "sent", "received")?;
         for (name, sent) in sent {
             writeln!(text, "  {name:<26}{sent:>12}{:>12}", received.get(name).copied().unwrap_or(0))?;
@@ -88,7 +91,8 @@ fn write_files(text: &mut String, last: &Snapshot, folder: &Folder) -> std::fmt:
         let lines = folder::count_lines(&file).unwrap_or(0);
         writeln!(text, "  {:<26}{lines:>12} lines", folder.relative(&file).to_string())?;
         let sample = folder::last_line(&file).unwrap_or_default();
-        writeln!(text, "    {}", shortened(&sample).chars().take(SAMPLE_CHARACTERS).collect::<String>())?;
+        // Its colours and the like, if it has any, are not for this terminal.
+        writeln!(text, "    {}", shown(&shortened(&sample), COLUMNS - 5))?;
     }
     Ok(())
 }

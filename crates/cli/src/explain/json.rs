@@ -73,8 +73,8 @@ fn endpoint(configuration: &Configuration, stop: &Stop) -> Value {
                 json!({ "does": "send", "to": to, "bytes": bytes.len(), "base64": BASE64_STANDARD.encode(bytes) })
             }
         },
-        Preview::Refuses { reason } => {
-            json!({ "does": "refuse", "reason": reason, "why": endpoint.settings.refusal(reason) })
+        Preview::Refuses { reason, what } => {
+            json!({ "does": "refuse", "reason": reason, "why": endpoint.settings.refusal(reason), "what": what })
         }
         Preview::Keeps => json!({ "does": "keep" }),
         Preview::Obeys { order } => json!({ "does": "obey", "order": order }),

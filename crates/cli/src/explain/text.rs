@@ -131,9 +131,12 @@ impl Page<'_> {
                 lines.push(self.paint("2", &format!("    {promise}")));
                 lines
             }
-            Preview::Refuses { reason } => {
-                let why = endpoint.settings.refusal(reason);
-                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            Preview::Refuses { reason, what } => {
+                let why: String = [endpoint.settings.refusal(reason), what.as_deref()]
+                    .into_iter()
+                    .flatten()
+                    .map(|words| format!(": {}", safe_text::shown(words, REASON)))
+                    .collect();
                 vec![format!("{name} {}", self.paint("1;31", &format!("refuses it, {reason}{why}")))]
             }
             Preview::Keeps => vec![format!("{name} takes it and sends nothing")],

@@ -10,3 +10,4 @@ pub mod severities;
 pub mod table;
 pub mod top_screen;
 pub mod verdict;
+pub mod wrap;

@@ -23,6 +23,15 @@ pub fn bytes(number: u64) -> String {
     scaled(number as f64, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
+/// How much of a bound is used: `0 %`, `<1 %`, `75 %`; a dash where there is no bound.
+pub fn share(used: u64, bound: u64) -> String {
+    match used as f64 * 100.0 / bound as f64 {
+        _ if bound == 0 => "-".to_owned(),
+        percent if used > 0 && percent < 1.0 => "<1 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
 /// So many a second: `0`, `0.5`, `12`, `3.4k`, `1.2M`.
 pub fn rate(per_second: f64) -> String {
     match per_second {
@@ -89,6 +98,14 @@ mod tests {
         ] {
             assert_eq!(rate(number), text);
         }
+    }
+
+    #[test]
+    fn a_little_is_not_nothing() {
+        for (used, text) in [(0, "0 %"), (1, "<1 %"), (6 << 20, "75 %"), (8 << 20, "100 %")] {
+            assert_eq!(share(used, 8 << 20), text);
+        }
+        assert_eq!(share(0, 0), "-");
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub(crate) mod tests {
               {{"name":"stats","kind":"statsd","enqueued":1000,"delivered":500,"refused":{{"not-a-number":7}},
               "dropped":{{"buffer-full":93}},"queued":400,"queued_bytes":6291456,"buffer_limit_bytes":8388608,
               "oldest_undelivered_seconds":125.0,"retries":14,"noticed":{{"peer-unreachable":3}},
-              "failure":{{"error":"connection\u001b[2J refused","attempts":14}},"balances":true}}]}}"#,
+              "failure":{{"error":"connection\u001b[2J refused","attempts":14,
+              "lasts_seconds":126.0,"last_attempt_seconds":0.4}},"balances":true}}]}}"#,
             bytes = received * 300,
         );
         serde_json::from_str(&text).unwrap()

@@ -12,7 +12,7 @@ use ratatui::{
 };
 
 use super::{
-    numbers::{bytes, count, rate, span},
+    numbers::{bytes, count, rate, share, span},
     rates::Looks,
     safe_text::shown,
     verdict::{Verdict, name_of},
@@ -244,7 +244,7 @@ impl Screen<'_> {
                 shown(&endpoint.kind, SHOWN),
                 rate(speed(endpoint)),
                 count(endpoint.queued),
-                fill(endpoint),
+                share(endpoint.queued_bytes, endpoint.buffer_limit_bytes),
                 endpoint.oldest_undelivered_seconds.map_or("-".to_owned(), span),
                 rate(self.looks.of_endpoint(endpoint, dropped)),
             ];
@@ -361,14 +361,6 @@ fn dropped(endpoint: &Endpoint) -> u64 {
     endpoint.dropped.values().sum()
 }
 
-/// How full the buffer is.
-fn fill(endpoint: &Endpoint) -> String {
-    match endpoint.buffer_limit_bytes {
-        0 => "-".to_owned(),
-        limit => format!("{:.0} %", endpoint.queued_bytes as f64 * 100.0 / limit as f64),
-    }
-}
-
 /// The rows that each part gets: one after the other takes one more, until all have what they want.
 fn allot(mut room: usize, wanted: [usize; 3]) -> [usize; 3] {
     let mut given = [0; 3];
@@ -451,7 +443,7 @@ mod tests {
         assert_eq!(
             drawn(&screen(&looks), 80, 24),
             r" metlog 0.1.0 at 127.0.0.1:5580   in trouble   up 2 h 3 min
- endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row); 400
+ endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row, for
  in 3.4k/s, 996 KiB/s   out 3.4k/s   waiting 400   rejected 0/s   dropped 10/s
 
  ENDPOINT        KIND       OUT/s      WAITING     BUFFER     OLDEST  DROPPED/s

@@ -48,14 +48,25 @@ fn problem(endpoint: &Endpoint) -> String {
     let name = shown(&endpoint.name, SHOWN);
     let mut text = match &endpoint.failure {
         Some(failure) => {
-            let attempts = counted(failure.attempts.into(), "attempt", "attempts in a row");
-            format!("endpoint `{name}` fails: {} ({attempts})", shown(&failure.error, SHOWN))
+            let error = shown(&failure.error, SHOWN);
+            let lasting = span(failure.lasts_seconds);
+            match failure.attempts {
+                0 => format!("endpoint `{name}` is held up: {error} (for {lasting})"),
+                attempts => {
+                    let attempts = counted(attempts.into(), "attempt", "attempts in a row");
+                    format!("endpoint `{name}` fails: {error} ({attempts}, for {lasting})")
+                }
+            }
         }
         None => format!("endpoint `{name}` does not keep up"),
     };
     if let Some(age) = endpoint.oldest_undelivered_seconds {
         let waiting = counted(endpoint.queued, "message waits", "messages wait");
         text += &format!("; {waiting}, the oldest for {}", span(age));
+    } else if let Some(failure) = &endpoint.failure {
+        // A server is only asked by sending it something.
+        let last = span(failure.last_attempt_seconds);
+        text += &format!("; nothing waits, and nothing was sent for {last}: the next message will tell");
     }
     text
 }
@@ -65,8 +76,8 @@ fn input_notes(input: &Input, flags: &str) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(reasons) = by_reason(&input.rejected) {
         let rejected = counted(input.rejected.values().sum(), "frame", "frames");
-        let next = format!("see the next ones: metlog tap --rejects only{flags}");
-        notes.push(format!("{rejected} rejected {at}: {reasons} ({next})"));
+        let last = format!("see the last ones: metlog tap --rejects only --recent{flags}");
+        notes.push(format!("{rejected} rejected {at}: {reasons} ({last})"));
     }
     for (number, one, several) in [
         (input.unrouted, "message that no route took", "messages that no route took"),
@@ -90,13 +101,21 @@ fn endpoint_notes(endpoint: &Endpoint) -> Vec<String> {
                 Some(format!("{messages} {what} `{name}`: {}", by_reason(counts)?))
             })
             .collect();
+    let noticed = |what: &str| endpoint.noticed.get(what).copied().filter(|number| *number > 0);
     // Counted as delivered, for all that a datagram's sender is told; a datagram has one message or more.
-    let unreachable = endpoint.noticed.get("peer-unreachable").copied().unwrap_or(0);
-    if unreachable > 0 {
+    if let Some(unreachable) = noticed("peer-unreachable") {
         let messages = counted(unreachable, "message", "messages");
         let number = count(unreachable);
         notes
             .push(format!("at least {messages} may be lost at endpoint `{name}`: peer-unreachable {number}"));
+    }
+    // The same, with what the kernels on both sides held. How many messages these were nobody can tell.
+    if let Some(lost) = noticed("connection-lost") {
+        let connections = counted(lost, "connection", "connections");
+        notes.push(format!(
+            "{connections} ended at endpoint `{name}`, and what was under way may be lost: connection-lost {}",
+            count(lost)
+        ));
     }
     notes
 }
@@ -128,13 +147,13 @@ mod tests {
         assert_eq!(
             verdict.problems,
             [
-                "endpoint `stats` fails: connection\\u{1b}[2J refused (14 attempts in a row); 400 messages wait, the oldest for 2 min 5 s"
+                "endpoint `stats` fails: connection\\u{1b}[2J refused (14 attempts in a row, for 2 min 6 s); 400 messages wait, the oldest for 2 min 5 s"
             ]
         );
         assert_eq!(
             verdict.notes,
             [
-                "12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the next ones: metlog tap --rejects only --config metlog.toml)",
+                "12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the last ones: metlog tap --rejects only --recent --config metlog.toml)",
                 "5 messages that no route took at input `tcp`",
                 "1 connection refused at input `tcp`",
                 "93 messages dropped in front of endpoint `stats`: buffer-full 93",
@@ -143,6 +162,31 @@ mod tests {
             ]
         );
         assert!(!verdict.is_healthy());
+    }
+
+    #[test]
+    fn an_idle_endpoint_that_failed_says_since_when_and_what_it_waits_for() {
+        let mut pipeline = pipeline(100.0, 1000);
+        let stats = &mut pipeline.endpoints[1];
+        (stats.queued, stats.oldest_undelivered_seconds) = (0, None);
+        let failure = stats.failure.as_mut().unwrap();
+        (failure.attempts, failure.lasts_seconds, failure.last_attempt_seconds) = (2, 720.0, 660.0);
+        assert_eq!(
+            Verdict::of(&pipeline, "").problems,
+            [
+                "endpoint `stats` fails: connection\\u{1b}[2J refused (2 attempts in a row, for 12 min); nothing waits, and nothing was sent for 11 min: the next message will tell"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_under_way_on_connections_that_ended_may_be_lost() {
+        let mut pipeline = pipeline(100.0, 1000);
+        pipeline.endpoints[0].noticed.insert("connection-lost".to_owned(), 2);
+        let notes = Verdict::of(&pipeline, "").notes;
+        let expected =
+            "2 connections ended at endpoint `log`, and what was under way may be lost: connection-lost 2";
+        assert!(notes.contains(&expected.to_owned()), "{notes:?}");
     }
 
     #[test]

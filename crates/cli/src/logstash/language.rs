@@ -76,7 +76,7 @@ pub fn parse(text: &str) -> Result<File, SyntaxError> {
         if !matches!(section.as_str(), "input" | "filter" | "output") {
             return Err(SyntaxError { expected: "a section is `input`, `filter` or `output`", span });
         }
-        reader.expect('{', "a `{` behind the name of the section")?;
+        reader.require('{', "a `{` behind the name of the section")?;
         while !reader.take('}') {
             reader.plugin(&section, &mut file)?;
         }
@@ -127,7 +127,7 @@ impl Reader<'_> {
         found
     }
 
-    fn expect(&mut self, wanted: char, expected: &'static str) -> Result<(), SyntaxError> {
+    fn require(&mut self, wanted: char, expected: &'static str) -> Result<(), SyntaxError> {
         if self.take(wanted) { Ok(()) } else { Err(self.error(expected)) }
     }
 
@@ -150,7 +150,7 @@ impl Reader<'_> {
             file.conditionals.push(span);
             return Ok(());
         }
-        self.expect('{', "a `{` behind the name of the plug-in")?;
+        self.require('{', "a `{` behind the name of the plug-in")?;
         let mut settings = Vec::new();
         while !self.take('}') {
             let name_begins = self.at;
@@ -187,7 +187,7 @@ impl Reader<'_> {
                 while !self.take(']') {
                     items.push(self.value(depth + 1)?);
                     if !self.take(',') {
-                        self.expect(']', "a `,` or the `]` that ends the list")?;
+                        self.require(']', "a `,` or the `]` that ends the list")?;
                         break;
                     }
                 }

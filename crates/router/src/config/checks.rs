@@ -25,6 +25,8 @@ pub(super) struct File<'f, I: ?Sized, E: ?Sized> {
     pub inputs: &'f [Declared<InputComponent<I>>],
     pub endpoints: &'f [Declared<EndpointComponent<E>>],
     pub routes: &'f [DeclaredRoute],
+    /// There are more of them, under a misspelt heading.
+    pub routes_misplaced: bool,
 }
 
 /// Places in a batch have 32 bits, and a line that becomes a payload can grow to six times its length when it is escaped.
@@ -269,7 +271,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             // A route that could not be read may have been meant as the catch-all.
             declared.route.as_ref().is_none_or(|route| route.unrouted)
         });
-        if !catches_all && all.is_none() {
+        if !catches_all && all.is_none() && !self.routes_misplaced {
             let problem = diagnostics
                 .warning(NOWHERE, "there is no catch-all: a message that no route takes is dropped");
             problem.help(
@@ -279,7 +281,8 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
     }
 
     fn used_endpoints(&self, diagnostics: &mut Diagnostics) {
-        if self.routes.is_empty() || self.routes.iter().any(|declared| declared.route.is_none()) {
+        let some_unread = self.routes.iter().any(|declared| declared.route.is_none());
+        if self.routes.is_empty() || some_unread || self.routes_misplaced {
             return;
         }
         for (position, declared) in self.endpoints.iter().enumerate() {

@@ -131,6 +131,10 @@ pub struct Diagnostics {
     incomplete: bool,
     /// A file could not be read at all, and whatever is not known may be in it.
     file_missing: bool,
+    /// Lists that were told to be written in double brackets.
+    lists_told: Vec<String>,
+    /// Names that are defined under a misspelt heading, which is reported there.
+    misplaced: Vec<String>,
 }
 
 impl Diagnostics {
@@ -256,9 +260,28 @@ impl Diagnostics {
         self.file_missing = true;
     }
 
-    /// Whether names that nothing defines may be defined in a file that could not be read.
-    pub(super) fn may_be_elsewhere(&self) -> bool {
-        self.file_missing
+    /// Whether a name that nothing defines may be defined in a file that could not be read, or is under a misspelt heading.
+    pub(super) fn may_be_elsewhere(&self, name: &str) -> bool {
+        self.file_missing || self.misplaced.iter().any(|misplaced| misplaced == name)
+    }
+
+    /// Says that these are defined under a heading that is misspelt (which is said elsewhere).
+    pub(super) fn are_misplaced(&mut self, names: impl IntoIterator<Item = String>) {
+        self.misplaced.extend(names);
+    }
+
+    /// Says that somebody was told to write this list in double brackets; returns whether that is news.
+    pub(super) fn tell_list(&mut self, list: &str) -> bool {
+        let is_news = !self.is_list_told(list);
+        if is_news {
+            self.lists_told.push(list.to_owned());
+        }
+        is_news
+    }
+
+    /// Whether somebody was told to write this list in double brackets.
+    pub(super) fn is_list_told(&self, list: &str) -> bool {
+        self.lists_told.iter().any(|told| told == list)
     }
 
     /// What is not shown of the file.

@@ -2,13 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{
     Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, include, routes,
     settings::{DecoderName, General, InputKeys, LineDecoder},
     sources::Placed,
+    suggest,
     syntax::Stumbles,
     tests_section,
 };
@@ -171,6 +172,7 @@ struct Root<'k, I: ?Sized, E: ?Sized> {
 
 impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
     fn read(&self, table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> Option<Configuration<I, E>> {
+        let routes_misplaced = note_misplaced(table, diagnostics);
         let mut root = Section::new("", 0..0, table, diagnostics);
         // `include` was followed before; here its type is checked.
         let general = General::read(&mut root);
@@ -196,6 +198,7 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
                 inputs: &inputs,
                 endpoints: &endpoints,
                 routes: &routes,
+                routes_misplaced,
             };
             file.check(diagnostics);
         }
@@ -213,6 +216,22 @@ impl<I: ?Sized, E: ?Sized> Root<'_, I, E> {
             api: api?,
         })
     }
+}
+
+/// Notes what stands under misspelt headings: that nothing defines it is no news beside the misspelling. Returns whether there
+/// are routes among it.
+fn note_misplaced(table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> bool {
+    let mut routes = false;
+    for (heading, value) in table {
+        match (suggest::section_meant(heading.get_ref()), value.get_ref()) {
+            (Some("routes"), _) => routes = true,
+            (Some(_), DeValue::Table(entries)) => {
+                diagnostics.are_misplaced(entries.keys().map(|name| name.get_ref().to_string()));
+            }
+            _ => {}
+        }
+    }
+    routes
 }
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {

@@ -33,8 +33,10 @@ pub(super) fn read(root: &mut Section<'_>, endpoints: &[&str]) -> Vec<DeclaredRo
         return Vec::new();
     };
     let DeValue::Array(items) = value.get_ref() else {
-        let problem = root.diagnostics().error(value.span(), "routes are written in double brackets");
-        problem.help("begin each one with [[routes]]");
+        if !root.diagnostics().is_list_told("routes") {
+            let problem = root.diagnostics().error(value.span(), "routes are written in double brackets");
+            problem.help("begin each one with [[routes]]");
+        }
         return Vec::new();
     };
     let mut declared = Vec::with_capacity(items.len());
@@ -152,7 +154,7 @@ pub(super) fn unknown_endpoint(
     endpoints: &[&str],
     diagnostics: &mut super::Diagnostics,
 ) {
-    if diagnostics.may_be_elsewhere() {
+    if diagnostics.may_be_elsewhere(name) {
         return;
     }
     let problem = diagnostics.error(span, format!("there is no endpoint called `{name}`"));

@@ -45,14 +45,21 @@ pub(super) fn belongs(key: &str) -> Option<&'static str> {
             Some("it belongs to an endpoint's buffer, as in buffer = { memory = \"8MiB\" }")
         }
         "match" | "to" | "final" | "unrouted" => Some("it belongs to a route, under [[routes]]"),
-        "output" | "outputs" | "sink" | "sinks" | "destination" | "destinations" => {
-            Some("destinations are called endpoints: [endpoints.NAME]")
-        }
-        "source" | "sources" | "listener" | "listeners" => {
-            Some("where messages come from are inputs: [inputs.NAME]")
-        }
         "filter" | "filters" | "transforms" => Some("routes choose messages: [[routes]] with match = { … }"),
-        _ => None,
+        _ => match section_meant(key) {
+            Some("endpoints") => Some("destinations are called endpoints: [endpoints.NAME]"),
+            Some("inputs") => Some("where messages come from are inputs: [inputs.NAME]"),
+            _ => None,
+        },
+    }
+}
+
+/// The section that a heading at the top level of the file was meant to be, of those whose entries are spoken of elsewhere.
+pub(super) fn section_meant(heading: &str) -> Option<&'static str> {
+    match heading {
+        "output" | "outputs" | "sink" | "sinks" | "destination" | "destinations" => Some("endpoints"),
+        "source" | "sources" | "listener" | "listeners" => Some("inputs"),
+        _ => nearest(heading, ["inputs", "endpoints", "routes"]).filter(|meant| *meant != heading),
     }
 }
 

@@ -17,13 +17,11 @@ pub(super) struct Stumbles<'f> {
     said_until: usize,
     /// The file has `:` where TOML has `=`; once is enough.
     is_yaml: bool,
-    /// The file has a list's name in single brackets, more than once; saying so once is enough, too.
-    is_list_told: bool,
 }
 
 impl<'f> Stumbles<'f> {
     pub fn new(placed: &'f Placed) -> Stumbles<'f> {
-        Stumbles { placed, said_until: 0, is_yaml: false, is_list_told: false }
+        Stumbles { placed, said_until: 0, is_yaml: false }
     }
 
     /// Reports one error of the parser. What is said later about the same line is a consequence, and so may be whatever
@@ -96,7 +94,7 @@ impl<'f> Stumbles<'f> {
     ) {
         let text = self.placed.source.text.as_str();
         self.said_until = text[line.end..].find("\n[").map_or(text.len(), |length| line.end + length + 1);
-        if std::mem::replace(&mut self.is_list_told, true) {
+        if !diagnostics.tell_list(list) {
             return;
         }
         let problem = diagnostics.error(self.placed.moved(span), format!("`[{list}]` is given twice"));

@@ -86,8 +86,10 @@ impl Expectations {
 pub(super) fn read(root: &mut Section<'_>, inputs: &[&str], endpoints: &[&str]) -> Vec<Option<Test>> {
     let Some(value) = root.value("tests") else { return Vec::new() };
     let DeValue::Array(items) = value.get_ref() else {
-        let problem = root.diagnostics().error(value.span(), "tests are written in double brackets");
-        problem.help("begin each one with [[tests]]");
+        if !root.diagnostics().is_list_told("tests") {
+            let problem = root.diagnostics().error(value.span(), "tests are written in double brackets");
+            problem.help("begin each one with [[tests]]");
+        }
         return Vec::new();
     };
     let mut tests = Vec::with_capacity(items.len());
@@ -117,6 +119,7 @@ fn check(keys: &TestKeys, section: &mut Section<'_>, inputs: &[&str], endpoints:
     }
     if let Some(input) = &keys.input
         && !inputs.contains(&input.as_str())
+        && !section.diagnostics().may_be_elsewhere(input)
     {
         let span = section.span_of("input");
         let problem = section.diagnostics().error(span, format!("there is no input called `{input}`"));

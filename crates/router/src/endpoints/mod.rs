@@ -285,6 +285,8 @@ pub enum Preview {
     Refuses {
         /// Why, as the ledger calls it.
         reason: &'static str,
+        /// What it is about the message, where that is worth a word: the host that it names. Never a secret.
+        what: Option<String>,
     },
     /// It takes the message and sends nothing.
     Keeps,
@@ -293,6 +295,13 @@ pub enum Preview {
         /// What that is: "close its files".
         order: &'static str,
     },
+}
+
+impl From<&'static str> for Preview {
+    /// It never takes the message, for this reason.
+    fn from(reason: &'static str) -> Preview {
+        Preview::Refuses { reason, what: None }
+    }
 }
 
 /// An endpoint's checked parameters, ready to be opened.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use metlog_buffer::{Buffer, Charge, Ticket};
 
-use crate::{batch::Handover, endpoints::Work, retry::Retry};
+use crate::{batch::Handover, endpoints::Work, ledger::Failure, retry::Retry};
 
 /// What a lane is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) struct Lane {
     /// The peer itself asked for the wait.
     pub(super) peer_asked: bool,
     /// What went wrong last, as long as nothing was delivered since.
-    pub(super) error: Option<String>,
+    pub(super) failure: Option<Failure>,
     /// What it was told to wait for. No failure as long as that holds nothing up.
     pub(super) told: Option<String>,
     pub(super) last_used: Duration,
@@ -63,7 +63,7 @@ impl Lane {
             state: State::Idle,
             retry: Retry::new(seed),
             peer_asked: false,
-            error: None,
+            failure: None,
             told: None,
             last_used: Duration::ZERO,
             pieces: VecDeque::new(),

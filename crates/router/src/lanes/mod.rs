@@ -283,7 +283,7 @@ impl Lanes {
         lane.told = None;
         if !lane.is_empty() {
             self.get_ready(key);
-        } else if lane.error.take().is_some() {
+        } else if lane.failure.take().is_some() {
             // All of it was answered for, and nothing is in the way of more.
             self.recovered();
         }
@@ -373,7 +373,7 @@ impl Lanes {
             return self.drop_piece(DropReason::LaneFull, &piece);
         }
         if let Some(told) = lane.told.take() {
-            self.show(&key, told, 0);
+            self.show(now, &key, told, 0);
         }
         self.get_ready(&key);
     }
@@ -415,6 +415,7 @@ impl Lanes {
                 if settled > 0 {
                     // It got somewhere: this is not the failure that the last one was.
                     lane.retry.succeeded();
+                    lane.failure.iter_mut().for_each(|failure| failure.since = now);
                 }
                 self.failed(now, key, error, after);
             }
@@ -423,14 +424,14 @@ impl Lanes {
                 if settled > 0 {
                     self.succeeded(key);
                 }
-                self.wait_as_told(now + longest, key, until);
+                self.wait_as_told(now, longest, key, until);
             }
             Then::Gone { error } => {
                 // Closed first: what comes later is counted by whoever brings it.
                 self.buffer.close();
                 tracing::warn!(endpoint = self.name, error, "can never deliver again; the router ends");
                 self.give_up();
-                self.counters.set_failure(Some(Failure { error, attempts: 1 }));
+                self.counters.set_failure(Some(Failure::now(now, None, error, 1)));
             }
         }
     }
@@ -448,27 +449,27 @@ impl Lanes {
         let attempts = lane.retry.failures();
         self.counters.retries.add(1);
         self.hold(now + wait, key);
-        self.show(key, error, attempts);
+        self.show(now, key, error, attempts);
     }
 
     fn succeeded(&mut self, key: &LaneKey) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.retry.succeeded();
-        if lane.error.take().is_some() {
+        if lane.failure.take().is_some() {
             tracing::info!(endpoint = self.name, "delivering again");
             self.recovered();
         }
     }
 
-    /// Leaves a lane alone until a moment because its peer said so, and shows that once it holds something up.
-    fn wait_as_told(&mut self, until: Duration, key: &LaneKey, told: String) {
-        self.hold(until, key);
+    /// Leaves a lane alone for so long because its peer said so, and shows that once it holds something up.
+    fn wait_as_told(&mut self, now: Duration, longest: Duration, key: &LaneKey, told: String) {
+        self.hold(now + longest, key);
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.peer_asked = true;
         if lane.is_empty() {
             lane.told = Some(told);
         } else {
-            self.show(key, told, 0);
+            self.show(now, key, told, 0);
         }
     }
 
@@ -480,14 +481,16 @@ impl Lanes {
     }
 
     /// Shows what is in the way of a lane.
-    fn show(&mut self, key: &LaneKey, error: String, attempts: u32) {
+    fn show(&mut self, now: Duration, key: &LaneKey, error: String, attempts: u32) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        if lane.error.is_none() {
+        if lane.failure.is_none() {
             self.failing += 1;
             tracing::warn!(endpoint = self.name, error, "one of its servers takes nothing now; trying again");
         }
-        lane.error = Some(error.clone());
-        self.counters.set_failure(Some(Failure { error, attempts }));
+        let since = lane.failure.as_ref().map(|failure| failure.since);
+        let failure = Failure::now(now, since, error, attempts);
+        lane.failure = Some(failure.clone());
+        self.counters.set_failure(Some(failure));
     }
 
     /// A lane fails no longer: another that does is shown in its place.
@@ -497,8 +500,8 @@ impl Lanes {
             self.counters.set_failure(None);
             return;
         }
-        let failing = self.lanes.values().find_map(|lane| Some((lane.error.clone()?, lane.retry.failures())));
-        self.counters.set_failure(failing.map(|(error, attempts)| Failure { error, attempts }));
+        let failing = self.lanes.values().find_map(|lane| lane.failure.clone());
+        self.counters.set_failure(failing);
     }
 }
 

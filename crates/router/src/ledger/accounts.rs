@@ -46,6 +46,8 @@ pub struct EndpointAccount {
     pub name: String,
     /// Its kind.
     pub kind: &'static str,
+    /// Whether its messages go several ways, in lanes.
+    pub has_lanes: bool,
     /// Its counters.
     pub counters: Arc<EndpointCounters>,
     /// Its buffer.

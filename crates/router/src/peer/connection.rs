@@ -126,6 +126,10 @@ impl Connection {
         &self.server
     }
 
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// Makes sure that there is a socket, and that it leads to where the server's name leads now.
     pub(crate) async fn prepare(&mut self) -> io::Result<()> {
         if let Some(reason) = self.socket.as_ref().and_then(Socket::ending) {

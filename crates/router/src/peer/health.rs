@@ -1,6 +1,6 @@
 //! What an operator is told of a server: that nobody listens, as far as datagrams can tell, and that a connection ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Connection, connection::Incidents, liveness::NOTICE_LOST};
 use crate::{
@@ -19,11 +19,13 @@ pub(crate) struct Health {
     counters: Arc<EndpointCounters>,
     /// Deliveries in a row that met such a report.
     failures: u32,
+    /// When the first of these was.
+    since: Option<Duration>,
 }
 
 impl Health {
     pub(crate) fn new(name: String, counters: Arc<EndpointCounters>) -> Health {
-        Health { name, counters, failures: 0 }
+        Health { name, counters, failures: 0, since: None }
     }
 
     /// After a delivery with this answer.
@@ -42,12 +44,14 @@ impl Health {
         if unreachable > 0 {
             self.counters.notice(NOTICE_UNREACHABLE, unreachable);
             self.failures = self.failures.saturating_add(1);
-            let failure = Failure { error: format!("nobody listens at {server}"), attempts: self.failures };
+            let (now, error) = (connection.now(), format!("nobody listens at {server}"));
+            let since = *self.since.get_or_insert(now);
+            let failure = Failure::now(now, Some(since), error, self.failures);
             if self.counters.set_failure(Some(failure)) {
                 tracing::warn!(endpoint = self.name, "nobody listens at {server}");
             }
         } else if self.failures > 0 && answer.settled > answer.refused.total() {
-            self.failures = 0;
+            (self.failures, self.since) = (0, None);
             self.counters.set_failure(None);
             tracing::info!(endpoint = self.name, "no more complaints from {server}");
         }

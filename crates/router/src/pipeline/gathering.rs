@@ -5,7 +5,7 @@ use crate::{
     slab_pool::{Slab, SlabPool},
 };
 
-/// Gathers datagrams into a slab of lines for [`Pipeline::lines`].
+/// Gathers datagrams into a slab of lines for [`Pipeline::lines`](super::Pipeline::lines).
 #[derive(Debug)]
 pub struct DatagramGatherer {
     slab: Slab,

@@ -301,9 +301,14 @@ impl Pipeline {
         self.tally.rejected[reason.index()] += 1;
         let message = || rejects::message(&self.input, reason, frame, bytes, received);
         let is_told = self.outlets.rejects.permits(received);
-        if self.outlets.tap.is_open() {
-            let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
-            self.outlets.tap.show_reject(Rejected { input: &self.input, reason, received, to }, message);
+        let tap = &self.outlets.tap;
+        let to = if is_told { self.outlets.rejects.outlets() } else { &[] };
+        let rejected = Rejected { input: &self.input, reason, received, to };
+        if tap.remembers(reason, received) {
+            tap.remember(rejected, message());
+        }
+        if tap.is_open() {
+            tap.show_reject(rejected, message);
         }
         if is_told {
             self.reject_messages.push(message());

@@ -77,7 +77,7 @@ fn behind_a_final_route_nobody_is_asked() {
     let journey = journey(None, r#"{"type":"counter","severity":0,"payload":"many"}"#);
     assert!(matches!(journey.routes[0], RouteFate::Takes(_)));
     assert_eq!(journey.routes[1], RouteFate::NotAsked { after: 0 });
-    assert_eq!(journey.stops, [Stop { endpoint: 1, preview: Preview::Refuses { reason: "statsd-name" } }]);
+    assert_eq!(journey.stops, [Stop { endpoint: 1, preview: Preview::from("statsd-name") }]);
     assert_eq!(journey.changes, ["it has no `timestamp`, so the time of receipt was added"]);
 }
 

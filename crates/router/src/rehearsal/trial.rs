@@ -121,7 +121,7 @@ fn of_endpoint(name: &str, expectation: &Expectation, found: &[Preview]) -> Vec<
         ));
     }
     let reasons = found.iter().filter_map(|preview| match preview {
-        Preview::Refuses { reason } => Some((*reason).to_owned()),
+        Preview::Refuses { reason, .. } => Some((*reason).to_owned()),
         _ => None,
     });
     let reasons: Vec<String> = reasons.collect();
@@ -170,7 +170,7 @@ fn text(bytes: &[u8]) -> String {
 fn shown(preview: &Preview) -> String {
     match preview {
         Preview::Sends { bytes, .. } => text(bytes),
-        Preview::Refuses { reason } => format!("(a message that it refuses: {reason})"),
+        Preview::Refuses { reason, .. } => format!("(a message that it refuses: {reason})"),
         Preview::Keeps => "(a message, of which it sends nothing)".to_owned(),
         Preview::Obeys { order } => format!("(a message that tells it to {order})"),
     }

@@ -9,12 +9,14 @@
 //! | watchers | [`SUBSCRIBERS`] | the next one is turned away |
 //! | messages a second, and rejects a second, per watcher | [`Filter::max_per_second`] | counted as `over_rate` |
 //! | bytes that wait for a watcher | [`QUEUE_BYTES`] | counted as `queue_full` |
+//! | rejects that are remembered for those who come later | [`REMEMBERED`] of each reason | the oldest go |
 //! | the part of a pipeline's time spent on filters | one in [`TIME_SHARE`] | whole batches are counted as `unexamined` |
 //!
 //! Nothing here waits for a watcher, and the ledger does not know of it: what a watcher missed was delivered all the same.
 
 mod allowance;
 mod queue;
+mod recent;
 
 use std::{
     sync::{
@@ -27,7 +29,11 @@ use std::{
 use metlog_message::{Reason, Timestamp};
 
 pub use self::allowance::Allowance;
-use self::queue::{Lane, Queue};
+pub use self::recent::REMEMBERED;
+use self::{
+    queue::{Lane, Queue},
+    recent::Recent,
+};
 use crate::{batch::Batch, clock::Clock, ledger::Counter, pipeline::Outlet, routes::matcher::Matcher};
 
 /// Watchers at the same time.
@@ -101,6 +107,7 @@ pub struct Tap {
     /// How many watch: what a pipeline looks at when nobody does.
     open: AtomicUsize,
     subscribers: RwLock<Vec<Arc<Subscriber>>>,
+    recent: Recent,
 }
 
 #[derive(Debug)]
@@ -192,12 +199,37 @@ impl Tap {
     pub fn show_reject(&self, rejected: Rejected<'_>, message: impl Fn() -> Vec<u8>) {
         let subscribers = self.subscribers.read().unwrap_or_else(PoisonError::into_inner);
         for subscriber in subscribers.iter().filter(|subscriber| subscriber.wants_rejects(rejected.input)) {
-            subscriber.queue.offer(Lane::Rejects, rejected.received, [()], |()| Tapped {
-                input: rejected.input.clone(),
-                to: rejected.to.iter().map(|outlet| outlet.name.clone()).collect(),
-                reject: Some(rejected.reason),
-                message: message().into(),
-            });
+            let tapped = |()| rejected.tapped(message());
+            subscriber.queue.offer(Lane::Rejects, rejected.received, [()], tapped);
+        }
+    }
+}
+
+impl Tap {
+    /// Whether a reject is to be remembered for those who watch later: a few of each reason a second are.
+    pub fn remembers(&self, reason: Reason, received: Timestamp) -> bool {
+        self.recent.permits(reason, received)
+    }
+
+    /// Remembers a reject, in place of an older one.
+    #[cold]
+    pub fn remember(&self, rejected: Rejected<'_>, message: Vec<u8>) {
+        self.recent.add(rejected.received, rejected.tapped(message));
+    }
+
+    /// The rejects that are remembered, of one input or of all, the oldest first.
+    pub fn remembered(&self, input: Option<&str>) -> Vec<Tapped> {
+        self.recent.all(input)
+    }
+}
+
+impl Rejected<'_> {
+    fn tapped(&self, message: Vec<u8>) -> Tapped {
+        Tapped {
+            input: self.input.clone(),
+            to: self.to.iter().map(|outlet| outlet.name.clone()).collect(),
+            reject: Some(self.reason),
+            message: message.into(),
         }
     }
 }

@@ -150,3 +150,27 @@ fn places_are_bounded_and_free_again_when_a_watcher_goes() {
     subscriptions.clear();
     assert!(!tap.is_open());
 }
+
+#[test]
+fn rejects_of_before_are_there_for_who_asks() {
+    let tap = Tap::default();
+    let rejected = Rejected {
+        input: &"tcp".into(),
+        reason: Reason::InvalidJson,
+        received: RECEIVED,
+        to: &[outlet("rejects")],
+    };
+    for number in 0..10 {
+        if tap.remembers(Reason::InvalidJson, RECEIVED) {
+            tap.remember(rejected, format!("{{\"n\":{number}}}").into_bytes());
+        }
+    }
+    let remembered = tap.remembered(None);
+    assert_eq!(remembered.len(), REMEMBERED);
+    assert_eq!(
+        (&*remembered[0].message, remembered[0].reject),
+        (&b"{\"n\":0}"[..], Some(Reason::InvalidJson))
+    );
+    assert_eq!(remembered[0].to, ["rejects".into()]);
+    assert_eq!(tap.remembered(Some("udp")), []);
+}

@@ -53,6 +53,7 @@ pub(super) struct RunningEndpoint {
     pub kind: &'static str,
     own: Fingerprint,
     pub common: Fingerprint,
+    has_lanes: bool,
     pub outlet: Outlet,
     pub control: Arc<Control>,
     succession: Arc<Succession>,
@@ -83,6 +84,10 @@ impl Candidate {
         let opened = if behind { settings.open_behind(context)? } else { settings.open(context)? };
         Ok(Candidate { opened, own, linger: settings.linger() })
     }
+
+    fn has_lanes(&self) -> bool {
+        matches!(self.opened, Opened::Lanes(..))
+    }
 }
 
 impl RunningEndpoint {
@@ -105,6 +110,7 @@ impl RunningEndpoint {
             next: Mutex::new(None),
             ended: Latch::new(1),
         });
+        let has_lanes = candidate.has_lanes();
         let own = candidate.own;
         succession.drive(candidate)?;
         Ok(RunningEndpoint {
@@ -112,6 +118,7 @@ impl RunningEndpoint {
             kind: component.kind,
             own,
             common: component.common,
+            has_lanes,
             outlet,
             control,
             succession,
@@ -134,6 +141,7 @@ impl RunningEndpoint {
             buffer.set_bound(limit_bytes, when_full);
         }
         if let Some(candidate) = candidate {
+            self.has_lanes = candidate.has_lanes();
             self.own = candidate.own;
             self.succession.put_behind(candidate);
         }
@@ -177,6 +185,7 @@ impl RunningEndpoint {
         EndpointAccount {
             name: self.name.clone(),
             kind: self.kind,
+            has_lanes: self.has_lanes,
             counters: self.outlet.counters.clone(),
             buffer: self.outlet.buffer.clone(),
         }
@@ -252,7 +261,8 @@ impl Succession {
             let error =
                 "it was changed, and begins anew when the delivery that is under way has ended".to_owned();
             tracing::warn!(endpoint = self.name, "{error}");
-            self.outlet.counters.set_failure(Some(Failure { error, attempts: 0 }));
+            let now = self.ground.clock.monotonic();
+            self.outlet.counters.set_failure(Some(Failure::now(now, None, error, 0)));
         }
     }
 

@@ -68,6 +68,12 @@ impl Rotate {
             let help = "add `size` or `every`, or leave only `max_age`";
             error("nothing is rotated, so there is nothing to keep or compress", help);
         }
+        if rotates && self.keep == Some(0) {
+            let problem = section.diagnostics().warning(span, "`rotate.keep` is 0: no rotated file is kept");
+            problem.help(
+                "what was written is gone at every rotation; say how many to keep, or leave it out to keep all",
+            );
+        }
     }
 }
 

@@ -108,15 +108,15 @@ impl EndpointSettings for Parameters {
         let found = addressing.dsn_of(message, |dsn| Target::masked(&dsn));
         let target = match found {
             Ok(Some(target)) => target,
-            Ok(None) => return Preview::Refuses { reason: dsn::REFUSED_INVALID },
-            Err(reason) => return Preview::Refuses { reason },
+            Ok(None) => return dsn::REFUSED_INVALID.into(),
+            Err(Unaddressed { reason, what }) => return Preview::Refuses { reason, what },
         };
         match unpacker.unpack(message) {
             Ok(event) => {
                 let body = target.envelope(message, &event, message.received);
                 Preview::Sends { to: target.uri().to_string(), bytes: envelope::shown(&target, &body) }
             }
-            Err(reason) => Preview::Refuses { reason },
+            Err(reason) => reason.into(),
         }
     }
 
@@ -174,6 +174,20 @@ impl Parameters {
     }
 }
 
+/// Why a message has no DSN that may be used.
+#[derive(Debug, PartialEq, Eq)]
+struct Unaddressed {
+    reason: &'static str,
+    /// The host that is not allowed, or what is wrong with the DSN; nothing of its keys.
+    what: Option<String>,
+}
+
+impl From<&'static str> for Unaddressed {
+    fn from(reason: &'static str) -> Unaddressed {
+        Unaddressed { reason, what: None }
+    }
+}
+
 /// Which DSN a message is for.
 #[derive(Debug)]
 struct Addressing {
@@ -184,7 +198,7 @@ struct Addressing {
 
 impl Addressing {
     /// Finds a message's DSN and does something with it, or says why it has none.
-    fn dsn_of<T>(&self, message: &Message<'_>, found: impl FnOnce(Dsn<'_>) -> T) -> Result<T, &'static str> {
+    fn dsn_of<T>(&self, message: &Message<'_>, found: impl FnOnce(Dsn<'_>) -> T) -> Result<T, Unaddressed> {
         let value = self.field.as_ref().and_then(|field| lookup(message.bytes, message.index, field));
         let text = value.filter(|value| value.raw() != b"null").map(|value| value.text());
         let or_default = |reason| self.default.dsn().ok_or(reason);
@@ -192,9 +206,15 @@ impl Addressing {
             None | Some("") => or_default(dsn::REFUSED_MISSING)?,
             Some(text) => match Dsn::parse(text) {
                 Ok(dsn) if self.allowed.iter().any(|host| host.allows(&dsn)) => dsn,
-                Ok(_) => return Err(dsn::REFUSED_HOST),
+                Ok(dsn) => {
+                    let what = Some(dsn.authority.to_owned());
+                    return Err(Unaddressed { reason: dsn::REFUSED_HOST, what });
+                }
                 Err(DsnError::Scheme) => or_default(dsn::REFUSED_SCHEME)?,
-                Err(DsnError::Invalid(_)) => return Err(dsn::REFUSED_INVALID),
+                Err(DsnError::Invalid(problem)) => {
+                    let what = Some(problem.to_owned());
+                    return Err(Unaddressed { reason: dsn::REFUSED_INVALID, what });
+                }
             },
         };
         Ok(found(dsn))
@@ -218,7 +238,13 @@ struct SentryEndpoint {
 
 impl LaneEndpoint for SentryEndpoint {
     fn lane(&self, message: &Message<'_>, key: &mut Vec<u8>) -> Result<(), &'static str> {
-        self.addressing.dsn_of(message, |dsn| dsn.write_to(key))
+        self.addressing.dsn_of(message, |dsn| dsn.write_to(key)).map_err(|Unaddressed { reason, what }| {
+            if let (dsn::REFUSED_HOST, Some(host)) = (reason, what) {
+                let why = "an event was refused: `allow_hosts` does not have the host of its DSN";
+                tracing::warn!(endpoint = self.name, host, reason, "{why}");
+            }
+            reason
+        })
     }
 
     fn deliver<'a>(&'a self, key: &'a [u8], work: &'a Work) -> Delivery<'a> {

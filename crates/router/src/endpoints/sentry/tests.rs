@@ -20,7 +20,7 @@ fn fate(body: &str, fields: &str) -> Result<String, &'static str> {
             assert!(!text.contains("KEY") && !text.contains("SECRET"), "{text}");
             Ok(to)
         }
-        Preview::Refuses { reason } => Err(reason),
+        Preview::Refuses { reason, .. } => Err(reason),
         Preview::Keeps | Preview::Obeys { .. } => panic!("an event is never kept"),
     }
 }
@@ -51,6 +51,21 @@ fn a_messages_own_dsn_comes_first_and_may_only_name_allowed_hosts() {
     for dsn in [r#""nonsense""#, "7", r#"{"a":1}"#] {
         assert_eq!(fate(DEFAULT, &format!(r#"{{"dsn":{dsn}}}"#)), Err("dsn-invalid"), "{dsn}");
     }
+}
+
+#[test]
+fn a_refusal_names_the_host_and_none_of_the_keys() {
+    let what = |dsn: &str| {
+        let line = format!(
+            r#"{{"type":"sentry","timestamp":"2012-07-18T21:13:25Z","payload":"{{}}","fields":{{"dsn":"{dsn}"}}}}"#
+        );
+        match settings(DEFAULT).unwrap().preview(&work_of(&[line]).messages().next().unwrap()) {
+            Preview::Refuses { what, .. } => what.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(what("https://KEY:SECRET@evil.example.org:8443/path/2"), "evil.example.org:8443");
+    assert_eq!(what("https://KEY:SECRET@/2"), "the host is missing, as in https://KEY@HOST/PROJECT");
 }
 
 #[test]

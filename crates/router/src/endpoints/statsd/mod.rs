@@ -94,7 +94,7 @@ impl EndpointSettings for Parameters {
                 }
                 Preview::Sends { to: server.to_string(), bytes }
             }
-            Err(reason) => Preview::Refuses { reason },
+            Err(reason) => reason.into(),
         }
     }
 
