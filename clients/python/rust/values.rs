@@ -23,7 +23,7 @@ pub(crate) fn write_members(
 ) -> Result<(), NotPlain> {
     for (key, value) in dict.iter() {
         let key = text(&key)?;
-        let key = as_str(&key)?;
+        let key = as_str(key)?;
         if !except.contains(&key.as_ref()) {
             members.write_with(&key, |writer| write_value(writer, &value, 1))?;
         }
@@ -83,7 +83,7 @@ fn write_object(
 ) -> Result<(), NotPlain> {
     for (key, value) in dict.iter() {
         let key = text(&key)?;
-        object.write_with(&as_str(&key)?, |writer| write_value(writer, &value, depth + 1))?;
+        object.write_with(&as_str(key)?, |writer| write_value(writer, &value, depth + 1))?;
     }
     Ok(())
 }

@@ -53,11 +53,14 @@ def _in_child() -> None:
     for name in _PROCESS_MODULES:
         util = sys.modules.get(name)
         if util is not None:
-            # A child forgets its finalizers first, and then does what it is to do after a fork.
-            util.register_after_fork(_watched, _in_process_of(util))
+            # This may be a child that works already, or one that is about to forget its finalizers, and after that
+            # does what it is to do after a fork.
+            register = _registration(util)
+            register(None)
+            util.register_after_fork(_watched, register)
 
 
-def _in_process_of(util: Any) -> Callable[[Any], None]:
+def _registration(util: Any) -> Callable[[Any], None]:
     def register(_: Any) -> None:
         util.Finalize(None, _finish, exitpriority=_PRIORITY)
 

@@ -81,6 +81,7 @@ class MetlogClient:
         #: The process id that messages carry. A forked child has its own.
         self.pid = os.getpid()
         self._process = _process.identity()
+        _process.tell(self)
         self.setup(sender, logger, severity, disabled_timers, filters)
 
     def setup(
@@ -198,8 +199,8 @@ class MetlogClient:
             if done is None:
                 self._path = None
         if self._process != _process.identity():
-            self._process = _process.identity()
-            self.pid = os.getpid()
+            # Forked without Python, which would have told.
+            self._in_child()
         self.send_message(
             {
                 "type": type,
@@ -213,6 +214,10 @@ class MetlogClient:
                 "metlog_hostname": self.hostname,
             }
         )
+
+    def _in_child(self) -> None:
+        self._process = _process.identity()
+        self.pid = os.getpid()
 
     # Metrics.
 
