@@ -15,13 +15,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metlog._init import init
     from metlog.client import SEVERITY, MetlogClient
     from metlog.decorators import incr_count, timeit
     from metlog.holder import CLIENT_HOLDER, get_client
 
 __version__ = "0.11.0"
 
-__all__ = ["CLIENT_HOLDER", "SEVERITY", "MetlogClient", "get_client", "incr_count", "timeit"]
+__all__ = ["CLIENT_HOLDER", "SEVERITY", "MetlogClient", "get_client", "incr_count", "init", "timeit"]
 
 _HOMES = {
     "CLIENT_HOLDER": "metlog.holder",
@@ -29,6 +30,7 @@ _HOMES = {
     "SEVERITY": "metlog.client",
     "get_client": "metlog.holder",
     "incr_count": "metlog.decorators",
+    "init": "metlog._init",
     "timeit": "metlog.decorators",
 }
 

@@ -146,9 +146,9 @@ class MetlogClient:
 
     def _deliver(self, msg: dict[str, Any]) -> None:
         sender = self.sender
-        if type(sender) is NoSendSender:
+        if isinstance(sender, NoSendSender):
             self._ledger.add(NO_SENDER)
-            if not self._said_unconfigured:
+            if type(sender) is NoSendSender and not self._said_unconfigured:
                 self._said_unconfigured = True
                 self._errors.write(f"The metlog client {self.logger!r} has no sender: its messages are dropped.")
             return

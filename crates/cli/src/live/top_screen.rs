@@ -1,16 +1,22 @@
 //! What `metlog top` shows: rates, buffers and losses of every component, for 80 columns and 24 rows or more.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+mod layout;
+mod losses;
+
+use std::cmp::Reverse;
 
 use ratatui::{
     Frame,
     buffer::Buffer,
-    layout::{Constraint, Rect},
+    layout::Rect,
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Cell, Row, Table, Widget},
 };
 
+use self::{
+    layout::{Section, Styles, allot, below, cut, place},
+    losses::Loss,
+};
 use super::{
     numbers::{bytes, count, rate, share, span},
     rates::Looks,
@@ -80,13 +86,6 @@ pub struct Screen<'s> {
     pub has_keys: bool,
 }
 
-/// A part of the screen that may be cut: its heading, and its rows.
-struct Section {
-    header: [&'static str; 7],
-    widths: [u16; 5],
-    rows: Vec<([String; 7], Style)>,
-}
-
 impl Screen<'_> {
     /// Draws it.
     pub fn draw(&self, frame: &mut Frame<'_>) {
@@ -128,9 +127,10 @@ impl Screen<'_> {
         let room = usize::from(area.height).saturating_sub(fixed);
         let [endpoints, inputs] = &sections;
         let rows = allot(room, [endpoints.rows.len(), inputs.rows.len(), losses.len()]);
+        let styles = Styles { heading: self.bold(), aside: self.dim() };
         let mut y = area.y + used;
         for (section, rows) in sections.iter().zip(rows) {
-            y = self.section(section, rows, y + 1, area, buffer);
+            y = section.draw(rows, y + 1, area, buffer, &styles);
         }
         if !losses.is_empty() {
             let heading = Line::styled(" LOST OR UNUSED SINCE THE START", self.bold());
@@ -259,80 +259,12 @@ impl Screen<'_> {
 
     /// One line for each reason for which something was lost, the largest first.
     fn losses(&self, pipeline: &Pipeline) -> Vec<Line<'static>> {
-        let mut losses: Vec<(u64, String, f64)> = Vec::new();
-        let mut add = |who: &str, what: &str, counts: &BTreeMap<String, u64>, speed: &dyn Fn(&str) -> f64| {
-            for (reason, number) in counts {
-                let text = format!("{} {what}: {}", shown(who, SHOWN), shown(reason, SHOWN));
-                losses.push((*number, text, speed(reason)));
-            }
-        };
-        for endpoint in &pipeline.endpoints {
-            let name = &endpoint.name;
-            add(name, "dropped", &endpoint.dropped, &|reason| {
-                self.looks
-                    .of_endpoint(endpoint, |endpoint| endpoint.dropped.get(reason).copied().unwrap_or(0))
-            });
-            add(name, "refused", &endpoint.refused, &|reason| {
-                self.looks
-                    .of_endpoint(endpoint, |endpoint| endpoint.refused.get(reason).copied().unwrap_or(0))
-            });
-        }
-        for input in &pipeline.inputs {
-            let name = &input.name;
-            add(name, "rejected", &input.rejected, &|reason| {
-                self.looks.of_input(input, |input| input.rejected.get(reason).copied().unwrap_or(0))
-            });
-            let others =
-                [("no route took it", input.unrouted), ("dropped by the kernel", input.kernel_drops)];
-            let others: BTreeMap<String, u64> =
-                others.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| (what.to_owned(), n)).collect();
-            add(name, "received", &others, &|reason| match reason {
-                "no route took it" => self.looks.of_input(input, |input| input.unrouted),
-                _ => self.looks.of_input(input, |input| input.kernel_drops),
-            });
-        }
-        losses.sort_by_key(|(number, ..)| Reverse(*number));
-        let line = |(number, text, speed): (u64, String, f64)| {
+        let line = |Loss { number, text, speed }: Loss| {
             let now = if speed > 0.0 { format!(", now {}/s", rate(speed)) } else { String::new() };
             let style = if speed > 0.0 { self.bad() } else { Style::new() };
             Line::styled(format!(" {:>11}  {text}{now}", count(number)), style)
         };
-        losses.into_iter().map(line).collect()
-    }
-
-    /// Draws a section with so many of its rows; gives the row below it.
-    fn section(&self, section: &Section, rows: usize, y: u16, area: Rect, buffer: &mut Buffer) -> u16 {
-        let area = below(area, y);
-        let kept = if rows < section.rows.len() { rows.saturating_sub(1) } else { rows };
-        // On a narrow terminal what matters least gives way to the names.
-        let columns: &[usize] = match area.width {
-            ..50 => &[0, 2, 3],
-            50..74 => &[0, 2, 3, 4, 5],
-            _ => &[0, 1, 2, 3, 4, 5, 6],
-        };
-        let cells = |cells: &[String; 7]| {
-            let cell = |&column: &usize| {
-                let line = Line::raw(cells[column].clone());
-                Cell::from(if column < 2 { line.left_aligned() } else { line.right_aligned() })
-            };
-            Row::new(columns.iter().map(cell).collect::<Vec<_>>())
-        };
-        let header = cells(&section.header.map(str::to_owned)).style(self.bold());
-        let shown_rows = section.rows.iter().take(kept).map(|(row, style)| cells(row).style(*style));
-        let widths = columns.iter().map(|&column| match column {
-            0 => Constraint::Fill(1),
-            1 => Constraint::Length(7),
-            _ => Constraint::Length(section.widths[column - 2]),
-        });
-        let inside = Rect { x: area.x + area.width.min(1), width: area.width.saturating_sub(2), ..area };
-        let height = (1 + kept as u16).min(area.height);
-        Table::new(shown_rows, widths).header(header).render(Rect { height, ..inside }, buffer);
-        let end = y + height;
-        if kept == section.rows.len() {
-            return end;
-        }
-        let more = format!(" … {} more", section.rows.len() - kept);
-        end + place(&[Line::styled(more, self.dim())], below(area, end), buffer)
+        losses::of(self.looks, pipeline).into_iter().map(line).collect()
     }
 
     fn bold(&self) -> Style {
@@ -359,48 +291,6 @@ fn rejected(input: &Input) -> u64 {
 
 fn dropped(endpoint: &Endpoint) -> u64 {
     endpoint.dropped.values().sum()
-}
-
-/// The rows that each part gets: one after the other takes one more, until all have what they want.
-fn allot(mut room: usize, wanted: [usize; 3]) -> [usize; 3] {
-    let mut given = [0; 3];
-    while room > 0 && given != wanted {
-        for (given, wanted) in given.iter_mut().zip(wanted) {
-            if *given < wanted && room > 0 {
-                *given += 1;
-                room -= 1;
-            }
-        }
-    }
-    given
-}
-
-/// The first lines; the last of these says how many there are not.
-fn cut(mut lines: Vec<Line<'static>>, most: usize) -> Vec<Line<'static>> {
-    if lines.len() > most {
-        let kept = most.saturating_sub(1);
-        let more = format!(" … {} more", lines.len() - kept);
-        lines.truncate(kept);
-        if most > 0 {
-            lines.push(Line::raw(more));
-        }
-    }
-    lines
-}
-
-/// What of an area lies below this row.
-fn below(area: Rect, y: u16) -> Rect {
-    let y = y.min(area.bottom());
-    Rect { y, height: area.bottom() - y, ..area }
-}
-
-/// Writes lines from the top of an area; gives how many there was room for.
-fn place(lines: &[Line<'_>], area: Rect, buffer: &mut Buffer) -> u16 {
-    let placed = lines.len().min(usize::from(area.height)) as u16;
-    for (line, y) in lines.iter().zip(area.y..area.y + placed) {
-        line.render(Rect { y, height: 1, ..area }, buffer);
-    }
-    placed
 }
 
 #[cfg(test)]

@@ -297,6 +297,11 @@ impl Diagnostics {
         self.substituted.push(substituted);
     }
 
+    /// Whether anything came from the environment: otherwise what is shown is what is used.
+    pub(super) fn has_variables(&self) -> bool {
+        !self.substituted.is_empty()
+    }
+
     /// Diagnostics with which the same values are read once more, to be shown: with `${NAME}` for what is from the environment.
     pub(super) fn for_showing(&self) -> Diagnostics {
         Diagnostics { substituted: self.substituted.clone(), as_written: true, ..Diagnostics::new() }

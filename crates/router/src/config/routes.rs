@@ -61,8 +61,10 @@ fn read_one(section: &mut Section<'_>, number: usize, endpoints: &[&str]) -> Opt
     let is_final = section.or_default("final", false);
     let condition = condition(section);
     let written = match section.value("match") {
-        Some(value) => conditions::read_as_written(value, section.diagnostics()),
-        None => condition.clone(),
+        Some(value) if section.diagnostics().has_variables() => {
+            conditions::read_as_written(value, section.diagnostics())
+        }
+        _ => condition.clone(),
     };
     let to = targets(section, endpoints);
     let (unrouted, is_final) = (unrouted?, is_final?);

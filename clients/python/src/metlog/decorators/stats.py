@@ -15,14 +15,13 @@ class _StatsDecorator(MetlogDecorator):
         return self.client is not None
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments for the client's call: those of the decorator, or the function's name."""
-        if self.args is None or self.kwargs is None:
-            return (self._fn_fq_name,), {}
-        return self.args, self.kwargs
+        """Return the arguments for the client's call: those of the decorator; the function's name if there is none."""
+        args, kwargs = self.args or (), self.kwargs or {}
+        return (args, kwargs) if args or "name" in kwargs else ((self._fn_fq_name,), kwargs)
 
 
 class timeit(_StatsDecorator):
-    """Times each call. Arguments are those of `MetlogClient.timer`; without any, the function's name is the timer's."""
+    """Times each call. Arguments are those of `MetlogClient.timer`; without a name it is the function's."""
 
     def predicate(self) -> bool:
         """Return whether the timer is wanted."""
@@ -40,7 +39,7 @@ class timeit(_StatsDecorator):
 class incr_count(_StatsDecorator):
     """Counts each call when it ends, also by an exception.
 
-    Arguments are those of `MetlogClient.incr`; without any, the function's name is the counter's.
+    Arguments are those of `MetlogClient.incr`; without a name it is the function's.
     """
 
     @contextmanager

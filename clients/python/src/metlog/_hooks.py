@@ -1,0 +1,106 @@
+"""What `metlog.init` listens to: the root logger, uncaught exceptions, SIGTERM. Each calls what was there before."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from metlog import _diagnostics, _failures
+from metlog.client import MetlogClient
+from metlog.handler import LogHandler
+from metlog.logging import MetlogHandler
+
+# Seconds that a signal waits for what is in the queue.
+SIGTERM_TIMEOUT = 2.0
+
+
+def logging_to(client: MetlogClient, level: int | str = logging.NOTSET) -> None:
+    """Send every record that reaches the root logger.
+
+    The root logger gets no handler for that. One would keep ``logging.basicConfig`` from doing anything and
+    ``logging.lastResort`` from writing warnings to stderr, and ``logging.config`` would remove it.
+    """
+    ours = LogHandler(client, level=level)
+    before = logging.Logger.callHandlers
+
+    @functools.wraps(before)
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        if record.levelno >= ours.level and _reaches_root(self):
+            ours.handle(record)
+        before(self, record)
+
+    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+
+
+def _reaches_root(logger: logging.Logger) -> bool:
+    """Return whether a logger's records get to the root logger, and have met no handler of ours on the way."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            if isinstance(handler, (LogHandler, MetlogHandler)):
+                return False
+        if current.parent is not None and not current.propagate:
+            return False
+        current = current.parent
+    return True
+
+
+def exceptions_to(client: MetlogClient) -> None:
+    """Send uncaught exceptions, of the main thread and of others. An interrupt from the keyboard is none."""
+    before = sys.excepthook
+
+    def in_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            _report(client, error, "Uncaught exception")
+        before(kind, error, trace)
+
+    sys.excepthook = in_main_thread
+    before_in_threads = threading.excepthook
+
+    def in_thread(args: Any) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread is not None else "unknown"
+            _report(client, args.exc_value, f"Uncaught exception in thread {name}")
+        before_in_threads(args)
+
+    threading.excepthook = in_thread
+
+
+def _report(client: MetlogClient, error: BaseException, message: str) -> None:
+    try:
+        _failures.report(client, error, message, handled=False)
+    except Exception as problem:
+        # Whatever goes wrong here must not hide the exception itself.
+        _diagnostics.once("report", "cannot report an exception: %r", problem)
+
+
+def flush_on_sigterm(client: MetlogClient) -> None:
+    """Send what waits when SIGTERM comes, then do what would have been done without this."""
+    if threading.current_thread() is not threading.main_thread():
+        _diagnostics.once("sigterm", "flush_on_sigterm has no effect: init was not called in the main thread")
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    if before is None:
+        _diagnostics.once("sigterm", "flush_on_sigterm has no effect: SIGTERM has a handler that is not Python's")
+        return
+
+    def flush_then(number: int, frame: FrameType | None) -> None:
+        client.flush(SIGTERM_TIMEOUT)
+        _go_on(before, number, frame)
+
+    signal.signal(signal.SIGTERM, flush_then)
+
+
+def _go_on(before: Callable[..., Any] | int, number: int, frame: FrameType | None) -> None:
+    if callable(before):
+        before(number, frame)
+    elif before == signal.SIG_DFL:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -1,0 +1,93 @@
+"""Everything that an application of today needs, in one call."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from metlog import _diagnostics, _hooks, _target
+from metlog._severity import SEVERITY
+from metlog.client import MetlogClient
+from metlog.holder import CLIENT_HOLDER
+from metlog.senders import NoSendSender
+from metlog.senders.base import Sender
+
+# Environment variables: where to send to, and whether not to.
+TARGET_VARIABLE = "METLOG_URL"
+DISABLED_VARIABLE = "METLOG_DISABLED"
+
+# Decimals of the milliseconds that timers send.
+TIMER_PRECISION = 3
+
+_NO = ("", "0", "false", "no", "off")
+
+
+class _State:
+    """The client of the first call."""
+
+    client: MetlogClient | None = None
+
+
+def init(
+    logger: str = "",
+    target: str | None = None,
+    *,
+    severity: int = SEVERITY.INFORMATIONAL,
+    timer_precision: int = TIMER_PRECISION,
+    hook_logging: bool = True,
+    level: int | str = logging.NOTSET,
+    report_exceptions: bool = True,
+    flush_on_sigterm: bool = False,
+) -> MetlogClient:
+    """Make a client, and let it have what the application logs, and its uncaught exceptions.
+
+    The client becomes the default of ``CLIENT_HOLDER``. A second call changes nothing and returns the first one's
+    client. With ``METLOG_DISABLED=1`` in the environment nothing is sent and nothing is hooked.
+
+    :param logger: Which application this is; messages carry it.
+    :param target: Where to send to: ``udp://HOST:PORT``, ``tcp://HOST:PORT``, ``unix:///PATH``, ``stdout:`` or
+                   ``file:PATH``. Without it the environment variable ``METLOG_URL``, or else udp://127.0.0.1:5565.
+    :param severity: The messages' severity, unless a call has its own.
+    :param timer_precision: Decimals of the milliseconds that timers send.
+    :param hook_logging: Whether records that reach the root logger are sent.
+    :param level: Records below this level are not sent; the application's own levels hold beside it.
+    :param report_exceptions: Whether uncaught exceptions are sent, of the main thread and of others.
+    :param flush_on_sigterm: Whether SIGTERM sends what waits before it ends the process. Only in the main thread.
+    """
+    if _State.client is not None:
+        return _State.client
+    client = CLIENT_HOLDER.get_client(logger)
+    disabled = os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in _NO
+    client.setup(_Disabled() if disabled else _sender(target), logger, severity)
+    client.timer_precision = timer_precision
+    CLIENT_HOLDER.set_default_client_name(logger)
+    _State.client = client
+    if client.is_active:
+        if hook_logging:
+            _hooks.logging_to(client, level)
+        if report_exceptions:
+            _hooks.exceptions_to(client)
+        if flush_on_sigterm:
+            _hooks.flush_on_sigterm(client)
+    return client
+
+
+class _Disabled(NoSendSender):
+    """Takes messages and does nothing with them."""
+
+    def send_message(self, msg: object) -> None:
+        """Do nothing."""
+
+
+def _sender(target: str | None) -> Sender:
+    if target is not None:
+        return _target.sender_for(target)
+    from_environment = os.environ.get(TARGET_VARIABLE)
+    if not from_environment:
+        return _target.sender_for(_target.DEFAULT)
+    try:
+        return _target.sender_for(from_environment)
+    except (ValueError, OSError) as error:
+        # Set by whoever runs the application, which is no reason for it not to start.
+        _diagnostics.once("target", "%s: %s; nothing is sent", TARGET_VARIABLE, error)
+        return _Disabled()

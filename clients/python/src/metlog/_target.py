@@ -1,0 +1,91 @@
+"""Where `metlog.init` sends to, as one text: ``udp://127.0.0.1:5565``, ``file:/var/log/app.jsonl`` and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from metlog.senders import FileSender, StdOutSender, TcpSender, UdpSender, UnixSender
+from metlog.senders.base import Sender
+
+# Where a router on this machine listens.
+DEFAULT = "udp://127.0.0.1:5565"
+DEFAULT_PORT = 5565
+
+_FORMS = "udp://HOST:PORT, tcp://HOST:PORT, unix:///PATH, stdout: and file:PATH"
+
+
+def sender_for(target: str) -> Sender:
+    """Return the sender for a target; one that is none is a ValueError, a file that cannot be written an OSError.
+
+    Network targets take ``?seq=false`` (no sequence numbers), and a Unix socket ``?mode=datagram``. UDP takes several
+    hosts, with commas between them.
+    """
+    parts = urlsplit(target)
+    make = _SCHEMES.get(parts.scheme)
+    if make is None:
+        raise ValueError(f"{target!r} is no target; there are {_FORMS}")
+    try:
+        return make(parts, {name: values[-1] for name, values in parse_qs(parts.query).items()})
+    except ValueError as error:
+        raise ValueError(f"the target {target!r} is not right: {error}") from None
+
+
+def _udp(parts: SplitResult, options: dict[str, str]) -> Sender:
+    places = [_host_and_port(place) for place in parts.netloc.split(",")]
+    return UdpSender([host for host, _ in places], [port for _, port in places], **_network(options))
+
+
+def _tcp(parts: SplitResult, options: dict[str, str]) -> Sender:
+    host, port = _host_and_port(parts.netloc)
+    return TcpSender(host, port, **_network(options))
+
+
+def _unix(parts: SplitResult, options: dict[str, str]) -> Sender:
+    path = parts.netloc + parts.path
+    if not path:
+        raise ValueError("there is no path")
+    return UnixSender(path, options.pop("mode", "stream"), **_network(options))
+
+
+def _stdout(parts: SplitResult, options: dict[str, str]) -> Sender:
+    _none_left(options)
+    return StdOutSender("jsonl")
+
+
+def _file(parts: SplitResult, options: dict[str, str]) -> Sender:
+    _none_left(options)
+    path = parts.netloc + parts.path
+    if not path:
+        raise ValueError("there is no path")
+    return FileSender(path, "jsonl")
+
+
+_SCHEMES: dict[str, Callable[[SplitResult, dict[str, str]], Sender]] = {
+    "udp": _udp,
+    "tcp": _tcp,
+    "unix": _unix,
+    "stdout": _stdout,
+    "file": _file,
+}
+
+
+def _host_and_port(place: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{place}")
+    if not parts.hostname:
+        raise ValueError("there is no host")
+    return parts.hostname, DEFAULT_PORT if parts.port is None else parts.port
+
+
+def _network(options: dict[str, str]) -> dict[str, Any]:
+    seq = options.pop("seq", "true").lower()
+    if seq not in ("true", "false"):
+        raise ValueError(f"seq is true or false, not {seq!r}")
+    _none_left(options)
+    return {"seq": seq == "true"}
+
+
+def _none_left(options: dict[str, str]) -> None:
+    if options:
+        raise ValueError(f"it takes no {', '.join(sorted(options))}")

@@ -1,0 +1,368 @@
+"""The client's calls, and what they never do to an application."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+import types
+
+import pytest
+
+from metlog.client import SEVERITY, MetlogClient
+from metlog.senders import NoSendSender, StdOutSender
+
+
+class RaisingSender:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def send_message(self, msg):
+        raise self.error
+
+
+def test_a_message_has_the_envelopes_keys_in_their_order(captured):
+    captured.client.metlog("x", payload="y", fields={"a": 1})
+    message = captured.message()
+    assert list(message) == [
+        "type", "timestamp", "logger", "severity", "payload", "fields", "env_version", "metlog_pid", "metlog_hostname",
+    ]  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", message.pop("timestamp"))
+    assert message == {
+        "type": "x",
+        "logger": "tests",
+        "severity": 6,
+        "payload": "y",
+        "fields": {"a": 1},
+        "env_version": "0.8",
+        "metlog_pid": os.getpid(),
+        "metlog_hostname": socket.gethostname(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "severity"),
+    [
+        ("debug", 7), ("info", 6), ("notice", 5), ("warn", 4), ("warning", 4), ("error", 3), ("critical", 2),
+        ("exception", 1), ("alert", 1), ("emergency", 0),
+    ],
+)  # fmt: skip
+def test_each_log_call_has_its_severity_and_takes_fields(captured, call, severity):
+    getattr(captured.client, call)("%s is %d", "x", 7, fields={"user": 7})
+    message = captured.message()
+    assert (message["type"], message["severity"], message["payload"]) == ("oldstyle", severity, "x is 7")
+    assert message["fields"] == {"user": 7}
+
+
+def test_a_single_mapping_fills_a_template_by_names(captured):
+    captured.client.info("%(who)s did it", {"who": "nobody"})
+    assert captured.message()["payload"] == "nobody did it"
+
+
+def test_a_template_without_arguments_is_not_formatted(captured):
+    captured.client.info("100%")
+    captured.client.info("100%", {})
+    assert [message["payload"] for message in captured.messages()] == ["100%", "100%"]
+
+
+def test_bad_arguments_give_the_template_and_what_the_arguments_are(captured):
+    captured.client.info("%d apples", "many")
+    captured.client.info("one %s", "two", "three")
+    captured.client.info("%(a)s", {"b": 1})
+    assert [message["payload"] for message in captured.messages()] == [
+        "%d apples ('many',)",
+        "one %s ('two', 'three')",
+        "%(a)s ({'b': 1},)",
+    ]
+
+
+def test_an_argument_that_cannot_say_what_it_is_does_no_harm(captured):
+    class Mute:
+        def __str__(self):
+            raise RuntimeError
+
+        __repr__ = __str__
+
+    captured.client.info("%s", Mute())
+    captured.client.info(Mute(), 1)
+    assert len(captured.messages()) == 2
+
+
+def raised() -> ValueError:
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize("kind", ["instance", "tuple", "true"])
+def test_exc_info_appends_the_traceback(captured, kind):
+    error = raised()
+    exc_info = {"instance": error, "tuple": (ValueError, error, error.__traceback__), "true": True}[kind]
+    try:
+        raise error
+    except ValueError:
+        captured.client.error("it broke", exc_info=exc_info)
+    payload = captured.message()["payload"]
+    assert payload.startswith("it broke\nTraceback (most recent call last):\n")
+    assert payload.endswith("\nValueError: bad")
+
+
+def test_exc_info_without_an_exception_adds_nothing(captured):
+    captured.client.error("nothing broke", exc_info=True)
+    captured.client.exception("nothing broke")
+    assert [message["payload"] for message in captured.messages()] == ["nothing broke", "nothing broke"]
+
+
+def test_exception_formats_its_arguments(captured):
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        captured.client.exception("%s failed: %s", "it", error)
+    assert captured.message()["payload"].startswith("it failed: bad\nTraceback")
+
+
+def test_exception_takes_exc_info_by_position_as_in_0_10_0(captured):
+    error = raised()
+    captured.client.exception("quiet", False)
+    captured.client.exception("loud", (ValueError, error, error.__traceback__))
+    quiet, loud = captured.messages()
+    assert quiet["payload"] == "quiet"
+    assert loud["payload"].endswith("ValueError: bad")
+
+
+def test_the_callers_fields_stay_as_they_are(captured):
+    fields = {"a": 1}
+    captured.client.filters = [lambda msg: msg["fields"].update(b=2) or True]
+    captured.client.metlog("x", fields=fields)
+    captured.client.incr("x", fields=fields)
+    captured.client.timer_send("x", 1, fields=fields)
+    assert fields == {"a": 1}
+
+
+def test_fields_that_are_no_mapping_are_the_callers_mistake(captured):
+    with pytest.raises(TypeError, match="fields must be a mapping, not list"):
+        captured.client.metlog("x", fields=["a"])
+    with pytest.raises(TypeError):
+        captured.client.incr("x", no_such_argument=1)
+
+
+def test_metrics_have_a_name_and_a_rate(captured):
+    captured.client.incr("hits")
+    captured.client.incr("hits", 10, fields={"page": "/"})
+    captured.client.gauge("depth", 2.5)
+    captured.client.timer_send("took", 12, rate=0.5)
+    assert [(m["type"], m["payload"], m["fields"]) for m in captured.messages()] == [
+        ("counter", "1", {"name": "hits", "rate": 1.0}),
+        ("counter", "10", {"page": "/", "name": "hits", "rate": 1.0}),
+        ("gauge", "2.5", {"name": "depth", "rate": 1.0}),
+        ("timer", "12", {"name": "took", "rate": 0.5}),
+    ]
+
+
+def test_a_rate_of_zero_sends_nothing_and_counts_it(captured):
+    for _ in range(3):
+        captured.client.incr("hits", rate=0)
+    assert captured.messages() == []
+    assert captured.client.stats()["sampled_out"] == 3
+
+
+def test_no_random_numbers_of_the_application_change(captured):
+    import random
+
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    MetlogClient(captured.sender, "another")
+    assert random.random() == expected
+
+
+def test_a_method_of_a_plug_in_is_bound_to_the_client(captured):
+    def shout(self, text):
+        self.info(text.upper())
+
+    shout.metlog_name = "shout"
+    captured.client.add_method(shout)
+    captured.client.shout("hey")
+    assert captured.message()["payload"] == "HEY"
+    assert isinstance(captured.client.shout, types.MethodType)
+    with pytest.raises(SyntaxError):
+        captured.client.add_method(shout)
+    captured.client.add_method(shout, override=True)
+    captured.client.add_method(shout, override="cry")
+    assert captured.client.cry.metlog_name == "shout"
+    with pytest.raises(TypeError):
+        captured.client.add_method("shout")
+
+
+def test_a_filter_turns_messages_away(captured):
+    captured.client.filters = [lambda msg: msg["payload"] != "no"]
+    captured.client.info("no")
+    captured.client.info("yes")
+    assert captured.message()["payload"] == "yes"
+    assert captured.client.stats()["filtered"] == 1
+
+
+def test_a_raising_filter_lets_messages_through_and_is_counted(captured, caplog):
+    captured.client.filters = [lambda msg: msg["no such key"]]
+    captured.client.info("a")
+    captured.client.info("b")
+    assert len(captured.messages()) == 2
+    stats = captured.client.stats()
+    assert (stats["filter_errors"], stats["sent"]) == (2, 2)
+    assert [record.name for record in caplog.records] == ["metlog.internal"]
+
+
+def test_a_raising_sender_is_told_once_a_second_and_counted(capsys):
+    client = MetlogClient(RaisingSender(OSError("gone")), "tests")
+    for _ in range(100):
+        client.info("lost")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error sending message (OSError('gone')): [{'type': 'oldstyle', ")
+    assert client.stats()["dropped"] == {"sender-error": 100}
+
+
+@pytest.mark.parametrize("stream", [None, types.SimpleNamespace()])
+def test_a_process_without_stderr_goes_on(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    MetlogClient(RaisingSender(OSError("gone")), "tests").info("lost")
+
+
+def test_what_is_no_exception_passes():
+    for error in (KeyboardInterrupt(), SystemExit()):
+        with pytest.raises(type(error)):
+            MetlogClient(RaisingSender(error), "tests").info("x")
+
+
+def test_an_unconfigured_client_is_silent_after_its_first_line(capsys):
+    client = MetlogClient(None, "tests")
+    for _ in range(10):
+        client.info("lost")
+    assert capsys.readouterr().err == "The metlog client 'tests' has no sender: its messages are dropped.\n"
+    assert client.stats()["dropped"] == {"no-sender": 10}
+    assert not client.is_active
+    with pytest.raises(NotImplementedError):
+        NoSendSender().send_message({})
+
+
+def test_a_closed_client_drops_and_counts(captured):
+    captured.client.info("before")
+    assert captured.client.close()
+    captured.client.info("after")
+    assert captured.message()["payload"] == "before"
+    assert captured.client.stats()["dropped"] == {"closed": 1}
+
+
+def test_the_ledger_adds_up(captured):
+    for number in range(20):
+        captured.client.info("%d", number)
+    stats = captured.client.stats()
+    assert stats["accepted"] == stats["sent"] + sum(stats["dropped"].values()) + stats["queued"] == 20
+
+
+def test_bytes_that_are_no_text_are_sent_as_their_repr(captured):
+    captured.client.metlog("x", payload=b"caf\xc3\xa9", fields={"bad": b"\xfa"})
+    message = captured.message()
+    assert message["payload"] == "café"
+    assert message["fields"] == {"bad": "b'\\xfa'"}
+    assert message["metlog_marks"] == {"unconvertible": ["fields.bad"]}
+    assert captured.client.stats()["unconvertible"] == 1
+
+
+def test_a_filter_that_logs_makes_no_circle(captured):
+    from metlog.logging import hook_logger
+
+    logger = logging.getLogger("tests.circle")
+    hook_logger("tests.circle", captured.client)
+    captured.client.filters = [lambda msg: logger.warning("filtering") or True]
+    captured.client.info("hey")
+    logger.warning("hello")
+    assert [message["payload"] for message in captured.messages()] == ["hey", "hello"]
+
+
+def test_fields_are_bound_for_a_block(captured):
+    client = captured.client
+    with client.bind(request_id=7, user="x"):
+        client.info("a")
+        with client.bind(user="y"):
+            client.info("b", fields={"request_id": 8})
+        client.incr("c")
+    client.info("d")
+    a, b, c, d = (message["fields"] for message in captured.messages())
+    assert a == {"request_id": 7, "user": "x"}
+    assert b == {"request_id": 8, "user": "y"}
+    assert c == {"request_id": 7, "user": "x", "name": "c", "rate": 1.0}
+    assert d == {}
+
+
+def test_bound_fields_are_those_of_one_client_thread_and_task(captured):
+    import asyncio
+
+    other = MetlogClient(captured.sender, "other")
+
+    async def task(number):
+        with captured.client.bind(number=number):
+            await asyncio.sleep(0)
+            captured.client.info("from %d", number)
+
+    async def main():
+        await asyncio.gather(*(task(number) for number in range(5)))
+
+    with captured.client.bind(outer=True):
+        other.info("x")
+        thread = threading.Thread(target=captured.client.info, args=("y",))
+        thread.start()
+        thread.join()
+    asyncio.run(main())
+    messages = captured.messages()
+    assert [message["fields"] for message in messages[:2]] == [{}, {}]
+    assert all(message["payload"] == f"from {message['fields']['number']}" for message in messages[2:])
+    assert len(messages) == 7
+
+
+def test_everything_may_be_replaced_at_any_time(captured):
+    client = captured.client
+    seen = []
+    client.send_message = seen.append
+    client.logger, client.severity, client.pid, client.hostname = "l", SEVERITY.ERROR, 1, "h"
+    client.metlog("x")
+    (message,) = seen
+    assert (message["logger"], message["severity"], message["metlog_pid"], message["metlog_hostname"]) == (
+        "l", 3, 1, "h",
+    )  # fmt: skip
+    del client.send_message
+    client.metlog("x")
+    assert len(captured.messages()) == 1
+
+
+def test_setup_configures_a_client_anew(captured):
+    client = MetlogClient(None, "before")
+    client.setup(captured.sender, "after", 3, "slow", [lambda msg: True])
+    assert (client.is_active, client.logger, client.severity) == (True, "after", 3)
+    assert client._disabled_timers == {"slow"}
+    assert len(client.filters) == 1
+    client.setup()
+    assert not client.is_active
+
+
+def test_a_message_that_is_no_dictionary_goes_to_the_sender_as_it_is(capsys):
+    client = MetlogClient(StdOutSender("jsonl"), "tests")
+    client.send_message("just text")
+    assert capsys.readouterr().out == '"just text"\n'
+
+
+def test_unknown_arguments_of_a_log_call_are_ignored_as_in_0_10_0(captured, caplog):
+    captured.client.info("x", extra={"a": 1})
+    assert captured.message()["payload"] == "x"
+
+
+def test_a_forked_child_sends_its_own_process_id(captured):
+    child = os.fork()
+    if child == 0:
+        captured.client.info("x")
+        os._exit(0 if captured.message()["metlog_pid"] == os.getpid() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert captured.client.stats()["sent"] == 0

@@ -1,0 +1,232 @@
+"""``metlog.init``: two lines, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from receivers import UdpReceiver
+
+from metlog import _target
+from metlog.senders import FileSender, StdOutSender, TcpSender, UdpSender, UnixSender
+
+
+class Outcome:
+    """What a process wrote, and what it sent."""
+
+    def __init__(self, code: str, *, status: int = 0, **environment: str) -> None:
+        self.receiver = UdpReceiver()
+        target = {"METLOG_URL": f"udp://127.0.0.1:{self.receiver.port}"}
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **target, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert run.returncode == status, run.stderr
+        self.stdout, self.stderr = run.stdout, run.stderr
+        self.receiver.socket.setblocking(False)
+        # The process has ended and flushed: what it sent is here.
+        self.messages: list[dict[str, Any]] = []
+        while True:
+            try:
+                self.messages.append(self.receiver.message())
+            except BlockingIOError:
+                break
+        self.receiver.close()
+
+    def payloads(self) -> list[str]:
+        return [message["payload"] for message in self.messages]
+
+
+BEGIN = "import logging, threading, sys, os\nimport metlog\nclient = metlog.init(logger='myapp')\n"
+
+
+def test_two_lines_send_what_is_logged_counted_and_timed():
+    outcome = Outcome(
+        BEGIN + "logging.getLogger('my.part').warning('only %d left', 3)\n"
+        "client.incr('hits')\n"
+        "with metlog.CLIENT_HOLDER.default_client.timer('took'): pass\n"
+        "@metlog.timeit\ndef work(): pass\n"
+        "work()"
+    )
+    line, counter, timer, decorated = outcome.messages
+    assert (line["logger"], line["severity"], line["payload"]) == ("myapp", 4, "only 3 left")
+    assert line["fields"]["logger_name"] == "my.part"
+    assert (counter["type"], counter["payload"]) == ("counter", "1")
+    assert (timer["type"], float(timer["payload"]) < 1000, "." in timer["payload"]) == ("timer", True, True)
+    assert decorated["fields"]["name"] == "__main__.work"
+
+
+def test_the_applications_own_logging_stays_as_it_was():
+    outcome = Outcome(
+        BEGIN + "logging.getLogger('part').warning('last resort')\n"
+        "assert not logging.getLogger().handlers\n"
+        "logging.basicConfig(format='own: %(message)s', level=logging.INFO)\n"
+        "logging.info('configured')\n"
+        "from logging.config import dictConfig\n"
+        "dictConfig({'version': 1, 'handlers': {'h': {'class': 'logging.StreamHandler', 'formatter': 'f'}},\n"
+        "    'formatters': {'f': {'format': 'again: %(message)s'}}, 'root': {'handlers': ['h'], 'level': 'INFO'},\n"
+        "    'disable_existing_loggers': False})\n"
+        "logging.info('configured again')\n"
+    )
+    assert outcome.stderr.splitlines() == ["last resort", "own: configured", "again: configured again"]
+    assert outcome.payloads() == ["last resort", "configured", "configured again"]
+
+
+def test_only_what_reaches_the_root_logger_is_sent():
+    outcome = Outcome(
+        BEGIN + "logging.getLogger('apart').propagate = False\n"
+        "logging.getLogger('apart').error('no')\n"
+        "logging.getLogger('apart.below').error('no')\n"
+        "logging.getLogger('metlog.internal').error('no')\n"
+        "logging.getLogger('quiet').info('no')\n"
+        "logging.getLogger('part').error('yes')\n"
+    )
+    assert outcome.payloads() == ["yes"]
+
+
+def test_a_handler_of_ours_on_the_way_sends_a_record_only_once():
+    outcome = Outcome(
+        BEGIN + "from metlog.logging import hook_logger\n"
+        "hook_logger('hooked', client)\n"
+        "logging.getLogger('hooked').error('once')\n"
+        "logging.getLogger('hooked.below').error('once')\n"
+    )
+    assert outcome.payloads() == ["once", "once"]
+
+
+def test_a_level_holds_for_what_is_sent_alone():
+    code = BEGIN.replace("'myapp'", "'myapp', level='ERROR'")
+    outcome = Outcome(code + "logging.warning('no')\nlogging.error('yes')\n")
+    assert outcome.payloads() == ["yes"]
+    assert outcome.stderr.splitlines() == ["WARNING:root:no", "ERROR:root:yes"]
+
+
+def test_uncaught_exceptions_are_sent_and_shown():
+    outcome = Outcome(
+        BEGIN + "def fail(): raise ValueError('in a thread')\n"
+        "thread = threading.Thread(target=fail, name='worker'); thread.start(); thread.join()\n"
+        "thread = threading.Thread(target=sys.exit); thread.start(); thread.join()\n"
+        "raise KeyError('at the end')",
+        status=1,
+    )
+    first, second = outcome.messages
+    assert (first["severity"], first["payload"]) == (3, "Uncaught exception in thread worker")
+    assert (first["fields"]["exc_type"], first["fields"]["exc_message"]) == ("ValueError", "in a thread")
+    assert second["payload"] == "Uncaught exception"
+    assert "Traceback (most recent call last):" in second["fields"]["stack"]
+    assert "ValueError: in a thread" in outcome.stderr
+    assert "KeyError: 'at the end'" in outcome.stderr
+
+
+def test_the_hooks_of_others_are_called_and_an_interrupt_is_no_report():
+    outcome = Outcome(
+        "import sys\nsys.excepthook = lambda kind, error, trace: print('mine', kind.__name__)\n"
+        + BEGIN
+        + "raise KeyboardInterrupt",
+        status=-signal.SIGINT,
+    )
+    assert outcome.stdout == "mine KeyboardInterrupt\n"
+    assert outcome.messages == []
+
+
+def test_a_second_call_is_harmless():
+    outcome = Outcome(
+        BEGIN + "assert metlog.init(logger='another', target='tcp://127.0.0.1:1') is client\nlogging.error('once')\n"
+    )
+    assert outcome.payloads() == ["once"]
+
+
+def test_a_client_that_was_taken_before_is_the_one_that_is_configured():
+    outcome = Outcome("import metlog\nearly = metlog.get_client('myapp')\n" + BEGIN + "early.info('hello')\n")
+    assert outcome.payloads() == ["hello"]
+
+
+def test_the_environment_can_turn_everything_off():
+    code = BEGIN + "client.info('no')\nlogging.error('shown')\nassert not client.is_active\nraise ValueError\n"
+    outcome = Outcome(code, status=1, METLOG_DISABLED="1")
+    assert outcome.messages == []
+    assert outcome.stderr.startswith("ERROR:root:shown\nTraceback")
+    assert len(Outcome(BEGIN + "client.info('yes')\n", METLOG_DISABLED="0").messages) == 1
+
+
+def test_a_wrong_target_in_the_environment_does_not_stop_the_application():
+    outcome = Outcome(BEGIN + "client.info('x')\nprint('goes on')\n", METLOG_URL="carrier://pigeon")
+    assert outcome.stdout == "goes on\n"
+    assert outcome.stderr == (
+        "metlog: METLOG_URL: 'carrier://pigeon' is no target; there are udp://HOST:PORT, tcp://HOST:PORT, "
+        "unix:///PATH, stdout: and file:PATH; nothing is sent\n"
+    )
+
+
+def test_sigterm_sends_what_waits_and_ends_the_process_on_request():
+    code = BEGIN.replace("'myapp'", "'myapp', flush_on_sigterm=True")
+    send = "client.info('last words')\nos.kill(os.getpid(), 15)\nprint('never')\n"
+    outcome = Outcome(code + send, status=-signal.SIGTERM)
+    assert (outcome.stdout, outcome.payloads()) == ("", ["last words"])
+
+
+def test_sigterm_goes_on_to_the_handler_that_was_there():
+    code = "import signal, sys\nsignal.signal(15, lambda number, frame: sys.exit(7))\n"
+    code += BEGIN.replace("'myapp'", "'myapp', flush_on_sigterm=True")
+    assert Outcome(code + "client.info('x')\nos.kill(os.getpid(), 15)\n", status=7).payloads() == ["x"]
+
+
+def test_without_a_request_there_is_no_signal_handler():
+    Outcome(BEGIN + "import signal\nassert signal.getsignal(15) is signal.SIG_DFL\n")
+
+
+def test_standard_output_gets_lines_that_a_router_reads():
+    outcome = Outcome(BEGIN + "client.info('hello')\nclient.info('again')\n", METLOG_URL="stdout:")
+    assert [json.loads(line)["payload"] for line in outcome.stdout.splitlines()] == ["hello", "again"]
+
+
+def test_targets_are_senders(tmp_path):
+    def udp(target):
+        sender = _target.sender_for(target)
+        assert isinstance(sender, UdpSender)
+        return sender._destinations
+
+    assert udp("udp://example.org") == (("example.org", 5565),)
+    assert udp("udp://[::1]:1") == (("::1", 1),)
+    assert udp("udp://a,b:1") == (("a", 5565), ("b", 1))
+    sender = _target.sender_for("tcp://a:1?seq=false")
+    assert isinstance(sender, TcpSender)
+    assert not sender.destination.seq
+    sender = _target.sender_for("unix:///run/socket?mode=datagram")
+    assert isinstance(sender, UnixSender)
+    assert (sender.destination.transport, sender.destination.path) == ("unix-datagram", "/run/socket")
+    assert isinstance(_target.sender_for("stdout:"), StdOutSender)
+    for form in ("file:", "file://"):
+        path = tmp_path / "log"
+        sender = _target.sender_for(f"{form}{path}")
+        assert isinstance(sender, FileSender)
+        assert path.exists()
+        sender.close()
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("localhost:5565", "is no target; there are udp://"),
+        ("udp://", "there is no host"),
+        ("udp://a:port", "is not right"),
+        ("tcp://a:1?seq=maybe", "seq is true or false"),
+        ("tcp://a:1?speed=9", "it takes no speed"),
+        ("unix:", "there is no path"),
+        ("file:", "there is no path"),
+        ("unix:///x?mode=tube", "'stream' or 'datagram'"),
+    ],
+)
+def test_what_is_no_target_is_told(target, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        _target.sender_for(target)
