@@ -46,6 +46,7 @@ class JsonFormatter(logging.Formatter):
     """What applications write who log JSON: some members of the record, by the standard library's encoder."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return a record as JSON."""
         return json.dumps(
             {
                 "timestamp": self.formatTime(record),

@@ -23,6 +23,9 @@ use crate::Timestamp;
 /// The envelope version that every message carries.
 pub const ENV_VERSION: &str = "0.8";
 
+/// What stands between the sequence number and the source.
+const AFTER_SEQUENCE: &str = ",\"metlog_src\":\"";
+
 /// The content of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -153,7 +156,7 @@ impl Template {
         } else {
             after_fields.push(b'}');
         }
-        let after_sequence = source.map(|source| format!(",\"metlog_src\":\"{source:016x}\"}}").into_bytes());
+        let after_sequence = source.map(|source| format!("{AFTER_SEQUENCE}{source:016x}\"}}").into_bytes());
         Template { after_timestamp, after_fields, after_sequence }
     }
 
@@ -221,20 +224,21 @@ impl Template {
 
     /// A bound on what [`Template::write_encoded`] appends.
     pub fn longest_encoded(&self, object: &str) -> usize {
-        // A comma, the key, and a number of at most 20 digits.
-        const SEQUENCE: usize = 40;
+        // A comma, the keys with spaces, and a number of at most 20 digits.
+        const SEQUENCE: usize = 48;
         object.len() + SEQUENCE + self.after_sequence.as_ref().map_or(0, Vec::len)
     }
 
     /// Appends a message that is JSON text already, an object on one line ([`one_line_object`]), without a line break
-    /// at its end. All that it is given is `metlog_seq` and `metlog_src`, where the template has a source.
+    /// at its end. All that it is given is `metlog_seq` and `metlog_src`, where the template has a source, with spaces
+    /// between tokens if it has them.
     ///
     /// ```
     /// use metlog_message::encode::Template;
     ///
     /// let mut line = Vec::new();
     /// Template::new("shop", 77, "web1", Some(0xabc)).write_encoded(&mut line, r#"{"type": "cef"}"#, 3);
-    /// assert_eq!(line, br#"{"type": "cef","metlog_seq":3,"metlog_src":"0000000000000abc"}"#);
+    /// assert_eq!(line, br#"{"type": "cef", "metlog_seq": 3, "metlog_src": "0000000000000abc"}"#);
     /// ```
     pub fn write_encoded(&self, out: &mut Vec<u8>, object: &str, sequence: u64) {
         let object = object.trim_ascii();
@@ -242,13 +246,23 @@ impl Template {
             return out.extend_from_slice(object.as_bytes());
         };
         let members = object.strip_suffix('}').unwrap_or(object).trim_ascii_end();
+        let spaced = members.split_once("\":").is_some_and(|(_, value)| value.starts_with(' '));
         out.extend_from_slice(members.as_bytes());
         if !members.ends_with('{') {
-            out.push(b',');
+            out.extend_from_slice(if spaced { b", " } else { b"," });
         }
         out.extend_from_slice(b"\"metlog_seq\":");
+        if spaced {
+            out.push(b' ');
+        }
         write_unsigned(out, sequence);
-        out.extend_from_slice(after_sequence);
+        match (spaced, after_sequence.strip_prefix(AFTER_SEQUENCE.as_bytes())) {
+            (true, Some(source)) => {
+                out.extend_from_slice(b", \"metlog_src\": \"");
+                out.extend_from_slice(source);
+            }
+            _ => out.extend_from_slice(after_sequence),
+        }
     }
 }
 
@@ -365,7 +379,9 @@ mod tests {
         };
         let source = r#""metlog_seq":18446744073709551615,"metlog_src":"000000000000000f"}"#;
         assert_eq!(written(Some(15), " {} "), format!("{{{source}"));
-        assert_eq!(written(Some(15), r#"{"a": {} }"#), format!(r#"{{"a": {{}},{source}"#));
+        assert_eq!(written(Some(15), r#"{"a":{} }"#), format!(r#"{{"a":{{}},{source}"#));
+        let spaced = source.replace(":", ": ").replace(",", ", ");
+        assert_eq!(written(Some(15), r#"{"a": {} }"#), format!(r#"{{"a": {{}}, {spaced}"#));
         assert_eq!(written(None, r#"{"a": 1} "#), r#"{"a": 1}"#);
     }
 
