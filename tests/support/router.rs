@@ -413,8 +413,11 @@ impl Log {
 
     /// The accounts that a router logs when it ends, in the shape of the API's.
     fn last_ledger(&self) -> Ledger {
-        let is_endpoint =
-            |line: &Value| line["message"] == "stopped" || line["message"] == "messages were dropped";
+        // A loss is also told when it happens, without the account.
+        let is_endpoint = |line: &Value| {
+            ["stopped", "messages were dropped"].map(Value::from).contains(&line["message"])
+                && line["enqueued"].is_number()
+        };
         let inputs: Vec<Value> = self.accounts(|line| line["message"] == "closed", "input", &["rejected"]);
         let endpoints: Vec<Value> = self.accounts(is_endpoint, "endpoint", &["refused", "dropped"]);
         assert!(!inputs.is_empty() && !endpoints.is_empty(), "no last accounts:\n{}", self.text());

@@ -118,13 +118,38 @@ def test_uncaught_exceptions_are_sent_and_shown():
         "raise KeyError('at the end')",
         status=1,
     )
-    first, second = outcome.messages
+    lines = [message for message in outcome.messages if message["type"] == "oldstyle"]
+    events = [message for message in outcome.messages if message["type"] == "sentry"]
+    assert len(outcome.messages) == 4
+    first, second = lines
     assert (first["severity"], first["payload"]) == (3, "Uncaught exception in thread worker")
     assert (first["fields"]["exc_type"], first["fields"]["exc_message"]) == ("ValueError", "in a thread")
     assert second["payload"] == "Uncaught exception"
     assert "Traceback (most recent call last):" in second["fields"]["stack"]
     assert "ValueError: in a thread" in outcome.stderr
     assert "KeyError: 'at the end'" in outcome.stderr
+    exceptions = [json.loads(event["payload"])["exception"]["values"][0] for event in events]
+    assert [one["type"] for one in exceptions] == ["ValueError", "KeyError"]
+    assert [one["mechanism"]["handled"] for one in exceptions] == [False, False]
+
+
+@pytest.mark.parametrize("disabled", ["0", "1"])
+def test_security_events_and_exceptions_can_be_sent_at_once(disabled: str):
+    outcome = Outcome(
+        BEGIN + "client.cef('login failed', 5, {}, {})\n"
+        "client.raven('there is none')\n"
+        "try: {}['sku']\nexcept KeyError: client.raven('not found')\n"
+        "assert metlog.init() is client\n"
+        "client.raven(payload='{}')",
+        METLOG_DISABLED=disabled,
+    )
+    types = [message["type"] for message in outcome.messages]
+    assert types == ([] if disabled == "1" else ["cef", "sentry", "sentry"])
+
+
+def test_plug_ins_are_imported_when_they_are_called():
+    outcome = Outcome(BEGIN + "print([name for name in sys.modules if name.startswith(('metlog_', 'uuid'))])")
+    assert outcome.stdout == "[]\n"
 
 
 def test_the_hooks_of_others_are_called_and_an_interrupt_is_no_report():

@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -159,3 +161,18 @@ def test_nothing_is_kept_from_one_call_to_the_next(server: socket.socket) -> Non
     server.close()
     made.procinfo(net=True)
     assert address not in states(made)
+
+
+def test_the_uptime_of_a_process_that_is_days_old_has_the_days() -> None:
+    class Old:
+        def create_time(self) -> float:
+            return time.time() - 3 * 86_400
+
+        def cpu_times(self) -> SimpleNamespace:
+            return SimpleNamespace(user=1.0, system=2.0)
+
+    details = psutil_plugin.LazyPSUtil(1)
+    details._process = Old()
+    found = {reading["key"]: reading["value"] for reading in details.get_busy_stats()}
+    assert found["uptime"] == pytest.approx(3 * 86_400, abs=60)
+    assert found["pcnt"] == pytest.approx(3 / (3 * 86_400), rel=0.01)

@@ -167,7 +167,7 @@ class FailingAtTheEnd:
         raise LookupError("no apples")
 
 
-@pytest.mark.parametrize("application", [failing, failing_while_it_answers, FailingAtTheEnd])
+@pytest.mark.parametrize("application", [failing, failing_while_it_answers])
 def test_an_exception_passes_and_is_reported_once(application: Any, client: MetlogClient) -> None:
     with pytest.raises(LookupError):
         serving.wsgi(wsgi.Middleware(application, client), "/articles/A-7")
@@ -175,6 +175,14 @@ def test_an_exception_passes_and_is_reported_once(application: Any, client: Metl
     assert message["payload"] == "GET /articles/{sku} failed"
     assert "no apples" in message["fields"]["stack"]
     assert client.sender.count("http.GET./articles/{sku}.500") == 1
+    assert len(client.sender.messages) == 3
+
+
+def test_an_exception_after_the_whole_answer_is_reported_too(client: MetlogClient) -> None:
+    with pytest.raises(LookupError):
+        serving.wsgi(wsgi.Middleware(FailingAtTheEnd, client), "/articles/A-7")
+    client.sender.one(type="oldstyle", severity=3, exc_type="LookupError", exc_message="no apples")
+    assert client.sender.count("http.GET./articles/{sku}.200") == 1, "that is what was sent"
     assert len(client.sender.messages) == 3
 
 

@@ -44,16 +44,18 @@ def report(
     *,
     severity: int = SEVERITY.ERROR,
     handled: bool = True,
+    is_logged: bool = False,
     **fields: Any,
 ) -> None:
-    """Report an exception: as Sentry's event where the client has the plug-in, and as a log line otherwise.
+    """Report an exception: as a log line, and as Sentry's event where the client has the plug-in.
 
     :param message: what can be said about it; by default what it says itself.
     :param handled: false where nobody caught it.
+    :param is_logged: whether somebody else makes a log line of it.
     """
     raven = getattr(client, "raven", None)
     if callable(raven):
         raven(message, exception, severity=severity, handled=handled, **fields)
-    else:
+    if not is_logged:
         payload = message or values.exception_text(exception)
         client.metlog("oldstyle", severity=severity, payload=payload, fields={**fields, **fields_of(exception)})

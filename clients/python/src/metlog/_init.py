@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from metlog import _diagnostics, _hooks, _target
+from metlog import _diagnostics, _hooks, _plugins, _target
 from metlog._severity import SEVERITY
 from metlog.client import MetlogClient
 from metlog.holder import CLIENT_HOLDER
@@ -41,8 +41,9 @@ def init(
 ) -> MetlogClient:
     """Make a client, and let it have what the application logs, and its uncaught exceptions.
 
-    The client becomes the default of ``CLIENT_HOLDER``. A second call changes nothing and returns the first one's
-    client. With ``METLOG_DISABLED=1`` in the environment nothing is sent and nothing is hooked.
+    The client becomes the default of ``CLIENT_HOLDER``, and has the plug-ins ``raven`` and ``cef``. A second call
+    changes nothing and returns the first one's client. With ``METLOG_DISABLED=1`` in the environment nothing is sent
+    and nothing is hooked.
 
     :param logger: Which application this is; messages carry it.
     :param target: Where to send to: ``udp://HOST:PORT``, ``tcp://HOST:PORT``, ``unix:///PATH``, ``stdout:`` or
@@ -60,6 +61,7 @@ def init(
     disabled = os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in _NO
     client.setup(_Disabled() if disabled else _sender(target), logger, severity)
     client.timer_precision = timer_precision
+    _plugins.add_to(client)
     CLIENT_HOLDER.set_default_client_name(logger)
     _State.client = client
     if client.is_active:

@@ -69,21 +69,19 @@ class Request:
         self._binding.__enter__()
         self._started = time.perf_counter_ns()
 
-    def failed(self, exception: BaseException, *, reported_otherwise: bool = False) -> None:
+    def failed(self, exception: BaseException, *, is_logged: bool = False) -> None:
         """Report the exception that ended it, once.
 
-        :param reported_otherwise: whether the framework logs it anyway; then only the plug-in ``raven`` adds to that.
+        :param is_logged: whether the framework makes a log line of it.
         """
         if self._reported is exception:
             return
         self._reported = exception
-        if reported_otherwise and not hasattr(self._client, "raven"):
-            return
+        route = self.route or NO_ROUTE
+        message = f"{self._method} {route} failed"
+        how = {"handled": False, "is_logged": is_logged}
         try:
-            message = f"{self._method} {self.route or NO_ROUTE} failed"
-            _failures.report(
-                self._client, exception, message, handled=False, method=self._method, route=self.route or NO_ROUTE
-            )
+            _failures.report(self._client, exception, message, **how, method=self._method, route=route)
         except Exception as error:
             complain("a request's exception was not reported: %r", error)
 

@@ -106,39 +106,49 @@ class _Template:
         included = scope.get("fastapi")
         route = included.get("effective_route_context") if isinstance(included, dict) else None
         route = route or scope.get("route")
-        template = _template(route)
-        if template is None or scope.get("root_path", "") == self._root_path:
-            return template
-        if hasattr(route, "app") and hasattr(route, "routes"):
-            # A mount of which no route matched.
+        if route is None and "endpoint" not in scope:
             return None
-        return self._mounts(scope) + template
+        if route is not None and scope.get("root_path", "") == self._root_path:
+            return _template(route)
+        return self._asked_again(scope, route)
 
-    def _mounts(self, scope: Scope) -> str:
-        """Return the templates of the mounts above the route.
+    def _asked_again(self, scope: Scope, route: Any) -> str | None:
+        """Return the templates of the mounts above the route, and its own.
 
-        The router leaves only the path there, in which values stand for parameters, so it is asked again.
+        The router leaves only the path of mounts, in which values stand for parameters, and one of an older Starlette
+        does not leave the route either. So the routes are asked again.
         """
         known = {"path": self._path, "root_path": self._root_path, "path_params": {}}
         scope = {key: value for key, value in scope.items() if key not in ("fastapi", "route", "endpoint")}
         scope.update(known)
         prefix, app = "", self._app
         for _ in range(_DEEPEST_MOUNT):
-            mount, below = _mount_in(app, scope)
-            if mount is None:
-                break
-            prefix += mount.path_format.removesuffix("/{path}")
+            found, below = _match(app, scope)
+            if found is None:
+                return None
+            if not _is_mount(found):
+                template = _template(found if route is None else route)
+                return None if template is None else prefix + template
+            prefix += found.path_format.removesuffix("/{path}")
             scope.update(below)
-            app = mount.app
-        return prefix
+            app = found.app
+        return None
 
 
-def _mount_in(app: Any, scope: Scope) -> tuple[Any, Scope]:
+def _match(app: Any, scope: Scope) -> tuple[Any, Scope]:
+    """Return the route that an application takes, as its router does: one for another method if there is no other."""
+    partial: tuple[Any, Scope] = (None, {})
     for route in getattr(app, "routes", ()):
         match, below = route.matches(scope)
         if match.value == _FULL_MATCH:
-            return (route, below) if hasattr(route, "app") and hasattr(route, "routes") else (None, {})
-    return None, {}
+            return route, below
+        if match.value and partial[0] is None:
+            partial = route, below
+    return partial
+
+
+def _is_mount(route: Any) -> bool:
+    return hasattr(route, "app") and hasattr(route, "routes") and hasattr(route, "path_format")
 
 
 def _template(route: Any) -> str | None:

@@ -110,11 +110,10 @@ class _Connection:
     def failed(self, sender: Any = None, exception: Any = None, **_: Any) -> None:
         """Report the exception that ended a task."""
         client = _web.client_for(self.client)
-        # Without the plug-in the line that Celery logs says it all.
-        if client is None or not hasattr(client, "raven") or not isinstance(exception, BaseException):
+        if client is None or not isinstance(exception, BaseException):
             return
         try:
-            _failures.report(client, exception, f"task {sender.name} failed", handled=False)
+            _failures.report(client, exception, f"task {sender.name} failed", handled=False, is_logged=True)
         except Exception as error:
             _web.complain("a task's exception was not reported: %r", error)
 

@@ -56,7 +56,7 @@ class Middleware:
         watched = getattr(request, "_metlog_request", None)
         if watched is not None:
             watched.route = _route(request)
-            watched.failed(exception, reported_otherwise=True)
+            watched.failed(exception, is_logged=True)
 
 
 def _begin(request: Any) -> _web.Request | None:

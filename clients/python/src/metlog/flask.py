@@ -44,4 +44,4 @@ def _report(_: Any, exception: Exception, **__: Any) -> None:
     if watched is not None:
         watched.route = request.environ.get(wsgi.ROUTE)
         # Flask logs it too.
-        watched.failed(exception, reported_otherwise=True)
+        watched.failed(exception, is_logged=True)

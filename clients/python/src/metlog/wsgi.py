@@ -87,7 +87,7 @@ class Middleware:
 
 
 class _Body:
-    """An answer that is made while it is sent: the request is over when the server closes it."""
+    """An answer that is made while it is sent: the request is over at its end, or when the server closes it before."""
 
     def __init__(self, body: Iterable[bytes], middleware: Middleware, request: _web.Request, environ: Environ) -> None:
         self._body = body
@@ -105,6 +105,7 @@ class _Body:
                 self._parts = iter(self._body)
             return next(self._parts)
         except StopIteration:
+            self._middleware.over(self._request, self._environ)
             raise
         except BaseException as exception:
             self._middleware.over(self._request, self._environ, exception)

