@@ -15,7 +15,7 @@ import time
 import pytest
 from receivers import LineReceiver, UdpReceiver, wait_for
 
-from metlog import _exit
+from metlog import _exit, _plain_core
 from metlog._core import Destination
 from metlog._plain_core import PlainCore
 from metlog._transports import LARGEST_DATAGRAM, Backoff, shortened
