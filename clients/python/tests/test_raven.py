@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import sys
 from typing import Any
 
@@ -423,3 +424,10 @@ def test_without_the_plug_in_an_exception_is_a_log_line() -> None:
     message = made.sender.one(type="oldstyle", severity=3, exc_type="ValueError")
     assert message["payload"] == "ValueError: no stock for 2 things"
     assert "in buy" in message["fields"]["stack"]
+
+
+def test_an_exception_that_was_reported_is_as_it_was() -> None:
+    error = ValueError("x")
+    client().raven(exc_info=error)
+    assert vars(error) == {}
+    assert pickle.loads(pickle.dumps(error)).args == ("x",)
