@@ -5,6 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -12,15 +13,17 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Router, Setup, ledger::number, messages, receivers, wait};
+use crate::support::{Ledger, Router, Setup, ledger::number, messages, receivers, router::METLOG, wait};
 
-const FOLLOW: &str = r#"
+/// An input `logs` with these keys, and all that it reads in one file.
+fn configuration(keys: &str) -> String {
+    format!(
+        r#"
 shutdown_timeout = "20s"
 
 [inputs.logs]
 kind = "file"
-path = "app.log"
-rescan = "100ms"
+{keys}
 
 [endpoints.out]
 kind = "file"
@@ -28,6 +31,31 @@ path = "out.jsonl"
 
 [[routes]]
 to = ["out"]
+"#
+    )
+}
+
+/// Follows `app.log`.
+fn follow() -> String {
+    configuration("path = \"app.log\"\nrescan = \"100ms\"")
+}
+
+/// All that `app.log` has goes to a pipe, and waits for whoever reads it.
+const INTO_A_PIPE: &str = r#"
+shutdown_timeout = "1s"
+
+[inputs.logs]
+kind = "file"
+path = ["app.log", "app.log.gz"]
+rescan = "100ms"
+
+[endpoints.pipe]
+kind = "file"
+path = "pipe/{logger}.jsonl"
+buffer = { memory = "MEMORY" }
+
+[[routes]]
+to = ["pipe"]
 "#;
 
 /// Lines written in one go by the writers of these tests.
@@ -71,6 +99,21 @@ impl Writer {
         }
     }
 
+    /// Writes for as long as `what` takes, also where that fails.
+    fn writes_during<T>(&self, what: impl FnOnce() -> T) -> T {
+        struct Stop<'w>(&'w Writer);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.is_stopped.store(true, Ordering::Release);
+            }
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| self.run());
+            let _stop = Stop(self);
+            what()
+        })
+    }
+
     fn written(&self) -> usize {
         self.written.load(Ordering::Acquire)
     }
@@ -78,10 +121,9 @@ impl Writer {
 
 #[test]
 fn a_log_that_is_rotated_under_load_arrives_whole_and_in_order() {
-    let router = Router::start(FOLLOW);
+    let router = Router::start(&follow());
     let writer = Writer::new(router.path("x").parent().expect("a folder"));
-    thread::scope(|scope| {
-        scope.spawn(|| writer.run());
+    writer.writes_during(|| {
         for rotation in 0..5 {
             // What was written by now is in this log or older ones: more means that this one is being read.
             let written = writer.written();
@@ -93,7 +135,6 @@ fn a_log_that_is_rotated_under_load_arrives_whole_and_in_order() {
             writer.is_to_reopen.store(true, Ordering::Release);
             wait::until("the log is there again", || router.path("app.log").exists().then_some(()));
         }
-        writer.is_stopped.store(true, Ordering::Release);
     });
     let written = writer.written();
     router.wait_until_delivered(written as u64);
@@ -106,7 +147,7 @@ fn a_log_that_is_rotated_under_load_arrives_whole_and_in_order() {
 
 #[test]
 fn a_log_that_is_emptied_after_it_was_read_loses_nothing() {
-    let router = Router::start(FOLLOW);
+    let router = Router::start(&follow());
     let mut written = 0;
     for _ in 0..5 {
         let lines = messages::numbered("app", written + 300, 150).split_off(written);
@@ -124,11 +165,10 @@ fn a_log_that_is_emptied_after_it_was_read_loses_nothing() {
 
 #[test]
 fn a_killed_router_brings_everything_that_it_had_not_delivered_and_repeats_little() {
-    let setup = Setup::new(FOLLOW);
+    let setup = Setup::new(&follow());
     let writer = Writer::new(setup.path("x").parent().expect("a folder"));
     let mut kept_positions = Vec::new();
-    let setup = thread::scope(|scope| {
-        scope.spawn(|| writer.run());
+    let setup = writer.writes_during(|| {
         let mut setup = setup;
         for _ in 0..3 {
             let router = setup.start();
@@ -138,7 +178,6 @@ fn a_killed_router_brings_everything_that_it_had_not_delivered_and_repeats_littl
             setup = router.kill();
             kept_positions.push(position(&setup.path("metlog-data")) as usize);
         }
-        writer.is_stopped.store(true, Ordering::Release);
         setup
     });
     let written = writer.written();
@@ -166,22 +205,8 @@ fn a_killed_router_brings_everything_that_it_had_not_delivered_and_repeats_littl
 
 #[test]
 fn what_could_not_be_delivered_before_the_end_comes_after_the_next_start() {
-    let configuration = r#"
-shutdown_timeout = "1s"
-
-[inputs.logs]
-kind = "file"
-path = "app.log"
-
-[endpoints.pipe]
-kind = "file"
-path = "pipe/{logger}.jsonl"
-
-[[routes]]
-to = ["pipe"]
-"#;
     const COUNT: usize = 2_000;
-    let setup = Setup::new(configuration);
+    let setup = Setup::new(&INTO_A_PIPE.replace("MEMORY", "8MiB"));
     receivers::make_pipe(&setup.path("pipe/app.jsonl"));
     let lines = messages::numbered("app", COUNT, 200);
     fs::write(setup.path("app.log"), messages::text_of(&lines)).expect("write");
@@ -199,22 +224,45 @@ to = ["pipe"]
 }
 
 #[test]
+fn a_file_that_an_endpoint_holds_up_is_shown_with_the_reason_until_it_has_caught_up() {
+    const COUNT: usize = 5_000;
+    let setup = Setup::new(&INTO_A_PIPE.replace("MEMORY", "64KiB"));
+    receivers::make_pipe(&setup.path("pipe/app.jsonl"));
+    let text = messages::text_of(&messages::numbered("app", COUNT, 200));
+    fs::write(setup.path("app.log"), &text).expect("write");
+    fs::write(setup.path("app.log.gz"), b"\x1f\x8b\x08").expect("write");
+    let router = setup.start();
+    // Nobody reads the pipe.
+    let files = |ledger: &Ledger| ledger.input("logs")["files"].clone();
+    let ledger = router.wait("it is held up", |ledger| files(ledger)["held_up"] == 1);
+    let file = &files(&ledger)["list"][0];
+    assert_eq!((&file["path"], &file["size_bytes"]), (&"app.log".into(), &text.len().into()));
+    assert_eq!((&file["state"], &file["detail"]), (&"waits-for-endpoint".into(), &"pipe".into()));
+    assert_eq!(files(&ledger)["behind_bytes"], text.len(), "nothing is acknowledged");
+    let left_alone = &files(&ledger)["left_alone"][0];
+    assert_eq!(left_alone["path"], "app.log.gz");
+    let api = router.api().to_string();
+    let output = Command::new(METLOG).args(["status", "--api", &api]).output().expect("run metlog");
+    let said = String::from_utf8(output.stdout).expect("a text");
+    assert!(said.contains("1 file followed, 981 KiB behind, 1 held up"), "{said}");
+    assert!(said.contains("app.log: 981 KiB behind, waits for endpoint `pipe`, for "), "{said}");
+    assert!(said.contains("app.log.gz: not read: it is compressed (gzip)"), "{said}");
+
+    let reader = receivers::drain_pipe(&router.path("pipe/app.jsonl"));
+    let ledger = router.wait("it has caught up", |ledger| {
+        files(ledger)["behind_bytes"] == 0 && files(ledger)["list"][0]["state"] == "at-end"
+    });
+    assert_eq!(ledger.delivered("pipe"), COUNT as u64);
+    assert_eq!(files(&ledger)["held_up"], 0);
+    router.stop();
+    assert_eq!(reader.join().expect("the pipe's reader").len(), COUNT);
+}
+
+#[test]
 fn files_that_are_read_once_end_the_router_and_are_not_read_again() {
-    let configuration = r#"
-[inputs.logs]
-kind = "file"
-path = ["in/*.log"]
-exclude = "b*"
-mode = "once"
-
-[endpoints.out]
-kind = "file"
-path = "out/{logger}.jsonl"
-
-[[routes]]
-to = ["out"]
-"#;
-    let setup = Setup::new(configuration);
+    let keys = "path = [\"in/*.log\"]\nexclude = \"b*\"\nmode = \"once\"";
+    let text = configuration(keys).replace("out.jsonl", "out/{logger}.jsonl");
+    let setup = Setup::new(&text);
     fs::create_dir(setup.path("in")).expect("make a folder");
     for name in ["a", "b", "c"] {
         let text = messages::text_of(&messages::numbered(name, 5_000, 200));
@@ -232,47 +280,32 @@ to = ["out"]
 
 #[test]
 fn a_stack_trace_becomes_one_message() {
-    let configuration = r#"
-[inputs.logs]
-kind = "file"
+    let trace = "2012-07-18 21:13:25 ERROR checkout failed\n\
+                 Traceback (most recent call last):\n  File \"shop.py\", line 12, in pay\n    card.charge(\"9.99\")\n\n\
+                 ValueError: no such card";
+    let keys = r#"
 path = "app.log"
 decoder = "line"
 logger = "shop"
 multiline = { start = '^\d{4}-\d\d-\d\d ', timeout = "200ms" }
-
-[endpoints.out]
-kind = "file"
-path = "out.jsonl"
-
-[[routes]]
-to = ["out"]
 "#;
-    let trace = "2012-07-18 21:13:25 ERROR checkout failed\n\
-                 Traceback (most recent call last):\n  File \"shop.py\", line 12, in pay\n    card.charge(\"9.99\")\n\n\
-                 ValueError: no such card";
-    let setup = Setup::new(configuration);
+    let setup = Setup::new(&configuration(keys));
     fs::write(setup.path("app.log"), format!("{trace}\n2012-07-18 21:13:26 INFO next\n{trace}\n"))
         .expect("write");
     let router = setup.start();
     router.wait_until_delivered(3);
     let stopped = router.stop();
-    let payloads: Vec<String> = receivers::lines(&stopped.path("out.jsonl"))
-        .iter()
-        .map(|line| {
-            serde_json::from_str::<Value>(line).expect("a message")["payload"]
-                .as_str()
-                .expect("text")
-                .to_owned()
-        })
-        .collect();
+    let messages = receivers::lines(&stopped.path("out.jsonl"));
+    let messages = messages.iter().map(|line| serde_json::from_str::<Value>(line).expect("a message"));
+    let payloads: Vec<Value> = messages.map(|mut message| message["payload"].take()).collect();
     assert_eq!(payloads, [trace, "2012-07-18 21:13:26 INFO next", trace]);
 }
 
 #[test]
 fn two_routers_cannot_keep_their_positions_in_one_folder() {
-    let first = Router::start(FOLLOW);
+    let first = Router::start(&follow());
     let data = first.path("metlog-data");
-    let second = Setup::new(&format!("data_dir = {data:?}\n{FOLLOW}"));
+    let second = Setup::new(&format!("data_dir = {data:?}\n{}", follow()));
     let (status, said) = second.run_to_its_end();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("is in use by another router (process "), "{said}");
@@ -280,18 +313,16 @@ fn two_routers_cannot_keep_their_positions_in_one_folder() {
     first.stop();
 }
 
-/// The kept entry of the only file.
+/// What is kept of the file that was seen first; null where nothing is kept yet.
 fn kept(data: &Path) -> Value {
-    let text = fs::read_to_string(data.join("checkpoints/logs.json")).expect("the kept positions");
-    let kept: Value = serde_json::from_str(&text).expect("JSON");
+    let text = fs::read_to_string(data.join("checkpoints/logs.json")).unwrap_or_default();
+    let kept: Value = serde_json::from_str(&text).unwrap_or_default();
     kept["files"][0].clone()
 }
 
-/// The kept position; 0 where nothing is kept yet.
+/// Its kept position; 0 where nothing is kept yet.
 fn position(data: &Path) -> u64 {
-    let text = fs::read_to_string(data.join("checkpoints/logs.json")).unwrap_or_default();
-    let kept: Value = serde_json::from_str(&text).unwrap_or_default();
-    kept["files"][0]["position"].as_u64().unwrap_or(0)
+    kept(data)["position"].as_u64().unwrap_or(0)
 }
 
 /// How often each message arrived. A kill may have torn the line that was being written; it comes again.

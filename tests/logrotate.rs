@@ -7,30 +7,15 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
 };
 
-use crate::support::{Router, messages, receivers, router::METLOG, senders};
+use crate::support::{
+    Router, messages, receivers,
+    router::METLOG,
+    senders,
+    two_files::{CONFIGURATION, FILES, rotate_under_load},
+};
 
-const CONFIGURATION: &str = r#"
-[inputs.tcp]
-kind = "tcp"
-listen = "127.0.0.1:0"
-
-[endpoints.fixed]
-kind = "file"
-path = "fixed.jsonl"
-
-[endpoints.by-logger]
-kind = "file"
-path = "by-logger/{logger}.jsonl"
-
-[[routes]]
-to = ["fixed", "by-logger"]
-"#;
-
-const FILES: [(&str, &str); 2] = [("fixed", "fixed.jsonl"), ("by-logger", "by-logger/load.jsonl")];
 const ROTATIONS: usize = 5;
 
 /// A real logrotate with a configuration and a state of its own.
@@ -76,33 +61,6 @@ impl Logrotate {
     }
 }
 
-/// Rotates again and again while messages flow; returns how many were sent.
-fn rotate_under_load(router: &Router, logrotate: &Logrotate) -> usize {
-    let address = router.address("tcp");
-    let stop = AtomicBool::new(false);
-    let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| senders::numbered_until(&stop, address, "load"));
-        let messages_flow = || {
-            let before = router.ledger();
-            router.wait("messages flow", |ledger| {
-                FILES
-                    .iter()
-                    .all(|(endpoint, _)| ledger.delivered(endpoint) > before.delivered(endpoint) + 500)
-            });
-        };
-        for _ in 0..ROTATIONS {
-            messages_flow();
-            logrotate.rotate();
-        }
-        // The last messages must come after the last rotation: `copytruncate` loses what is written amid it.
-        messages_flow();
-        stop.store(true, Ordering::Relaxed);
-        sender.join().expect("send")
-    });
-    router.wait_until_delivered(sent as u64);
-    sent
-}
-
 /// A file's past and the file itself, oldest first: logrotate gives its numbers from the youngest on.
 fn files(path: &Path, suffix: &str) -> Vec<PathBuf> {
     let rotated =
@@ -127,7 +85,7 @@ fn with_create_and_metlog_reopen_every_message_is_there_once_and_in_order() {
         router.api()
     );
     let Some(logrotate) = Logrotate::new(&router, &rules) else { return };
-    let sent = rotate_under_load(&router, &logrotate);
+    let sent = rotate_under_load(&router, ROTATIONS, |_| logrotate.rotate());
     let stopped = router.stop();
     for (endpoint, path) in FILES {
         let texts: Vec<String> = files(&stopped.path(path), ".gz").iter().map(|path| text(path)).collect();
@@ -142,7 +100,7 @@ fn with_create_and_metlog_reopen_every_message_is_there_once_and_in_order() {
 fn with_copytruncate_what_is_lost_lies_between_copy_and_truncation_and_nothing_else_is_harmed() {
     let router = Router::start(CONFIGURATION);
     let Some(logrotate) = Logrotate::new(&router, " copytruncate") else { return };
-    let sent = rotate_under_load(&router, &logrotate);
+    let sent = rotate_under_load(&router, ROTATIONS, |_| logrotate.rotate());
     let stopped = router.stop();
     for (endpoint, path) in FILES {
         assert_eq!(stopped.ledger.delivered(endpoint), sent as u64);

@@ -5,68 +5,40 @@ use std::{
     io::Write,
     net::TcpStream,
     process::{Command, Output},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
 };
 
-use crate::support::{Router, Setup, messages, receivers, router::METLOG, senders, wait};
-
-const CONFIGURATION: &str = r#"
-[inputs.tcp]
-kind = "tcp"
-listen = "127.0.0.1:0"
-
-[endpoints.fixed]
-kind = "file"
-path = "fixed.jsonl"
-
-[endpoints.by-logger]
-kind = "file"
-path = "by-logger/{logger}.jsonl"
-
-[[routes]]
-to = ["fixed", "by-logger"]
-"#;
+use crate::support::{
+    Router, Setup, messages, receivers,
+    router::METLOG,
+    senders,
+    two_files::{CONFIGURATION, FILES, rotate_under_load},
+    wait,
+};
 
 const ROTATIONS: usize = 5;
 
 #[test]
 fn files_that_are_renamed_under_load_lose_nothing_and_keep_the_order() {
     let router = Router::start(CONFIGURATION);
-    let address = router.address("tcp");
-    let stop = AtomicBool::new(false);
-    let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| senders::numbered_until(&stop, address, "load"));
-        for rotation in 0..ROTATIONS {
-            let before = router.ledger().delivered("fixed");
-            router.wait("messages flow", |ledger| {
-                ledger.delivered("fixed") > before + 500 && ledger.delivered("by-logger") > before
-            });
-            for name in ["fixed", "by-logger/load"] {
-                let (from, to) = (format!("{name}.jsonl"), format!("{name}.{rotation}"));
-                fs::rename(router.path(&from), router.path(&to)).expect("rename");
-            }
-            router.signal("HUP");
-            for name in ["fixed.jsonl", "by-logger/load.jsonl"] {
-                crate::support::wait::until("the file is there again", || {
-                    router.path(name).exists().then_some(())
-                });
-            }
+    let sent = rotate_under_load(&router, ROTATIONS, |rotation| {
+        for (_, path) in FILES {
+            fs::rename(router.path(path), router.path(&format!("{path}.{rotation}"))).expect("rename");
         }
-        stop.store(true, Ordering::Relaxed);
-        sender.join().expect("send")
+        router.signal("HUP");
+        for (_, path) in FILES {
+            wait::until("the file is there again", || router.path(path).exists().then_some(()));
+        }
     });
-    router.wait_until_delivered(sent as u64);
     let stopped = router.stop();
-    for name in ["fixed", "by-logger/load"] {
-        let parts = (0..ROTATIONS).map(|rotation| format!("{name}.{rotation}"));
+    for (endpoint, path) in FILES {
+        let parts = (0..ROTATIONS).map(|rotation| format!("{path}.{rotation}"));
         let arrived: Vec<usize> = parts
-            .chain([format!("{name}.jsonl")])
+            .chain([path.to_owned()])
             .flat_map(|part| messages::numbers(receivers::lines(&stopped.path(&part))))
             .collect();
-        assert!(arrived.iter().copied().eq(0..sent), "{name}: each message once, in order");
+        assert!(arrived.iter().copied().eq(0..sent), "{endpoint}: each message once, in order");
+        assert_eq!(stopped.ledger.delivered(endpoint), sent as u64);
     }
-    assert_eq!(stopped.ledger.delivered("fixed"), sent as u64);
 }
 
 #[test]
@@ -201,14 +173,14 @@ fn an_application_closes_the_files_and_opens_them_again_where_its_input_allows_t
             waits.contains("a message has closed the files") && ledger.delivered(endpoint) == 102
         })
     });
-    for name in ["fixed.jsonl", "by-logger/load.jsonl"] {
+    for (_, name) in FILES {
         fs::rename(router.path(name), router.path(&format!("{name}.old"))).expect("rename");
     }
     send(&(messages::text_of(&lines[200..]) + &order("open")));
     router.wait_until_delivered(303);
     router.wait("nothing is in the way any more", |ledger| ledger.endpoint("fixed")["failure"].is_null());
     let stopped = router.stop();
-    for name in ["fixed.jsonl", "by-logger/load.jsonl"] {
+    for (_, name) in FILES {
         let old = receivers::lines(&stopped.path(&format!("{name}.old")));
         assert!(old[0].contains("metlog::file::close"), "{}", old[0]);
         assert_eq!(old[1..], lines[..100]);

@@ -10,6 +10,7 @@ pub mod sentry;
 pub mod small_disk;
 pub mod statsd;
 pub mod syslog_servers;
+pub mod two_files;
 pub mod wait;
 
 pub use ledger::Ledger;

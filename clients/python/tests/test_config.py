@@ -27,7 +27,7 @@ FULL = """
     severity = 4
     disabled_timers = foo
 
-                      bar
+                      404
     timer_precision = 2
     sender_class = metlog.senders.DebugCaptureSender
     sender_number = 007
@@ -66,7 +66,7 @@ def own_holder(holder):
 
 def test_a_whole_file_makes_a_client(holder):
     client = client_from_text_config(FULL, "metlog")
-    assert (client.logger, client.severity, client._disabled_timers) == ("shop", 4, {"foo", "bar"})
+    assert (client.logger, client.severity, client._disabled_timers) == ("shop", 4, {"foo", "404"})
     assert client.timer_precision == 2
     assert isinstance(client.sender, DebugCaptureSender)
     assert (client.sender.number, client.sender.flags) == (7, [True, 2, False])

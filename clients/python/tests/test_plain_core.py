@@ -101,12 +101,16 @@ def test_drops_are_told_in_a_message(monkeypatch, tmp_path):
     path = str(tmp_path / "socket")
     core = PlainCore(Destination("unix", path=path, queue_bytes=500))
     answers = [core.submit(b'{"logger": "shop"}') for _ in range(20)]
+    assert not all(answers)
     receiver = LineReceiver(path)
-    wait_for(lambda: any(message.get("type") == "metlog.dropped" for message in receiver.messages()), "the report")
-    report = next(message for message in receiver.messages() if message.get("type") == "metlog.dropped")
-    assert (report["logger"], report["payload"], report["fields"]) == (
-        "shop", str(answers.count(False)), {"reason": "queue-full"},
-    )  # fmt: skip
+
+    def reports():
+        return [message for message in receiver.messages() if message.get("type") == "metlog.dropped"]
+
+    wait_for(lambda: sum(int(report["payload"]) for report in reports()) == answers.count(False), "the last report")
+    assert {(report["logger"], report["severity"], report["fields"]["reason"]) for report in reports()} == {
+        ("shop", 4, "queue-full")
+    }
     assert core.flush(30)
     assert adds_up(core.stats())
     receiver.close()

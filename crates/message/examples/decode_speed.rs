@@ -72,11 +72,14 @@ fn report(name: &str, messages: &Slab, run: fn(&Slab)) {
 type Candidate = (&'static str, fn(&Slab));
 
 #[cfg(not(feature = "compare"))]
-const CANDIDATES: [Candidate; 4] = [OURS, OURS_AND_LOOKUP, GRAMMAR_ONLY, TREE];
+const CANDIDATES: [Candidate; 6] =
+    [OURS, OURS_AND_LOOKUP, LINES_FOUND_FIRST, LINES_IN_PLACE, GRAMMAR_ONLY, TREE];
 #[cfg(feature = "compare")]
-const CANDIDATES: [Candidate; 7] = [
+const CANDIDATES: [Candidate; 9] = [
     OURS,
     OURS_AND_LOOKUP,
+    LINES_FOUND_FIRST,
+    LINES_IN_PLACE,
     GRAMMAR_ONLY,
     TREE,
     compare::SONIC_VALUE,
@@ -95,6 +98,42 @@ const OURS_AND_LOOKUP: Candidate = ("metlog + name, rate", |messages| {
     for message in messages.iter() {
         let index = decode(message);
         black_box((lookup(message, &index, &name), lookup(message, &index, &rate)));
+    }
+});
+
+/// What a router keeps of a message in its slab.
+struct Entry {
+    _start: usize,
+    _end: usize,
+    index: Index,
+}
+
+const LINES_FOUND_FIRST: Candidate = ("metlog, line found first", |messages| {
+    let mut entries = Vec::with_capacity(4096);
+    let mut start = 0;
+    while let Some(length) = memchr::memchr(b'\n', &messages.bytes[start..]) {
+        let end = start + length;
+        if entries.len() == entries.capacity() {
+            black_box(&mut entries).clear();
+        }
+        entries.push(Entry { _start: start, _end: end, index: decode(&messages.bytes[start..end]) });
+        start = end + 1;
+    }
+});
+
+const LINES_IN_PLACE: Candidate = ("metlog, line in place", |messages| {
+    let decoder = black_box(Decoder::default());
+    let mut entries = Vec::with_capacity(4096);
+    let mut start = 0;
+    while start < messages.bytes.len() {
+        if entries.len() == entries.capacity() {
+            black_box(&mut entries).clear();
+        }
+        entries.push(Entry { _start: start, _end: 0, index: Index::EMPTY });
+        let entry = entries.last_mut().unwrap();
+        let end = start + decoder.decode_line(&messages.bytes[start..], &mut entry.index).unwrap();
+        entry._end = end;
+        start = end + 1;
     }
 });
 

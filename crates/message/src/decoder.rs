@@ -118,6 +118,36 @@ impl Decoder {
         decoded
     }
 
+    /// Reads the message that fills the first of these lines, if it needs no change, as nearly every message does: writes
+    /// where its values lie into `index`, which must be [`Index::EMPTY`], and answers where its line break is.
+    ///
+    /// `None` says nothing about the line, and leaves the index without meaning; [`Decoder::decode`] tells. To look for the
+    /// line break first, and to copy the index afterwards, costs a fifth more (`examples/decode_speed`).
+    ///
+    /// ```
+    /// use metlog_message::{Decoder, Index, Key};
+    ///
+    /// let lines = b"{\"type\":\"a\",\"timestamp\":\"2012-07-18T21:13:25Z\"}\n{\"type\":";
+    /// let mut index = Index::EMPTY;
+    /// let end = Decoder::default().decode_line(lines, &mut index);
+    /// assert_eq!(end, Some(47));
+    /// assert_eq!(index.text(&lines[..47], Key::Type), "a");
+    /// ```
+    #[inline]
+    pub fn decode_line(&self, lines: &[u8], index: &mut Index) -> Option<usize> {
+        if lines.first() != Some(&b'{') {
+            return None;
+        }
+        let scanned = fast::scan(lines, &self.limits, &mut index.slots)?;
+        let end = scanned.end as usize;
+        let text = lines.get(..end)?;
+        let is_message = lines.get(end) == Some(&b'\n')
+            && end <= self.limits.message_bytes
+            && envelope::check(text, &scanned, index).is_ok()
+            && index.raw(text, Key::Timestamp).is_some();
+        is_message.then_some(end)
+    }
+
     /// Reads what needs no change, as nearly every message does; says nothing about the others.
     #[inline(always)]
     fn decode_in_place(&self, text: &[u8], frame_bytes: usize, index: &mut Index) -> Verdict {
@@ -128,6 +158,9 @@ impl Decoder {
             return Verdict::Unknown;
         }
         let Some(scanned) = fast::scan(text, &self.limits, &mut index.slots) else { return Verdict::Unknown };
+        if scanned.end as usize != text.len() {
+            return Verdict::Unknown;
+        }
         match envelope::check(text, &scanned, index) {
             Ok(()) => Verdict::Message,
             Err(reason) => Verdict::Bad(reason),
@@ -256,6 +289,45 @@ mod tests {
             assert_eq!(index.slots, careful.slots);
             assert_eq!(envelope::check(line, &fast, &mut index).is_ok(), careful.object);
         }
+    }
+
+    #[test]
+    fn every_real_message_is_read_where_its_line_begins() {
+        for lines in [CLIENT, SERVICE_2012] {
+            let mut rest = lines;
+            while !rest.is_empty() {
+                let mut index = Index::EMPTY;
+                let end = Decoder::default().decode_line(rest, &mut index).expect("a real message");
+                assert_eq!(decode(&rest[..end]), Ok(Decoded::InPlace { start: 0, end, index }));
+                rest = &rest[end + 1..];
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_needs_more_than_a_look_is_left_alone() {
+        for line in [
+            "",
+            "\n",
+            " {}\n",
+            "{\"type\":\"t\",\"timestamp\":\"\"}",
+            "{\"type\":\"t\",\"timestamp\":\"\"} \n",
+            "{\"type\":\"t\"}\n",
+            "{\"type\":7,\"timestamp\":\"\"}\n",
+            "{\"type\":\"t\n\",\"timestamp\":\"\"}\n",
+            "{\"type\":\"t\",\n\"timestamp\":\"\"}\n",
+        ] {
+            assert_eq!(
+                Decoder::default().decode_line(line.as_bytes(), &mut { Index::EMPTY }),
+                None,
+                "{line}"
+            );
+        }
+        let small = Decoder::new(Limits { message_bytes: 27, depth: 2 });
+        let line = b"{\"type\":\"t\",\"timestamp\":\"\"}\n";
+        assert_eq!(small.decode_line(line, &mut { Index::EMPTY }), Some(27));
+        let small = Decoder::new(Limits { message_bytes: 26, depth: 2 });
+        assert_eq!(small.decode_line(line, &mut { Index::EMPTY }), None);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Scanned {
     pub unusual: bool,
     /// The timestamp that begins here, if there is one, is known to be readable.
     pub readable_timestamp: u32,
+    /// One past the envelope's closing brace.
+    pub end: u32,
 }
 
 /// What was met inside of strings.
@@ -38,20 +40,20 @@ struct Seen {
     non_ascii: bool,
 }
 
-/// Reads `text`, which begins with a brace, and notes where the values of the envelope's keys lie. `None` says nothing
-/// about the text.
+/// Reads the object that `text` begins with, and notes where the values of the envelope's keys lie. What follows it is
+/// not looked at. `None` says nothing about the text.
 #[inline(always)]
 pub(crate) fn scan(text: &[u8], limits: &Limits, slots: &mut Slots) -> Option<Scanned> {
     let mut seen = Seen::default();
     let mut scanned = envelope(text, slots, &mut seen, limits.depth.min(DEEPEST))?;
-    if seen.non_ascii && std::str::from_utf8(text).is_err() {
+    if seen.non_ascii && std::str::from_utf8(text.get(..scanned.end as usize)?).is_err() {
         return None;
     }
     scanned.unusual |= seen.backslash;
     Some(scanned)
 }
 
-/// Reads the envelope object, the whole text.
+/// Reads the envelope object.
 #[inline(never)]
 fn envelope(text: &[u8], slots: &mut Slots, seen: &mut Seen, limit: usize) -> Option<Scanned> {
     if limit == 0 {
@@ -60,14 +62,19 @@ fn envelope(text: &[u8], slots: &mut Slots, seen: &mut Seen, limit: usize) -> Op
     let mut scanner = Scanner { text, at: 0, slots, scanned: Scanned::default(), seen, limit };
     // A space behind the first colon: so have clients written it that put one behind each comma and colon.
     let mut spaced = text.get(br#"{"type":"#.len()) == Some(&b' ');
+    // As many keys at once as stand in their usual order: with most messages, all of them.
+    if spaced {
+        scanner.usual::<true>()
+    } else {
+        scanner.usual::<false>()
+    };
     loop {
-        // As many keys at once as stand in their usual order, then one that does not.
-        while if spaced { scanner.usual::<true>() } else { scanner.usual::<false>() } {}
         let (separator, byte) = token(text, scanner.at)?;
         if byte != if scanner.at == 0 { b'{' } else { b',' } {
-            return (byte == b'}' && separator as usize + 1 == text.len()).then_some(scanner.scanned);
+            scanner.scanned.end = separator + 1;
+            return (byte == b'}').then_some(scanner.scanned);
         }
-        spaced = scanner.any(separator + 1)?;
+        spaced = scanner.out_of_order(separator, spaced)?;
     }
 }
 
@@ -91,13 +98,53 @@ macro_rules! spellings {
 
 impl Scanner<'_, '_> {
     /// Reads keys as far as they stand in their usual order, with spaces or without, and with values of their usual
-    /// kind; any of them may be missing. False if there is nothing more of the kind.
+    /// kind; any of them may be missing.
     #[inline(always)]
-    fn usual<const SPACED: bool>(&mut self) -> bool {
+    fn usual<const SPACED: bool>(&mut self) {
+        if self.at == 0 || self.comma::<SPACED>().is_some() {
+            self.usual_keys::<SPACED>();
+        }
+    }
+
+    /// Reads one key that is known or any, then as many known ones as follow. Apart, so that there is less to keep in mind
+    /// where all keys stand in order.
+    #[inline(never)]
+    fn out_of_order(&mut self, separator: u32, spaced: bool) -> Option<bool> {
         let before = self.at;
-        (before == 0 || self.comma::<SPACED>().is_some())
-            && self.usual_keys::<SPACED>().is_some()
-            && self.at != before
+        while if spaced { self.known::<true>() } else { self.known::<false>() } {}
+        if self.at == before { self.any(separator + 1) } else { Some(spaced) }
+    }
+
+    /// Reads the next key, if it is one of the usual ones, with a value of its usual kind. False if it is not.
+    #[inline(always)]
+    fn known<const SPACED: bool>(&mut self) -> bool {
+        let before = self.at;
+        (before == 0 || self.comma::<SPACED>().is_some()) && {
+            self.known_key::<SPACED>();
+            self.at != before
+        }
+    }
+
+    /// Finds out by two letters which key it can be: to try one after the other costs a misprediction more.
+    #[inline(always)]
+    fn known_key<const SPACED: bool>(&mut self) -> Option<()> {
+        let start = self.at + if SPACED && self.at > 0 { 3 } else { 2 };
+        match grammar::bytes(self.text, start)? {
+            b"ty" => self.usual_string::<SPACED>(Key::Type as usize, spellings!("type", "\"")),
+            b"ti" => self.usual_timestamp::<SPACED>(spellings!("timestamp", "\"")),
+            b"lo" => self.usual_string::<SPACED>(Key::Logger as usize, spellings!("logger", "\"")),
+            b"se" => self.usual_integer::<SPACED>(Key::Severity as usize, spellings!("severity", "")),
+            b"pa" => self.usual_string::<SPACED>(Key::Payload as usize, spellings!("payload", "\"")),
+            b"fi" => self.usual_object::<SPACED>(Key::Fields as usize, spellings!("fields", "{")),
+            b"en" => self.usual_string::<SPACED>(Key::EnvVersion as usize, spellings!("env_version", "\"")),
+            b"me" => {
+                self.usual_integer::<SPACED>(Key::Pid as usize, spellings!("metlog_pid", ""))?;
+                self.usual_string::<SPACED>(Key::Hostname as usize, spellings!("metlog_hostname", "\""))?;
+                self.usual_integer::<SPACED>(OTHER, spellings!("metlog_seq", ""))?;
+                self.usual_string::<SPACED>(OTHER, spellings!("metlog_src", "\""))
+            }
+            _ => None,
+        }
     }
 
     /// `None` where something else stands.

@@ -89,7 +89,7 @@ pub struct Index {
 
 impl Index {
     /// That of an empty object.
-    pub(crate) const EMPTY: Index = Index {
+    pub const EMPTY: Index = Index {
         slots: [Slot { start: 0, end: 0 }; Key::COUNT],
         escaped: 0,
         severity: DEFAULT_SEVERITY,

@@ -20,8 +20,12 @@ use metlog_message::Reason;
 use crate::batch::Handover;
 
 mod accounts;
+mod files;
 
-pub use self::accounts::{Account, EndpointAccount, InputAccount, Ledger};
+pub use self::{
+    accounts::{Account, EndpointAccount, InputAccount, Ledger},
+    files::{FileLedger, FilesLedger, LeftAlone, MOST_LISTED, Standing},
+};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -94,6 +98,16 @@ pub struct InputCounters {
     pub lines_given_up: Counter,
     kernel_drops: Mutex<KernelDrops>,
     noticed: Mutex<BTreeMap<&'static str, u64>>,
+    files: Mutex<Vec<AsksForFiles>>,
+}
+
+/// Asks an input how far it has come with its files; `None` when it is closed.
+struct AsksForFiles(Box<dyn Fn() -> Option<FilesLedger> + Send + Sync>);
+
+impl Debug for AsksForFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AsksForFiles")
+    }
 }
 
 /// How many datagrams the kernel dropped at an input's sockets.
@@ -155,6 +169,7 @@ impl Default for InputCounters {
             lines_given_up: Counter::default(),
             kernel_drops: Mutex::default(),
             noticed: Mutex::default(),
+            files: Mutex::default(),
         }
     }
 }
@@ -184,6 +199,20 @@ impl InputCounters {
     /// Counts something worth knowing that is not a message's fate, such as `file-truncated`.
     pub fn notice(&self, what: &'static str, times: u64) {
         *self.noticed.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += times;
+    }
+
+    /// Registers who knows how far the input has come with its files, until that answers `None`. While a reload tries out a
+    /// successor there are two.
+    pub fn watch_files(&self, ask: impl Fn() -> Option<FilesLedger> + Send + Sync + 'static) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|ask| ask.0().is_some());
+        files.push(AsksForFiles(Box::new(ask)));
+    }
+
+    /// How far it has come with its files now; `None` for an input that reads none.
+    pub fn files(&self) -> Option<FilesLedger> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().rev().find_map(|ask| ask.0())
     }
 
     /// The numbers now.

@@ -151,6 +151,22 @@ fn reasons_in_the_code() -> BTreeSet<String> {
     reasons
 }
 
+/// Names what a followed file does, which is no reason.
+const STATES_OF_FILES: &str = "ledger/files.rs";
+
+#[test]
+fn every_state_of_a_followed_file_is_on_the_page_about_them() {
+    let page = fs::read_to_string(repository().join("docs/following-files.md")).unwrap();
+    let source = fs::read_to_string(repository().join("crates/router/src").join(STATES_OF_FILES)).unwrap();
+    let states = Regex::new(r#"Standing::\w+(?:\(_\))? => "(?<name>[^"]+)""#).unwrap();
+    let states: Vec<&str> =
+        states.captures_iter(&source).map(|found| found.name("name").unwrap().as_str()).collect();
+    assert!(states.contains(&"waits-for-endpoint"), "{states:?}");
+    for state in states {
+        assert!(page.contains(&format!("`{state}`")), "{state}");
+    }
+}
+
 /// The files of the rooms that count, without their tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -160,6 +176,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
             // Names in configurations are no reasons.
             Some("config" | "tests" | "tests.rs" | "testing.rs") => {}
             _ if path.is_dir() => files.extend(sources(&path)),
+            _ if path.ends_with(STATES_OF_FILES) => {}
             _ => files.push(path),
         }
     }

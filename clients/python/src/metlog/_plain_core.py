@@ -107,6 +107,8 @@ class _Line:
         self._deadline: float | None = None
         self._reported: dict[str, int] = {}
         self._reported_at = float("-inf")
+        # A message that was sent: reports have its logger.
+        self._last = b""
 
     # The side of the application.
 
@@ -125,11 +127,15 @@ class _Line:
                 return self._drop(QUEUE_FULL)
             self._queue.append(encoded)
             self._queued_bytes += size
+            problem = None
             if self._thread is None:
-                self._start()
+                problem = self._start()
             elif self._resting:
                 self._changed.notify_all()
-            return True
+        if problem is not None:
+            # No more threads, or the interpreter is about to end. The next message tries again, and so does a flush.
+            _diagnostics.once("thread", "cannot start the sending thread: %s", problem)
+        return True
 
     def stats(self) -> CoreStats:
         with self._changed:
@@ -204,16 +210,15 @@ class _Line:
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _start(self) -> None:
+    def _start(self) -> RuntimeError | None:
         _ending.watch(self)
         thread = threading.Thread(target=self._run, name="metlog", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
-            # No more threads, or the interpreter is about to end. The next message tries again.
-            _diagnostics.once("thread", "cannot start the sending thread: %s", error)
-            return
+            return error
         self._thread = thread
+        return None
 
     # The sending thread.
 
@@ -239,15 +244,21 @@ class _Line:
         """Wait for messages; none means the end."""
         with self._changed:
             while not self._queue:
+                # Drops that no message has told of are told before the end, or when it is time for that.
+                if self._has_news() and (self._closed or time.monotonic() >= self._reported_at + REPORT_EVERY):
+                    self._report_drops()
+                    break
                 if self._closed:
                     return []
                 self._resting = True
-                self._changed.wait()
+                self._changed.wait(REPORT_EVERY if self._has_news() else None)
                 self._resting = False
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 self._drop_all(SHUTDOWN)
                 return []
-            self._report_drops()
+            self._last = self._queue[0]
+            if time.monotonic() >= self._reported_at + REPORT_EVERY:
+                self._report_drops()
             return list(islice(self._queue, BATCH))
 
     def _send(self, transport: Transport, backoff: Backoff, batch: list[bytes]) -> float:
@@ -287,18 +298,18 @@ class _Line:
                     return
                 self._changed.wait(left)
 
+    def _has_news(self) -> bool:
+        return any(self._dropped.get(reason, 0) > self._reported.get(reason, 0) for reason in _REPORTED)
+
     def _report_drops(self) -> None:
         """Put a message about drops that no message has told of at the end of the queue."""
-        now = time.monotonic()
-        if now < self._reported_at + REPORT_EVERY:
-            return
         for reason in _REPORTED:
             news = self._dropped.get(reason, 0) - self._reported.get(reason, 0)
             if news <= 0:
                 continue
             self._reported[reason] = self._dropped[reason]
-            self._reported_at = now
-            encoded = _report(self._queue[0], reason, news)
+            self._reported_at = time.monotonic()
+            encoded = _report(self._last, reason, news)
             self._accepted += 1
             if self._destination.seq:
                 self._sequence += 1

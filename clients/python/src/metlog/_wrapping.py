@@ -6,6 +6,7 @@ function, as frameworks look at that. What is around a generator lasts from its 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -20,6 +21,24 @@ def is_special(fn: Any) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn)
 
 
+def like(fn: Any) -> Callable[[Any], Any]:
+    """Return a decorator that gives a wrapper the name, the documentation, the attributes and the signature of `fn`.
+
+    ``functools.wraps`` leaves the signature to those who follow ``__wrapped__``, which not everybody does: Celery asks
+    ``inspect.getfullargspec``.
+    """
+
+    def decorator(wrapper: Any) -> Any:
+        # Attributes go from function to function; an object that stands for one keeps its own.
+        both = inspect.isfunction(wrapper) and inspect.isfunction(fn)
+        functools.update_wrapper(wrapper, fn, updated=("__dict__",) if both else ())
+        with contextlib.suppress(TypeError, ValueError):
+            wrapper.__signature__ = inspect.signature(fn)
+        return wrapper
+
+    return decorator
+
+
 def wrap(fn: Any, around: Around) -> Any:
     """Return `fn` with ``around()`` entered for each call. Class and static methods stay what they are."""
     if isinstance(fn, (classmethod, staticmethod)):
@@ -31,7 +50,7 @@ def wrap(fn: Any, around: Around) -> Any:
     if inspect.isgeneratorfunction(fn):
         return _generator(fn, around)
 
-    @functools.wraps(fn)
+    @like(fn)
     def plain(*args: Any, **kwargs: Any) -> Any:
         with around():
             return fn(*args, **kwargs)
@@ -40,7 +59,7 @@ def wrap(fn: Any, around: Around) -> Any:
 
 
 def _coroutine(fn: Any, around: Around) -> Any:
-    @functools.wraps(fn)
+    @like(fn)
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
         with around():
             return await fn(*args, **kwargs)
@@ -49,7 +68,7 @@ def _coroutine(fn: Any, around: Around) -> Any:
 
 
 def _generator(fn: Any, around: Around) -> Any:
-    @functools.wraps(fn)
+    @like(fn)
     def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with around():
             return (yield from fn(*args, **kwargs))
@@ -63,7 +82,7 @@ def delegating(fn: Any, call: Any, around: Around = nullcontext) -> Any:
     What is sent or thrown into one goes to the one inside, as ``yield from`` does it for plain generators.
     """
 
-    @functools.wraps(fn)
+    @like(fn)
     async def generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         with around():
             inner = call(*args, **kwargs)

@@ -98,7 +98,8 @@ class MetlogClient:
         elif isinstance(disabled_timers, str):
             self._disabled_timers = {disabled_timers}
         else:
-            self._disabled_timers = set(disabled_timers)
+            # A name of digits is a number in a configuration.
+            self._disabled_timers = {str(name) for name in disabled_timers}
         self.filters: list[Filter] = [] if filters is None else list(filters)
         self._closed = False
         self._said_unconfigured = False

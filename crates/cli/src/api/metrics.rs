@@ -11,7 +11,7 @@ use metlog_message::Reason;
 use super::{
     Observed,
     exposition::{CONTENT_TYPE, Exposition, MetricType},
-    pipeline::{Endpoint, Input, Pipeline},
+    pipeline::{Endpoint, Files, Input, Pipeline},
 };
 
 /// `GET /metrics`.
@@ -212,6 +212,34 @@ fn inputs(page: &mut Exposition, inputs: &[Input]) {
         info.sample(&[("input", &input.name), ("kind", &input.kind), ("address", &input.address)], 1);
     }
     components(page, "input", inputs, |input| &input.name, INPUT_METRICS, INPUT_REASONS);
+    files(page, inputs);
+}
+
+/// A metric of inputs that read files.
+type OfFiles = (&'static str, &'static str, fn(&Files) -> u64);
+
+const FILES_METRICS: &[OfFiles] = &[
+    ("metlog_input_files", "Files that are followed.", |files| files.followed),
+    ("metlog_input_files_held_up", "Files that cannot be read on.", |files| files.held_up),
+    ("metlog_input_files_left_alone", "Files that the patterns match and that are not read.", |files| {
+        files.left_alone.len() as u64
+    }),
+    (
+        "metlog_input_behind_bytes",
+        "Bytes of followed files that are not acknowledged: still in a file, or on their way.",
+        |files| files.behind_bytes,
+    ),
+];
+
+fn files(page: &mut Exposition, inputs: &[Input]) {
+    for (name, help, read) in FILES_METRICS {
+        let mut family = page.family(name, MetricType::Gauge, help);
+        for input in inputs {
+            if let Some(files) = &input.files {
+                family.sample(&[("input", &input.name)], read(files));
+            }
+        }
+    }
 }
 
 fn endpoints(page: &mut Exposition, endpoints: &[Endpoint]) {

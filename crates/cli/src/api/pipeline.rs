@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use metlog_message::Timestamp;
 use metlog_router::ledger::{
-    Account, DropReason, EndpointAccount, EndpointLedger, InputAccount, InputLedger,
+    Account, DropReason, EndpointAccount, EndpointLedger, FileLedger, FilesLedger, InputAccount, InputLedger,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,8 +81,61 @@ pub struct Input {
     /// What is worth knowing but no message's fate, such as a truncated file, with how often it was noticed.
     #[serde(default)]
     pub noticed: BTreeMap<String, u64>,
+    /// How far it has come with its files, for kinds that read files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
     /// Whether the equation held when this was read.
     pub balances: bool,
+}
+
+/// How far an input has come with its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Files {
+    /// How many it follows.
+    pub followed: u64,
+    /// Bytes of them that are not acknowledged: still in a file, or on their way to an endpoint.
+    pub behind_bytes: u64,
+    /// How many of them cannot be read on.
+    pub held_up: u64,
+    /// Each of them, those furthest behind first; of more than a thousand, these.
+    pub list: Vec<File>,
+    /// What the patterns match and is not read.
+    pub left_alone: Vec<LeftAlone>,
+}
+
+/// A file that is followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Its name, or the last one that it was found under.
+    pub path: String,
+    /// Whether it was renamed or deleted; it is read to its end then.
+    pub gone: bool,
+    /// How large it was when it was last looked at.
+    pub size_bytes: u64,
+    /// How far it was read.
+    pub read_bytes: u64,
+    /// How far it is acknowledged: a restart goes on from here.
+    pub acknowledged_bytes: u64,
+    /// What is left from there to its end.
+    pub behind_bytes: u64,
+    /// What it does or waits for, in a word: `reading`, `at-end`, `unfinished-line`, `waits-for-endpoint`,
+    /// `waits-for-older-file`, `waits-to-be-opened`, `waits-for-memory`, `unreadable`.
+    pub state: String,
+    /// The name of the endpoint that it waits for, or why it cannot be read.
+    pub detail: Option<String>,
+    /// For how long that has been its state.
+    pub state_seconds: f64,
+    /// Whether it cannot be read on.
+    pub held_up: bool,
+}
+
+/// A file that is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// Its name.
+    pub path: String,
+    /// Why.
+    pub why: String,
 }
 
 /// An input's connections.
@@ -194,6 +247,7 @@ impl Input {
     fn new(account: Account<InputAccount, InputLedger>) -> Input {
         let Account { of, is_removed, ledger } = account;
         Input {
+            files: of.counters.files().map(Files::new),
             name: of.name,
             kind: of.kind.to_owned(),
             address: of.address,
@@ -214,6 +268,38 @@ impl Input {
             lines_given_up: ledger.lines_given_up,
             kernel_drops: ledger.kernel_drops,
             noticed: by_reason(ledger.noticed),
+        }
+    }
+}
+
+impl Files {
+    fn new(files: FilesLedger) -> Files {
+        let left_alone = files.left_alone.into_iter();
+        Files {
+            followed: files.followed,
+            behind_bytes: files.behind_bytes,
+            held_up: files.held_up,
+            list: files.list.into_iter().map(File::new).collect(),
+            left_alone: left_alone
+                .map(|left| LeftAlone { path: left.path.to_string_lossy().into_owned(), why: left.why })
+                .collect(),
+        }
+    }
+}
+
+impl File {
+    fn new(file: FileLedger) -> File {
+        File {
+            path: file.path.to_string_lossy().into_owned(),
+            gone: file.is_gone,
+            size_bytes: file.size_bytes,
+            read_bytes: file.read_bytes,
+            acknowledged_bytes: file.acknowledged_bytes,
+            behind_bytes: file.behind_bytes(),
+            state: file.standing.name().to_owned(),
+            detail: file.standing.detail().map(str::to_owned),
+            state_seconds: file.standing_for.as_secs_f64(),
+            held_up: file.standing.is_held_up(),
         }
     }
 }

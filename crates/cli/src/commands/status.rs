@@ -8,6 +8,7 @@ use crate::{
     api::pipeline::{Endpoint, Input, Pipeline},
     api_client::{ApiArguments, ApiClient},
     live::{
+        files,
         numbers::{bytes, count, counted, share, span},
         safe_text::shown,
         table::{Align, Table},
@@ -88,8 +89,12 @@ fn report(address: &str, pipeline: &Pipeline, verdict: &Verdict, columns: Option
     lines.extend(verdict.problems.iter().flat_map(point));
     let received = pipeline.inputs.iter().map(|input| input.received).sum();
     let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
+    let behind = match files::behind_bytes(&pipeline.inputs) {
+        Some(behind) => format!(", {} behind in files", bytes(behind)),
+        None => String::new(),
+    };
     lines.push(format!(
-        "running for {}, {} received, {} waiting",
+        "running for {}, {} received, {} waiting{behind}",
         span(pipeline.uptime_seconds),
         counted(received, "frame", "frames"),
         count(waiting)
@@ -137,10 +142,17 @@ fn inputs(inputs: &[Input]) -> Table {
                 count(input.kernel_drops),
                 open,
             ],
-            by_reason(&input.rejected).map(|reasons| format!("rejected: {reasons}")).into_iter().collect(),
+            below(input),
         );
     }
     table
+}
+
+fn below(input: &Input) -> Vec<String> {
+    let counts = [("rejected", &input.rejected), ("noticed", &input.noticed)];
+    let counts = counts.into_iter().filter_map(|(what, counts)| Some((what, by_reason(counts)?)));
+    let counts = counts.map(|(what, reasons)| format!("{what}: {reasons}"));
+    counts.chain(input.files.iter().flat_map(files::lines)).collect()
 }
 
 fn endpoints(endpoints: &[Endpoint]) -> Table {

@@ -2,6 +2,7 @@
 
 pub mod condition_words;
 pub mod events;
+pub mod files;
 pub mod numbers;
 pub mod pretty;
 pub mod rates;

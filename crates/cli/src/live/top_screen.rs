@@ -216,13 +216,19 @@ impl Screen<'_> {
                 format!("{}/s", bytes(bytes_per_second as u64)),
                 per_second(rejected),
                 per_second(|input| input.unrouted),
-                count(open),
+                match &input.files {
+                    Some(files) => bytes(files.behind_bytes),
+                    None => count(open),
+                },
             ];
             let loses = self.looks.of_input(input, rejected) > 0.0;
-            (cells, if loses { self.bad() } else { Style::new() })
+            let is_held_up = input.files.as_ref().is_some_and(|files| files.held_up > 0);
+            (cells, if loses || is_held_up { self.bad() } else { Style::new() })
         };
+        let are_any_files = pipeline.inputs.iter().any(|input| input.files.is_some());
+        let last = if are_any_files { "OPEN/LAG" } else { "OPEN" };
         Section {
-            header: ["INPUT", "KIND", "IN/s", "BYTES/s", "REJECTED/s", "UNROUTED/s", "OPEN"],
+            header: ["INPUT", "KIND", "IN/s", "BYTES/s", "REJECTED/s", "UNROUTED/s", last],
             widths: [8, 12, 10, 10, 10],
             rows: inputs.into_iter().map(row).collect(),
         }
@@ -296,7 +302,7 @@ fn dropped(endpoint: &Endpoint) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::rates::tests::pipeline;
+    use crate::{api::pipeline::Files, live::rates::tests::pipeline};
     use ratatui::{Terminal, backend::TestBackend};
 
     fn looks() -> Looks {
@@ -357,6 +363,22 @@ mod tests {
 
  q quit   s sorted by trouble"
         );
+    }
+
+    #[test]
+    fn how_far_an_input_is_behind_in_its_files_stands_in_the_place_of_its_connections() {
+        let mut looks = Looks::default();
+        let mut pipeline = pipeline(1.0, 10);
+        let files =
+            Files { followed: 3, behind_bytes: 12 << 20, held_up: 1, list: vec![], left_alone: vec![] };
+        let logs = Input { name: "logs".to_owned(), files: Some(files), ..pipeline.inputs[0].clone() };
+        pipeline.inputs.push(logs);
+        looks.add(pipeline);
+        let text = drawn(&screen(&looks), 80, 24);
+        let ends = |name: &str| text.lines().find(|line| line.starts_with(name)).map(|line| &line[70..]);
+        assert_eq!(ends(" INPUT"), Some(" OPEN/LAG"), "{text}");
+        assert_eq!(ends(" tcp"), Some("        3"), "{text}");
+        assert_eq!(ends(" logs"), Some(" 12.0 MiB"), "{text}");
     }
 
     #[test]

@@ -161,7 +161,10 @@ fn trimmed(text: &str) -> &str {
 }
 
 fn one_line<'t>(text: &'t str, limits: &Limits) -> Option<Cow<'t, str>> {
-    if text.starts_with('{') && fast::scan(text.as_bytes(), limits, &mut Slots::default()).is_some() {
+    if text.starts_with('{')
+        && fast::scan(text.as_bytes(), limits, &mut Slots::default())
+            .is_some_and(|scanned| scanned.end as usize == text.len())
+    {
         return Some(Cow::Borrowed(text));
     }
     if careful::scan(text.as_bytes(), limits).ok()?.rewrite {

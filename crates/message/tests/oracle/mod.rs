@@ -11,6 +11,7 @@ pub const RECEIVED: Timestamp = Timestamp { seconds: 1_346_241_600, nanoseconds:
 /// Decodes `frame` and panics unless the outcome is the one that serde_json lets expect.
 pub fn check(frame: &[u8]) -> Result<Decoded, Reason> {
     let outcome = Decoder::default().decode(frame, RECEIVED);
+    check_as_a_line(frame, &outcome);
     let Ok(text) = std::str::from_utf8(frame) else {
         assert_eq!(outcome, Err(Reason::InvalidUtf8), "{frame:?}");
         return outcome;
@@ -184,6 +185,22 @@ fn check_value(value: Value<'_>, tree: &Tree) {
                 let Some(value) = value.get(name) else { panic!("{name} is a member") };
                 check_value(value, tree);
             }
+        }
+    }
+}
+
+/// What is read as the first of several lines is what the line alone is, whatever follows it.
+fn check_as_a_line(frame: &[u8], outcome: &Result<Decoded, Reason>) {
+    for behind in ["\n", "\n{\"type\":\"next\"}\n", "\n\"\u{e9}"] {
+        let lines = [frame, behind.as_bytes()].concat();
+        let mut found = Index::EMPTY;
+        let Some(length) = Decoder::default().decode_line(&lines, &mut found) else { continue };
+        if length == frame.len() {
+            assert_eq!(outcome, &Ok(Decoded::InPlace { start: 0, end: length, index: found }), "{frame:?}");
+        } else {
+            assert_eq!(frame.get(length), Some(&b'\n'), "{frame:?}");
+            let line = Decoder::default().decode(&frame[..length], RECEIVED);
+            assert_eq!(line, Ok(Decoded::InPlace { start: 0, end: length, index: found }), "{frame:?}");
         }
     }
 }

@@ -238,12 +238,18 @@ impl Pipeline {
         let mut open = OpenBatch::new(slab, &self.entries, self.clock.wall());
         let mut start = 0;
         let mut rest = None;
-        while let Some(length) = open.slab.get(start..).and_then(|behind| memchr::memchr(b'\n', behind)) {
-            let end = start + length;
+        while start < open.slab.len() {
+            start = match self.take_in_place(&mut open, start) {
+                Some(behind) => behind,
+                None => {
+                    let Some(length) = memchr::memchr(b'\n', &open.slab[start..]) else { break };
+                    let end = start + length;
+                    let decoded = self.decoder.decode(&open.slab[start..end], open.received);
+                    self.take(&mut open, start..end, decoded);
+                    end + 1
+                }
+            };
             self.tally.received += 1;
-            let decoded = self.decoder.decode(&open.slab[start..end], open.received);
-            self.take(&mut open, start..end, decoded);
-            start = end + 1;
             if open.entries.len() == BATCH_MESSAGES && start < open.slab.len() {
                 let mut more = self.pool.take(open.slab.len() - start);
                 more.extend(&open.slab[start..]);
@@ -256,6 +262,25 @@ impl Pipeline {
         self.taken_bytes += open.slab.len();
         self.close(open, waiter, parked);
         rest
+    }
+
+    /// Files the line at `start` if it is a message as it stands, as nearly every one is: it is read where its entry will
+    /// stay. Answers where the next line begins.
+    #[inline]
+    fn take_in_place(&mut self, open: &mut OpenBatch, start: usize) -> Option<usize> {
+        let FrameDecoder::Json(decoder) = &self.decoder else { return None };
+        let number = open.entries.len();
+        open.entries.push(Entry { start: start as u32, end: 0, number: number as u32, index: Index::EMPTY });
+        let entry = open.entries.last_mut()?;
+        let Some(length) = decoder.decode_line(open.slab.get(start..)?, &mut entry.index) else {
+            open.entries.pop();
+            return None;
+        };
+        let end = start + length;
+        entry.end = end as u32;
+        let entry = &*entry;
+        self.route(number, open.slab.get(start..end).unwrap_or_default(), entry);
+        Some(end + 1)
     }
 
     /// Files what became of the frame at `place` in the slab.
@@ -318,6 +343,10 @@ impl Pipeline {
     #[inline]
     fn route(&mut self, number: usize, message: &[u8], entry: &Entry) {
         self.tally.timestamp_unreadable += u64::from(entry.index.timestamp_unreadable());
+        if self.outlets.table.constant().is_some() {
+            // All at once when the batch is closed.
+            return;
+        }
         match self.outlets.table.route(message, &entry.index, &mut self.scratch) {
             Some(endpoints) => {
                 self.tally.routed += 1;
@@ -333,6 +362,12 @@ impl Pipeline {
         let now = self.clock.monotonic();
         self.hand_over_rejects(open.received, now, waiter, parked);
         let Some(batch) = open.close() else { return };
+        if let Some(endpoints) = self.outlets.table.constant() {
+            self.tally.routed += batch.len() as u64;
+            for &endpoint in endpoints {
+                self.selections[endpoint].extend(0..batch.len() as u32);
+            }
+        }
         let batch = Arc::new(batch.allowing_meta(self.allows_meta));
         if self.outlets.tap.is_open() {
             let Outlets { outlets, tap, .. } = &*self.outlets;

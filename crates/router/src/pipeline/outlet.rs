@@ -52,6 +52,11 @@ impl Parked {
         Parked { outlet: outlet.clone(), handover, _place: outlet.counters.wait() }
     }
 
+    /// The name of the endpoint that it waits for.
+    pub fn endpoint(&self) -> &Arc<str> {
+        &self.outlet.name
+    }
+
     /// The memory that it keeps alive.
     pub fn charged_bytes(&self) -> usize {
         self.handover.charged_bytes()

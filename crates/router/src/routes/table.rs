@@ -66,6 +66,8 @@ pub enum TableError {
 pub struct RouteTable {
     routes: Dispatch,
     unrouted: Dispatch,
+    /// Where every message goes, if they all go the same way.
+    constant: Option<Box<[usize]>>,
 }
 
 /// What routing needs besides the table: one per thread, for any table.
@@ -94,10 +96,10 @@ impl RouteTable {
         }
         let (unrouted, routes): (Vec<_>, Vec<_>) =
             routes.into_iter().enumerate().partition(|(_, spec)| spec.unrouted);
-        Ok(RouteTable {
-            routes: Dispatch::compile(routes, max_copies)?,
-            unrouted: Dispatch::compile(unrouted, max_copies)?,
-        })
+        let routes = Dispatch::compile(routes, max_copies)?;
+        let unrouted = Dispatch::compile(unrouted, max_copies)?;
+        let constant = routes.constant().map(Box::from);
+        Ok(RouteTable { routes, unrouted, constant })
     }
 
     /// The endpoints of a message, each once; `None` where no route took it, not even an `unrouted` one.
@@ -119,6 +121,12 @@ impl RouteTable {
             Answer::Settled(endpoints) => Some(endpoints),
             Answer::Selected => Some(&scratch.selected.endpoints),
         }
+    }
+
+    /// The endpoints of every message, where they all go the same way and none needs a look.
+    #[inline]
+    pub fn constant(&self) -> Option<&[usize]> {
+        self.constant.as_deref()
     }
 
     /// The numbers of the routes that take a message, in order: what [`RouteTable::route`] decides by. Not for
@@ -262,6 +270,13 @@ impl Dispatch {
         let indexes = builders.into_iter().map(|builder| builder.build(&mut lists)).collect();
         let lists = lists.into_vec().into_iter().map(|list| List::new(list, &rules, &routes)).collect();
         Ok(Dispatch { routes: routes.into(), rules: rules.into(), lists, indexes, always })
+    }
+
+    /// The endpoints of every message, where none needs a look.
+    fn constant(&self) -> Option<&[usize]> {
+        let always = self.list(self.always);
+        let is_constant = self.indexes.is_empty() && !always.rules.is_empty();
+        always.settled.as_deref().filter(|_| is_constant)
     }
 
     #[inline]

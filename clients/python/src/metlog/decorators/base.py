@@ -7,7 +7,6 @@ client, and asks whether it is wanted at all (`predicate`), at the first call.
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import json
 import types
@@ -96,7 +95,14 @@ class MetlogDecorator:
         self._fn = fn
         self._fn_fq_name = fn._fn_fq_name if isinstance(fn, MetlogDecorator) else return_fq_name(fn)
         self._update_decoratorchain()
-        functools.update_wrapper(self, fn, updated=())
+        _wrapping.like(fn)(self)
+
+        @_wrapping.like(fn)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._real_call(*args, **kwargs)
+
+        # Celery looks at this attribute for the arguments of what is no function.
+        self.__call__ = call  # type: ignore[method-assign]
 
     def _update_decoratorchain(self) -> None:
         """Note this decorator and those of the function inside: which class, with which arguments."""
@@ -172,14 +178,14 @@ def _of_kind(fn: Any, call: Any) -> Any:
     """Return a function of the kind of `fn`, whose calls are those of `call`."""
     if inspect.iscoroutinefunction(fn):
 
-        @functools.wraps(fn)
+        @_wrapping.like(fn)
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
             return await call(*args, **kwargs)
 
         return coroutine
     if inspect.isgeneratorfunction(fn):
 
-        @functools.wraps(fn)
+        @_wrapping.like(fn)
         def generator(*args: Any, **kwargs: Any) -> Any:
             return (yield from call(*args, **kwargs))
 

@@ -4,11 +4,12 @@
 //! `multiline`, not a whole message) stays in the file and is read again with the rest of it. So a file costs no memory while
 //! nothing happens, it can be closed and opened again at any time, and its position is always one that a restart can go on from.
 
+mod taking;
+
 use std::{
     fs::{self, File, Metadata},
     io,
-    ops::Range,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -16,18 +17,19 @@ use std::{
 
 use mio::{Registry, Token};
 
+use self::taking::Take;
 use super::{
     Mode, Shared,
-    identity::{self, FileId, Fingerprint},
+    identity::{self, FileId},
     open_bound::Seat,
-    positions::FilePosition,
+    position::FilePosition,
 };
 use crate::{
     acknowledgement::Acknowledged,
-    batch::{BATCH_BYTES, BATCH_MESSAGES},
+    batch::BATCH_BYTES,
     inputs::{Flow, Progress, Source, parked::ParkedShare},
-    pipeline::{Parked, Pipeline},
-    slab_pool::Slab,
+    ledger::Standing,
+    pipeline::Parked,
 };
 
 /// A file that was idle for so long makes way for one that waits to be opened.
@@ -56,7 +58,10 @@ pub struct Follower {
     skipped: Option<Skipped>,
     end: Option<End>,
     parked: ParkedShare,
-    has_failed: bool,
+    /// Why it cannot be read.
+    failure: Option<String>,
+    /// What its place was last told of it.
+    standing: Option<Standing>,
     is_finished: bool,
     is_stopping: bool,
 }
@@ -90,17 +95,6 @@ impl Stamp {
     }
 }
 
-/// What is taken at the end of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Take {
-    /// Whole messages.
-    Messages,
-    /// Whole lines: no more of the last message is expected.
-    Lines,
-    /// Everything: the file is done with.
-    All,
-}
-
 impl Follower {
     /// Reads the file of `place`, whose turn to be read it is, once `predecessors` are read to their ends.
     pub fn new(shared: Arc<Shared>, place: Arc<FilePosition>, predecessors: Vec<Arc<FilePosition>>) -> Self {
@@ -113,7 +107,8 @@ impl Follower {
             window: BATCH_BYTES,
             skipped: None,
             end: None,
-            has_failed: false,
+            failure: None,
+            standing: None,
             is_finished: false,
             is_stopping: false,
             file: None,
@@ -139,6 +134,7 @@ impl Follower {
         {
             return self.wait(flow, &file, &metadata, end, now);
         }
+        self.place.measured(stamp.bytes);
         if self.has_new_content(&file, stamp)? {
             self.restart();
         }
@@ -192,7 +188,7 @@ impl Follower {
         };
         self.opened_at = self.position;
         self.compared = None;
-        self.has_failed = false;
+        self.failure = None;
         Ok(Some(self.file.insert(Arc::new(file)).clone()))
     }
 
@@ -262,132 +258,6 @@ impl Follower {
         false
     }
 
-    /// Reads on from the position and hands over what is complete.
-    fn take(
-        &mut self,
-        flow: &mut Flow<'_>,
-        file: &File,
-        stamp: Stamp,
-        what: Take,
-        now: Duration,
-    ) -> io::Result<Progress> {
-        let mut slab = flow.pipeline.pool().take(self.window);
-        let space = slab.spare();
-        let room = space.len().min(self.window);
-        let count = match file.read_at(&mut space[..room], self.position) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Progress::More),
-            count => count?,
-        };
-        slab.advance(count);
-        let behind = self.position + count as u64;
-        let is_end = count < room && behind >= stamp.bytes;
-        self.know_by_beginning(file)?;
-        if self.skipped.is_some() {
-            return Ok(self.skip(&slab, is_end.then_some((stamp, what)), now));
-        }
-        if what == Take::All && is_end && slab.last().is_some_and(|last| *last != b'\n') {
-            slab.extend(b"\n");
-        }
-        let lines = memchr::memrchr(b'\n', &slab).map_or(0, |line_break| line_break + 1);
-        let is_as_large_as_it_gets = count >= self.largest_window();
-        let (frames, used) = match &self.shared.joiner {
-            None => (None, lines),
-            Some(joiner) => {
-                let no_more = (what != Take::Messages && is_end) || is_as_large_as_it_gets;
-                let (frames, used) = joiner.frames(slab.get(..lines).unwrap_or_default(), no_more);
-                (Some(frames), used)
-            }
-        };
-        if used > 0 {
-            slab.truncate(used);
-            // A last line's line break may have been added just now.
-            let end = self.position + used.min(count) as u64;
-            self.hand_over(flow, slab, frames, end);
-        } else if !is_end {
-            if lines == 0 && count > self.shared.context.message_bytes {
-                self.give_up_line(flow, &slab, behind);
-            } else {
-                self.window = (self.window * 2).min(self.largest_window());
-            }
-        }
-        if is_end {
-            self.reached_end(stamp, lines > used, now);
-        }
-        Ok(if is_end && self.shared.settings.mode == Mode::Follow {
-            Progress::Stalled
-        } else {
-            Progress::More
-        })
-    }
-
-    fn reached_end(&mut self, stamp: Stamp, has_lines: bool, now: Duration) {
-        self.end = Some(End { stamp, since: now, has_lines });
-    }
-
-    /// What a line of the largest size and, behind it, a joined message of the largest size need.
-    fn largest_window(&self) -> usize {
-        let joined = self.shared.joiner.as_ref().map_or(0, |joiner| joiner.window_bytes());
-        (self.shared.context.message_bytes + 1 + joined).max(BATCH_BYTES)
-    }
-
-    fn hand_over(&mut self, flow: &mut Flow<'_>, slab: Slab, frames: Option<Vec<Range<usize>>>, end: u64) {
-        let Flow { pipeline, waker, parked, .. } = flow;
-        let acknowledged = pipeline.acknowledged(|pipeline| match frames {
-            None => pipeline.lines(slab, Some(waker), parked),
-            Some(frames) if frames.len() <= BATCH_MESSAGES => {
-                pipeline.frames(slab, frames, Some(waker), parked);
-            }
-            Some(frames) => {
-                for some in frames.chunks(BATCH_MESSAGES) {
-                    let (slab, some) = part_of(&slab, some, pipeline);
-                    pipeline.frames(slab, some, Some(waker), parked);
-                }
-            }
-        });
-        self.advance(end, Some(acknowledged));
-        self.window = BATCH_BYTES;
-    }
-
-    /// Lets the fingerprint cover more of a small file that has grown.
-    fn know_by_beginning(&self, file: &File) -> io::Result<()> {
-        if self.position < Fingerprint::LONGEST {
-            self.place.set_fingerprint(Fingerprint::of(file)?);
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, end: u64, acknowledged: Option<Acknowledged>) {
-        self.position = end;
-        self.place.advance(end, acknowledged);
-    }
-
-    /// Rejects a line that is over the limit, and skips what follows of it. It stays behind the kept position until its end is
-    /// found: a restart within it must not take its rest for a line.
-    fn give_up_line(&mut self, flow: &mut Flow<'_>, begin: &[u8], behind: u64) {
-        let Flow { pipeline, waker, parked, .. } = flow;
-        let acknowledged =
-            pipeline.acknowledged(|pipeline| pipeline.too_large(begin, begin.len(), Some(waker), parked));
-        self.skipped = Some(Skipped { acknowledged: Some(acknowledged) });
-        self.position = behind;
-        self.window = BATCH_BYTES;
-    }
-
-    fn skip(&mut self, slab: &[u8], end: Option<(Stamp, Take)>, now: Duration) -> Progress {
-        if let Some(line_break) = memchr::memchr(b'\n', slab) {
-            let acknowledged = self.skipped.take().and_then(|skipped| skipped.acknowledged);
-            self.advance(self.position + line_break as u64 + 1, acknowledged);
-            return Progress::More;
-        }
-        self.position += slab.len() as u64;
-        let Some((stamp, what)) = end else { return Progress::More };
-        if what == Take::All {
-            let acknowledged = self.skipped.take().and_then(|skipped| skipped.acknowledged);
-            self.advance(self.position, acknowledged);
-        }
-        self.reached_end(stamp, false, now);
-        if self.shared.settings.mode == Mode::Follow { Progress::Stalled } else { Progress::More }
-    }
-
     /// The content that was read is not there any more: what is there now is new.
     fn restart(&mut self) {
         self.shared.context.counters.notice("file-truncated", 1);
@@ -409,7 +279,7 @@ impl Follower {
         self.end = None;
         // Its successor need not wait for it.
         self.place.at_end();
-        if !std::mem::replace(&mut self.has_failed, true) {
+        if self.failure.replace(error.to_string()).is_none() {
             self.shared.context.counters.notice("file-unreadable", 1);
             tracing::warn!(
                 input = self.shared.context.name,
@@ -426,15 +296,30 @@ impl Follower {
         }
         Progress::Stalled
     }
-}
 
-/// Some of a slab's frames in a slab of their own.
-fn part_of(slab: &[u8], frames: &[Range<usize>], pipeline: &Pipeline) -> (Slab, Vec<Range<usize>>) {
-    let start = frames.first().map_or(0, |frame| frame.start);
-    let end = frames.last().map_or(start, |frame| frame.end + 1);
-    let mut part = pipeline.pool().take(end - start);
-    part.extend(slab.get(start..end).unwrap_or_default());
-    (part, frames.iter().map(|frame| frame.start - start..frame.end - start).collect())
+    /// Tells its place what it does, where that has changed.
+    fn stands(&mut self, standing: Standing) {
+        if self.standing.as_ref() != Some(&standing) {
+            self.place.stands(standing.clone(), self.shared.context.clock.monotonic());
+            self.standing = Some(standing);
+        }
+    }
+
+    /// What it does after a read that left this parked.
+    fn standing(&self, parked: &[Parked]) -> Standing {
+        if let Some(parked) = parked.first() {
+            return Standing::Endpoint(parked.endpoint().clone());
+        }
+        match (&self.failure, &self.end) {
+            (Some(error), _) => Standing::Unreadable(error.clone()),
+            _ if self.seat.waits() => Standing::OpenFiles,
+            (_, Some(end)) if self.position < end.stamp.bytes || self.skipped.is_some() => {
+                Standing::UnfinishedLine
+            }
+            (_, Some(_)) => Standing::AtEnd,
+            (_, None) => Standing::Reading,
+        }
+    }
 }
 
 /// Opens the file with this identity: under its name, or under the one that it has been given in the same folder.
@@ -467,9 +352,11 @@ impl Source for Follower {
         // A source is read only when nothing of it is parked any more.
         self.parked.set(0);
         if self.shared.context.parked.is_used_up() {
+            self.stands(Standing::Memory);
             return Progress::Stalled;
         }
         if !self.predecessors.iter().all(|predecessor| predecessor.lets_successor_begin()) {
+            self.stands(Standing::OlderFile);
             return Progress::Stalled;
         }
         self.predecessors.clear();
@@ -479,6 +366,7 @@ impl Source for Follower {
             Err(error) => self.failed(&error),
         };
         self.parked.set(flow.parked.iter().map(Parked::charged_bytes).sum());
+        self.stands(self.standing(flow.parked));
         progress
     }
 

@@ -9,17 +9,19 @@ mod identity;
 pub mod multiline;
 mod open_bound;
 mod patterns;
+mod position;
 mod positions;
 mod scanner;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     os::fd::AsRawFd,
-    path::Path,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,7 +33,10 @@ use self::{
     scanner::Scanner,
 };
 use super::{InputContext, InputSettings, OpenError, OpenedInput};
-use crate::config::{Section, choices, parameters};
+use crate::{
+    config::{Section, choices, parameters},
+    ledger::{FilesLedger, LeftAlone, MOST_LISTED},
+};
 
 choices! {
     /// What happens at the end of a file.
@@ -107,9 +112,25 @@ struct Shared {
     open: OpenBound,
     /// Held as long as any of them lives; see [`Positions::take_turn`].
     turn: Arc<()>,
+    /// What stood in the way of reading a file at the last scan, by its path.
+    complaints: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Shared {
+    fn complaints(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the files have been read, and which are not.
+    fn ledger(&self) -> FilesLedger {
+        let left_alone =
+            |(path, why): (&PathBuf, &String)| LeftAlone { path: path.clone(), why: why.clone() };
+        FilesLedger {
+            left_alone: self.complaints().iter().take(MOST_LISTED).map(left_alone).collect(),
+            ..self.positions.ledger(self.context.clock.monotonic())
+        }
+    }
+
     /// Opens a regular file; `None` if it is something else, or is reached through a link that is refused. That is asked of the
     /// open file, so that nobody can put a link there between the look and the opening.
     fn open_file(&self, path: &Path) -> io::Result<Option<File>> {
@@ -135,7 +156,10 @@ impl InputSettings for Parameters {
             joiner: self.multiline.as_ref().map(|settings| Joiner::new(settings, context.message_bytes)),
             open: OpenBound::new(self.max_open),
             turn: Arc::default(),
+            complaints: Mutex::default(),
         });
+        let asked = Arc::downgrade(&shared);
+        context.counters.watch_files(move || asked.upgrade().map(|shared| shared.ledger()));
         Ok(OpenedInput {
             sources: vec![Box::new(Scanner::new(shared))],
             address: self.path.to_string(),

@@ -71,6 +71,11 @@ impl Seat {
         self.state == Claim::Open
     }
 
+    /// Whether it waits to be opened.
+    pub fn waits(&self) -> bool {
+        self.state == Claim::Waiting
+    }
+
     /// Whether this one, which is open, is wanted for another file. Says so once for each that waits.
     pub fn is_wanted(&self) -> bool {
         let mut counts = self.bound.lock();

@@ -1,18 +1,29 @@
 //! How far each file was read and, behind that, how far it was acknowledged: the second is what a restart goes on from.
 //!
 //! The text that is kept is JSON: `{"version":1,"files":[{"path":…,"device":…,"inode":…,"position":…,"fingerprint":{"bytes":…,
-//! "hash":…},"gone_since":…}]}`. `position` is a byte offset behind a line break; `hash` is 16 hexadecimal digits.
+//! "hash":…},"gone_since":…}]}`, in the order in which the files were first seen. `position` is a byte offset behind a line
+//! break; `hash` is 16 hexadecimal digits.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use super::identity::{FileId, Fingerprint};
-use crate::{acknowledgement::Acknowledged, checkpoints::Keeper};
+use super::{
+    identity::{FileId, Fingerprint},
+    position::FilePosition,
+};
+use crate::{
+    checkpoints::Keeper,
+    ledger::{FileLedger, FilesLedger, MOST_LISTED},
+};
 
 /// How long the position of a file that is not there any more is kept, in seconds: it may be on a disk that comes back.
 const KEEP_GONE_SECONDS: i64 = 7 * 24 * 3600;
@@ -24,31 +35,10 @@ const KEEP_GONE_FILES: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Positions {
     files: Mutex<HashMap<FileId, Arc<FilePosition>>>,
+    /// How many were seen so far.
+    seen: AtomicU64,
     /// Whoever reads them now: an input that was opened anew waits until its predecessor has let go.
     turn: Mutex<Weak<()>>,
-}
-
-/// One file's place.
-#[derive(Debug)]
-pub struct FilePosition {
-    /// Which file.
-    pub id: FileId,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Clone)]
-struct State {
-    path: PathBuf,
-    fingerprint: Fingerprint,
-    read: u64,
-    acknowledged: u64,
-    /// Behind `acknowledged`, in order: where a read ended, and what it waits for.
-    pending: VecDeque<(u64, Option<Acknowledged>)>,
-    is_followed: bool,
-    is_gone: bool,
-    is_at_end: bool,
-    gone_since: Option<i64>,
-    is_deleted: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,14 +54,16 @@ impl Positions {
             return Err(format!("version {} is not known", kept["version"]));
         }
         let files = kept["files"].as_array().ok_or("there is no list of files")?;
-        let files = files
-            .iter()
-            .map(|file| {
-                let position = FilePosition::from_json(file).ok_or_else(|| format!("cannot use {file}"))?;
+        let seen = AtomicU64::new(files.len() as u64);
+        let files = (0..)
+            .zip(files)
+            .map(|(number, file)| {
+                let position =
+                    FilePosition::from_json(file, number).ok_or_else(|| format!("cannot use {file}"))?;
                 Ok((position.id, Arc::new(position)))
             })
             .collect::<Result<_, String>>()?;
-        Ok(Positions { files: Mutex::new(files), turn: Mutex::default() })
+        Ok(Positions { files: Mutex::new(files), seen, turn: Mutex::default() })
     }
 
     /// Takes the turn for whoever holds `token`; `false` while somebody else has it.
@@ -94,228 +86,72 @@ impl Positions {
         lock(&self.files).values().cloned().collect()
     }
 
+    /// The files that are followed, and what each of them does; `now` is the monotonic clock.
+    pub fn ledger(&self, now: Duration) -> FilesLedger {
+        let mut files: Vec<_> = self.all().iter().filter_map(|file| file.ledger(now)).collect();
+        let is_held_up = |file: &&FileLedger| file.standing.is_held_up();
+        let ledger = FilesLedger {
+            followed: files.len() as u64,
+            behind_bytes: files.iter().map(FileLedger::behind_bytes).sum(),
+            held_up: files.iter().filter(is_held_up).count() as u64,
+            ..FilesLedger::default()
+        };
+        files.sort_by(|one, other| {
+            other.behind_bytes().cmp(&one.behind_bytes()).then_with(|| one.path.cmp(&other.path))
+        });
+        files.truncate(MOST_LISTED);
+        FilesLedger { list: files, ..ledger }
+    }
+
     /// Knows a file from now on, read up to `position`, in place of any other with the same identity.
     pub fn add(&self, id: FileId, path: &Path, position: u64) -> Arc<FilePosition> {
-        let added = Arc::new(FilePosition::new(id, path.to_owned(), position, Fingerprint::NOTHING));
+        let number = self.next_number();
+        let added = Arc::new(FilePosition::new(id, path.to_owned(), number, position, Fingerprint::NOTHING));
         lock(&self.files).insert(id, added.clone());
         added
+    }
+
+    /// There is a new file with the identity of `file`.
+    pub fn replaced(&self, file: &FilePosition) {
+        file.restart();
+        file.set_number(self.next_number());
+    }
+
+    fn next_number(&self) -> u64 {
+        self.seen.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Goes on with the place of `file`, which nobody reads, under another identity: its file system has another number now.
     pub fn renumber(&self, file: &FilePosition, id: FileId) {
         let mut files = lock(&self.files);
         files.remove(&file.id);
-        let state = Mutex::new(lock(&file.state).clone());
-        files.insert(id, Arc::new(FilePosition { id, state }));
+        files.insert(id, Arc::new(file.under(id)));
     }
 
     /// Forgets files that were deleted, or have not been seen for a long time, once all of their content is acknowledged.
     pub fn forget(&self, now_seconds: i64) {
         let mut files = lock(&self.files);
-        let mut gone: Vec<i64> = files.values().filter_map(|file| lock(&file.state).gone_since).collect();
+        let mut gone: Vec<i64> = files.values().filter_map(|file| file.gone_since()).collect();
         gone.sort_unstable();
         let surplus = gone.len().checked_sub(KEEP_GONE_FILES + 1);
         let too_old = surplus.and_then(|last| gone.get(last)).copied().unwrap_or(i64::MIN);
         files.retain(|_, file| {
-            let mut state = lock(&file.state);
-            state.settle();
-            let is_old = state
-                .gone_since
+            let is_old = file
+                .gone_since()
                 .is_some_and(|since| now_seconds - since > KEEP_GONE_SECONDS || since <= too_old);
-            state.is_followed || !state.pending.is_empty() || !(state.is_deleted || is_old)
+            !(file.is_done_with() && (is_old || file.is_deleted()))
         });
     }
 }
 
 impl Keeper for Positions {
     fn text(&self) -> String {
-        let mut files: Vec<(PathBuf, Value)> = self.all().iter().filter_map(|file| file.to_json()).collect();
-        files.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut files: Vec<(u64, Value)> = self.all().iter().filter_map(|file| file.to_json()).collect();
+        files.sort_unstable_by_key(|(number, _)| *number);
         let files: Vec<Value> = files.into_iter().map(|(_, file)| file).collect();
         let mut text = json!({ "version": 1, "files": files }).to_string();
         text.push('\n');
         text
-    }
-}
-
-impl State {
-    fn settle(&mut self) {
-        while matches!(self.pending.front(), Some((_, waits)) if waits.as_ref().is_none_or(Acknowledged::is_complete))
-        {
-            if let Some((end, _)) = self.pending.pop_front() {
-                self.acknowledged = end;
-            }
-        }
-    }
-}
-
-impl FilePosition {
-    fn new(id: FileId, path: PathBuf, position: u64, fingerprint: Fingerprint) -> FilePosition {
-        let state = State {
-            path,
-            fingerprint,
-            read: position,
-            acknowledged: position,
-            pending: VecDeque::new(),
-            is_followed: false,
-            is_gone: false,
-            is_at_end: false,
-            gone_since: None,
-            is_deleted: false,
-        };
-        FilePosition { id, state: Mutex::new(state) }
-    }
-
-    fn from_json(file: &Value) -> Option<FilePosition> {
-        let id = FileId { device: file["device"].as_u64()?, inode: file["inode"].as_u64()? };
-        let bytes = file["fingerprint"]["bytes"].as_u64()?;
-        let hash = u64::from_str_radix(file["fingerprint"]["hash"].as_str()?, 16).ok()?;
-        let path = PathBuf::from(file["path"].as_str()?);
-        let position = FilePosition::new(id, path, file["position"].as_u64()?, Fingerprint { bytes, hash });
-        lock(&position.state).gone_since = file["gone_since"].as_i64();
-        Some(position)
-    }
-
-    /// `None` for a file that does not exist any more and of which everything is acknowledged.
-    fn to_json(&self) -> Option<(PathBuf, Value)> {
-        let mut state = lock(&self.state);
-        state.settle();
-        if state.is_deleted && !state.is_followed && state.pending.is_empty() {
-            return None;
-        }
-        let Fingerprint { bytes, hash } = state.fingerprint;
-        let mut file = json!({
-            "path": state.path.to_string_lossy(),
-            "device": self.id.device,
-            "inode": self.id.inode,
-            "position": state.acknowledged,
-            "fingerprint": { "bytes": bytes, "hash": format!("{hash:016x}") },
-        });
-        if let Some(since) = state.gone_since {
-            file["gone_since"] = since.into();
-        }
-        Some((state.path.clone(), file))
-    }
-
-    /// Its last known name.
-    pub fn path(&self) -> PathBuf {
-        lock(&self.state).path.clone()
-    }
-
-    /// How it begins.
-    pub fn fingerprint(&self) -> Fingerprint {
-        lock(&self.state).fingerprint
-    }
-
-    /// It was found to begin like this.
-    pub fn set_fingerprint(&self, fingerprint: Fingerprint) {
-        lock(&self.state).fingerprint = fingerprint;
-    }
-
-    /// How far it was read.
-    pub fn read(&self) -> u64 {
-        lock(&self.state).read
-    }
-
-    /// Read up to `end`; `acknowledged` tells when that is done with, if there is anything to be done with it.
-    pub fn advance(&self, end: u64, acknowledged: Option<Acknowledged>) {
-        let mut state = lock(&self.state);
-        state.read = end;
-        state.is_at_end = false;
-        let is_done = |waits: &Option<Acknowledged>| waits.as_ref().is_none_or(Acknowledged::is_complete);
-        match state.pending.back_mut() {
-            // Runs of what nobody waits for take one entry, however long something before them is waited for.
-            Some((last, waits)) if is_done(waits) && is_done(&acknowledged) => *last = end,
-            _ => state.pending.push_back((end, acknowledged)),
-        }
-        state.settle();
-    }
-
-    /// Its content is gone and there is a new one: nothing of it was read.
-    pub fn restart(&self) {
-        let mut state = lock(&self.state);
-        state.pending.clear();
-        (state.read, state.acknowledged) = (0, 0);
-        state.fingerprint = Fingerprint::NOTHING;
-    }
-
-    /// A source begins to read it; `false` if one does already. What an earlier one had read and could not deliver before its
-    /// input was closed is read again.
-    pub fn begin(&self) -> bool {
-        let mut state = lock(&self.state);
-        if std::mem::replace(&mut state.is_followed, true) {
-            return false;
-        }
-        state.is_at_end = false;
-        state.is_deleted = false;
-        state.settle();
-        let is_withheld =
-            |waits: &Option<Acknowledged>| waits.as_ref().is_some_and(Acknowledged::is_withheld);
-        if let Some(first) = state.pending.iter().position(|(_, waits)| is_withheld(waits)) {
-            state.pending.truncate(first);
-            state.read = state.pending.back().map_or(state.acknowledged, |(end, _)| *end);
-        }
-        true
-    }
-
-    /// Nobody reads it any more.
-    pub fn end(&self) {
-        let mut state = lock(&self.state);
-        state.is_followed = false;
-    }
-
-    /// Whether a source reads it.
-    pub fn is_followed(&self) -> bool {
-        lock(&self.state).is_followed
-    }
-
-    /// It was found under this name.
-    pub fn found_at(&self, path: &Path) {
-        let mut state = lock(&self.state);
-        state.is_gone = false;
-        state.is_deleted = false;
-        state.gone_since = None;
-        if state.path != path {
-            state.path = path.to_owned();
-        }
-    }
-
-    /// No path of the input leads to it any more.
-    pub fn gone(&self, now_seconds: i64) {
-        let mut state = lock(&self.state);
-        state.is_gone = true;
-        state.gone_since.get_or_insert(now_seconds);
-    }
-
-    /// Since when it is gone, in seconds of the wall clock; `None` for one that is there, or was when the router ended.
-    pub fn gone_since(&self) -> Option<i64> {
-        lock(&self.state).gone_since
-    }
-
-    /// Whether it is gone.
-    pub fn is_gone(&self) -> bool {
-        lock(&self.state).is_gone
-    }
-
-    /// It has no name any more: when the last one closes it, another file can have its identity.
-    pub fn deleted(&self) {
-        lock(&self.state).is_deleted = true;
-    }
-
-    /// Everything that it holds at the moment was handed over.
-    pub fn at_end(&self) {
-        lock(&self.state).is_at_end = true;
-    }
-
-    /// It has a successor under its name, and is to be found at its end once more before that one is read.
-    pub fn look_again(&self) {
-        lock(&self.state).is_at_end = false;
-    }
-
-    /// Whether its successor under the same name may be read: everything was handed over, or nobody reads it.
-    pub fn lets_successor_begin(&self) -> bool {
-        let state = lock(&self.state);
-        !state.is_followed || state.is_at_end
     }
 }
 
@@ -387,7 +223,7 @@ mod tests {
             let file = positions.add(ID, Path::new("app.log"), 0);
             file.deleted();
             if is_found_at_once {
-                file.found_at(Path::new("new.log"));
+                file.found_at(Path::new("new.log"), 0);
             } else {
                 assert!(file.begin());
                 file.advance(10, None);

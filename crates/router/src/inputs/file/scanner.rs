@@ -1,7 +1,7 @@
 //! Looks which files there are, and starts a [`Follower`] for each that nobody reads yet.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io,
     os::unix::fs::FileExt,
@@ -17,7 +17,7 @@ use super::{
     follower::Follower,
     identity::{self, FileId, Fingerprint},
     patterns::{self, Found},
-    positions::FilePosition,
+    position::FilePosition,
 };
 use crate::inputs::{Flow, Progress, Source};
 
@@ -30,8 +30,6 @@ pub struct Scanner {
     shared: Arc<Shared>,
     next_scan: Duration,
     has_scanned: bool,
-    /// What was complained of, once for each.
-    complaints: HashSet<PathBuf>,
     is_stopping: bool,
 }
 
@@ -42,7 +40,8 @@ struct Look {
     /// How many files are read.
     followed: usize,
     seen: HashSet<FileId>,
-    complaints: HashSet<PathBuf>,
+    /// What stands in the way of reading a file, by its path.
+    complaints: BTreeMap<PathBuf, String>,
 }
 
 impl Look {
@@ -52,7 +51,7 @@ impl Look {
             before: HashMap::new(),
             followed: known.iter().filter(|place| place.is_followed()).count(),
             seen: HashSet::new(),
-            complaints: HashSet::new(),
+            complaints: BTreeMap::new(),
         };
         for place in known {
             look.before.entry(place.path()).or_default().push(place.clone());
@@ -64,13 +63,7 @@ impl Look {
 impl Scanner {
     /// A scanner that has not looked yet.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Scanner {
-            shared,
-            next_scan: Duration::ZERO,
-            has_scanned: false,
-            complaints: HashSet::new(),
-            is_stopping: false,
-        }
+        Scanner { shared, next_scan: Duration::ZERO, has_scanned: false, is_stopping: false }
     }
 
     fn scan(&mut self) -> Vec<Follower> {
@@ -91,7 +84,8 @@ impl Scanner {
         let there: HashSet<FileId> = found.iter().map(|found| found.id).collect();
         let now = self.shared.context.clock.wall().seconds;
         let mut gone: Vec<_> = known.iter().filter(|place| !there.contains(&place.id)).collect();
-        gone.sort_by_key(|place| place.gone_since().unwrap_or(i64::MAX));
+        // Several may have gone within a second, or while nobody looked.
+        gone.sort_by_cached_key(|place| (place.gone_since().unwrap_or(i64::MAX), place.number()));
         for place in gone {
             if !self.has_scanned && settings.mode == Mode::Follow {
                 followers.extend(self.follow_renamed(&mut look, place));
@@ -99,8 +93,8 @@ impl Scanner {
             place.gone(now);
         }
         let order = |found: &Found| match positions.get(found.id) {
-            Some(place) => u8::from(place.path() == found.path),
-            None => 2,
+            Some(place) => (u8::from(place.path() == found.path), place.number()),
+            None => (2, 0),
         };
         found.sort_by_cached_key(order);
         for found in found {
@@ -113,7 +107,7 @@ impl Scanner {
         if !self.has_scanned && look.seen.is_empty() {
             tracing::warn!(input = self.shared.context.name, "no file matches {} yet", settings.path);
         }
-        self.complaints = look.complaints;
+        *self.shared.complaints() = look.complaints;
         followers
     }
 
@@ -146,7 +140,7 @@ impl Scanner {
         if let Some(place) = &place
             && place.is_followed()
         {
-            place.found_at(&found.path);
+            place.found_at(&found.path, found.size);
             return None;
         }
         if look.followed >= MOST_FILES {
@@ -187,7 +181,7 @@ impl Scanner {
                 (place, follower)
             }
         };
-        place.found_at(&found.path);
+        place.found_at(&found.path, found.size);
         follower
     }
 
@@ -221,7 +215,7 @@ impl Scanner {
                     path = %place.path().display(),
                     "the file has other content than before; reading it from its beginning"
                 );
-                place.restart();
+                self.shared.positions.replaced(place);
                 place.set_fingerprint(Fingerprint::of(file).unwrap_or(Fingerprint::NOTHING));
             }
         }
@@ -251,7 +245,8 @@ impl Scanner {
 
     /// Says once what stands in the way of reading a file, and again only after it was not in the way.
     fn complain(&self, look: &mut Look, path: &Path, what: &'static str, problem: &str) {
-        if look.complaints.insert(path.to_owned()) && !self.complaints.contains(path) {
+        let is_repeated = look.complaints.insert(path.to_owned(), problem.to_owned()).is_some();
+        if !is_repeated && !self.shared.complaints().contains_key(path) {
             self.shared.context.counters.notice(what, 1);
             tracing::warn!(
                 input = self.shared.context.name,

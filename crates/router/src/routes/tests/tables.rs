@@ -176,6 +176,17 @@ fn a_disjunction_may_have_any_number_of_alternatives() {
 }
 
 #[test]
+fn a_table_knows_whether_all_messages_go_the_same_way() {
+    let every = route(everything(), &[1, 0]);
+    assert_eq!(table(vec![every.clone(), unrouted(&[2])]).constant(), Some(&[1, 0][..]));
+    assert_eq!(table(vec![route(everything(), &[])]).constant(), Some(&[][..]));
+    assert_eq!(table(vec![every.clone(), route(equals("type", "a"), &[2])]).constant(), None);
+    assert_eq!(table(vec![every, route(regex("type", "."), &[2])]).constant(), None);
+    assert_eq!(table(vec![unrouted(&[2])]).constant(), None);
+    assert_eq!(table(vec![]).constant(), None);
+}
+
+#[test]
 fn one_scratch_serves_any_table() {
     let wide = table(vec![route(regex("type", "."), &[199])]);
     let narrow = table(vec![route(regex("type", "."), &[0])]);
