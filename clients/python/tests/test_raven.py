@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import pickle
 import sys
@@ -400,7 +401,7 @@ def test_methods_of_every_kind_can_be_decorated(call: str, level: str, metlog_ca
 
 def test_what_frameworks_look_at_stays() -> None:
     decorated = raven_plugin.capture_stack(client=client())(sell)
-    assert asyncio.iscoroutinefunction(decorated)
+    assert inspect.iscoroutinefunction(decorated)
     assert decorated.__name__ == "sell"
 
 
