@@ -41,7 +41,8 @@ torture: tools ## The long forms of the randomised tests
 	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace
 
 .PHONY: bench
-bench: build ## Measure the router against its floors; writes bench/results
+bench: build ## Measure the router against its floors, and the clients; writes bench/results
+	scripts/python --build
 	$(CARGO) build --release --locked -p metlog-bench -p metlog --examples --bins
 	target/release/metlog-bench
 

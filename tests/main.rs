@@ -46,3 +46,4 @@ mod status;
 mod syslog;
 mod tap;
 mod udp_losses;
+mod zmq;

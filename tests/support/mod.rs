@@ -3,6 +3,7 @@
 pub mod http_server;
 pub mod ledger;
 pub mod messages;
+pub mod publisher;
 pub mod receivers;
 pub mod router;
 pub mod senders;

@@ -20,7 +20,7 @@ pub const ABOUT: &str = "incr of the Rust client over UDP, 1 and 4 threads: time
 const HELPER: &str = "bench-client-incr";
 const BURSTS: usize = 200;
 const BURST: usize = 500;
-const RECEIVE_BUFFER_BYTES: usize = 25 * 1024 * 1024;
+pub(super) const RECEIVE_BUFFER_BYTES: usize = 25 * 1024 * 1024;
 
 pub fn run(context: &Context) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -71,7 +71,7 @@ fn one(context: &Context, threads: usize) -> anyhow::Result<f64> {
 }
 
 /// Messages, not datagrams: one datagram may hold several, separated by line breaks.
-fn count_messages(socket: &UdpSocket, ended: &AtomicBool) -> usize {
+pub(super) fn count_messages(socket: &UdpSocket, ended: &AtomicBool) -> usize {
     let mut room = ReceiveMany::new(64, 65_536);
     let mut messages = 0;
     loop {

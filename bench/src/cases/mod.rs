@@ -11,6 +11,7 @@ mod latency;
 mod many_routes;
 mod memory;
 pub mod peers;
+mod python;
 mod reload;
 mod sentry;
 mod start;
@@ -33,7 +34,7 @@ pub struct Case {
 }
 
 /// Every case, in the order of the table.
-pub const CASES: [Case; 17] = [
+pub const CASES: [Case; 18] = [
     Case { name: "tcp-three-files", about: tcp_three_files::ABOUT, run: tcp_three_files::run },
     Case { name: "tcp-shuffled", about: tcp_shuffled::ABOUT, run: tcp_shuffled::run },
     Case { name: "tcp-one-file", about: tcp_one_file::ABOUT, run: tcp_one_file::run },
@@ -50,6 +51,7 @@ pub const CASES: [Case; 17] = [
     Case { name: "memory", about: memory::ABOUT, run: memory::run },
     Case { name: "start", about: start::ABOUT, run: start::run },
     Case { name: "client-calls", about: client_calls::ABOUT, run: client_calls::run },
+    Case { name: "python-calls", about: python::ABOUT, run: python::run },
     Case { name: "binary-size", about: binary_size::ABOUT, run: binary_size::run },
 ];
 

@@ -1,10 +1,32 @@
-//! `metlog._native`: what the Python client does in Rust.
+//! `metlog._native`: the native path of metlog-py, from the arguments of a call straight into the queue of the Rust client.
+//!
+//! * [`core`]: a queue, its sending thread and their account, for one sender of the Python package.
+//! * [`path`]: the calls, encoded without a dict in between, for as long as nothing on the way is replaced.
+
+mod conditions;
+mod core;
+mod filters;
+mod path;
+mod retired;
+mod terms;
+mod timer;
+mod values;
 
 use pyo3::prelude::*;
 
 /// The native half of metlog-py.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::core::{Core, open_core};
+    #[pymodule_export]
+    use super::path::NativePath;
+    #[pymodule_export]
+    use super::retired::flush_retired;
+    #[pymodule_export]
+    use super::terms::Terms;
+    #[pymodule_export]
+    use super::timer::Timer;
     use super::*;
 
     /// The version of the native half.

@@ -15,7 +15,7 @@ import time
 import pytest
 from receivers import LineReceiver, UdpReceiver, wait_for
 
-from metlog import _plain_core
+from metlog import _exit, _plain_core
 from metlog._core import Destination
 from metlog._plain_core import PlainCore
 from metlog._transports import LARGEST_DATAGRAM, Backoff, shortened
@@ -43,7 +43,7 @@ def test_nothing_is_started_before_the_first_message():
     before = threading.active_count()
     core = to_tcp(nowhere())
     assert core.flush(0)
-    assert core.stats() == {"accepted": 0, "sent": 0, "queued": 0, "truncated": 0, "dropped": {}}
+    assert core.stats() == {"accepted": 0, "sent": 0, "queued": 0, "truncated": 0, "filtered": 0, "dropped": {}}
     assert threading.active_count() == before
 
 
@@ -351,4 +351,4 @@ class TestExit:
         command = [sys.executable, "-c", SCRIPT + code, "9"]
         subprocess.run(command, timeout=60, check=True, capture_output=True)
         # The bound, and what a busy machine needs to start an interpreter.
-        assert _plain_core.EXIT_TIMEOUT <= time.monotonic() - begin < _plain_core.EXIT_TIMEOUT + 20
+        assert _exit.TIMEOUT <= time.monotonic() - begin < _exit.TIMEOUT + 20

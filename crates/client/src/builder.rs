@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) queue_bytes: usize,
     pub(crate) linger: Duration,
     pub(crate) close_timeout: Duration,
+    /// Whether messages over a network carry `metlog_seq` and `metlog_src`.
+    pub(crate) sequence: bool,
     /// Never sends; others are made from it.
     pub(crate) sender: Box<dyn Sender>,
 }
@@ -73,6 +75,7 @@ impl Default for ClientBuilder {
                 queue_bytes: 8 * 1024 * 1024,
                 linger: Duration::from_millis(2),
                 close_timeout: Duration::from_secs(1),
+                sequence: true,
                 sender: Box::new(NoopSender),
             },
             severity: Severity::default(),
@@ -136,6 +139,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether messages over a network carry `metlog_seq` and `metlog_src`, by which their receiver counts what got
+    /// lost on the way. They do by default.
+    pub fn sequence(mut self, sequence: bool) -> ClientBuilder {
+        self.parts.settings.sequence = sequence;
+        self
+    }
+
     /// Adds an extension; see [`Client::extend`]. A later one of the same type takes its place.
     pub fn extend<T: Send + Sync + 'static>(mut self, extension: T) -> ClientBuilder {
         self.parts.extensions.replace(extension);
@@ -154,8 +164,9 @@ impl ClientBuilder {
         started.map(|()| client).map_err(BuildError::Thread)
     }
 
-    /// Starts the client; where the system has no thread for it, one that drops and counts everything.
-    pub(crate) fn build_or_mute(self) -> Client {
+    /// Starts the client; where the system gives no thread for it, one that drops and counts everything. For callers
+    /// that have nobody to return an error to.
+    pub fn build_or_mute(self) -> Client {
         Client::start(self.parts).0
     }
 }

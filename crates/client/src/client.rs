@@ -73,7 +73,7 @@ impl Settings {
             Ok((over_network, sender)) => (over_network, Ok(sender)),
             Err(_) => (false, Err(std::io::Error::other("the sender panicked instead of copying itself"))),
         };
-        let source = over_network.then(crate::system::random_bits);
+        let source = (over_network && self.sequence).then(crate::system::random_bits);
         let template = Template::new(&self.logger, std::process::id(), &self.hostname, source);
         Worker::start(template, self.queue_bytes, self.linger, self.close_timeout, sender)
     }
@@ -248,10 +248,28 @@ impl Client {
         }
     }
 
+    /// Sends a message that is JSON text already, whatever its keys; a binding to another language has some that were
+    /// encoded there. It is sent as it stands, on one line, with `metlog_seq` and `metlog_src` behind its last key where
+    /// the client's messages carry them. No filter is asked.
+    ///
+    /// `false` where it is not sent: it is no JSON object, of which nothing is counted, or it was dropped and counted.
+    ///
+    /// ```
+    /// let (client, capture) = metlog::Client::capture();
+    /// assert!(client.send_json(r#"{"type": "audit", "door": 7}"#));
+    /// assert!(!client.send_json("not a message"));
+    /// assert!(client.flush(std::time::Duration::from_secs(5)));
+    /// assert_eq!(capture.messages(), [r#"{"type": "audit", "door": 7}"#]);
+    /// ```
+    pub fn send_json(&self, message: &str) -> bool {
+        one_line_object(message).is_some_and(|object| self.worker().push_encoded(&object))
+    }
+
     /// Waits until everything that was sent before is out (or dropped), but not longer than `timeout`. `false` when
     /// the time was over first.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.worker().flush(timeout)
+        // A forked child that has sent nothing has no thread to wait for.
+        self.inner.worker.peek().is_none_or(|worker| worker.flush(timeout))
     }
 
     /// Sends what waits and ends the client, within `timeout`. `false` if something was left behind. Messages that
@@ -262,7 +280,7 @@ impl Client {
 
     /// What became of the messages so far.
     pub fn stats(&self) -> Stats {
-        self.worker().stats()
+        self.inner.worker.peek().map(Worker::stats).unwrap_or_default()
     }
 
     /// The severity of messages that do not say otherwise.
@@ -352,7 +370,8 @@ impl Client {
         !disabled.is_empty() && (disabled.contains(name) || disabled.contains("*"))
     }
 
-    pub(crate) fn count_filtered(&self) {
+    /// Counts a call that was turned away before it came here, by a filter that only the caller can ask.
+    pub fn count_filtered(&self) {
         self.worker().count_filtered();
     }
 

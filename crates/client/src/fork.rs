@@ -62,6 +62,13 @@ impl<T: Send + Sync> ForkCell<T> {
         self.replace(slot, renew)
     }
 
+    /// This process's value, if it has one already.
+    pub(crate) fn peek(&self) -> Option<&T> {
+        // SAFETY: as in `ForkCell::get`.
+        let slot = unsafe { &*self.slot.load(Ordering::Acquire) };
+        (slot.generation == generation()).then_some(&slot.value)
+    }
+
     #[cold]
     fn replace(&self, old: &Slot<T>, renew: impl FnOnce() -> T) -> &T {
         let generation = generation();

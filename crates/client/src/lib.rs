@@ -56,7 +56,9 @@ pub use client::Client;
 pub use draft::Draft;
 pub use extensions::ExtensionTaken;
 pub use filters::{Filter, SeverityMax, TypeAllow, TypeDeny, TypeSeverityMax};
-pub use message::{FieldValue, Fields, MemberBuffer, Members, Message, Payload};
+pub use message::{
+    ArrayWriter, FieldValue, Fields, MemberBuffer, Members, Message, ObjectWriter, Payload, ValueWriter,
+};
 pub use number::Number;
 pub use senders::{
     AddressError, Capture, CaptureSender, FileSender, NoopSender, Sender, StdoutSender, TcpSender, UdpSender,

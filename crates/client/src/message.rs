@@ -1,6 +1,8 @@
 //! One message before it is encoded: what filters look at, and what bindings for other languages hand in.
 
-pub use metlog_message::encode::{FieldValue, Fields, MemberBuffer, Members, Payload};
+pub use metlog_message::encode::{
+    ArrayWriter, FieldValue, Fields, MemberBuffer, Members, ObjectWriter, Payload, ValueWriter,
+};
 
 use crate::Severity;
 

@@ -103,13 +103,7 @@ impl Queue {
         if template.has_source() {
             record.sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
         }
-        let mut pushed = Pushed::Queued;
-        if state.current.bytes.capacity() - state.current.bytes.len() < bound {
-            match self.next_chunk(state, bound) {
-                Some(answer) => pushed = answer,
-                None => return state.drop_one(DropReason::QueueFull),
-            }
-        }
+        let Some(pushed) = self.room(state, bound) else { return state.drop_one(DropReason::QueueFull) };
         template.write(&mut state.current.bytes, &record, &mut state.clock);
         state.current.end_message();
         state.queued += 1;
@@ -131,21 +125,55 @@ impl Queue {
             record.payload = Payload::Text(&text[..kept]);
             left_out = text.len() - kept;
         }
-        let mut fits = record.fields.encoded_len() < LONGEST_MESSAGE_BYTES;
+        let fits = record.fields.encoded_len() < LONGEST_MESSAGE_BYTES;
         if fits {
             template.write(&mut message, &record, &mut SecondCache::default());
         }
+        self.push_whole(message, fits.then_some(left_out))
+    }
+
+    /// Queues a message that is encoded already, as one line of JSON.
+    pub(crate) fn push_encoded(&self, template: &Template, object: &str, sequence: &AtomicU64) -> Pushed {
+        let bound = template.longest_encoded(object) + 1;
+        let long = bound > self.pool.chunk_bytes / 4;
+        let mut guard = lock(&self.shard().state);
+        let number = |state: &ShardState| match template.has_source() && !state.closed {
+            true => sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            false => 0,
+        };
+        if long {
+            let number = number(&guard);
+            drop(guard);
+            let mut message = Vec::with_capacity(bound);
+            template.write_encoded(&mut message, object, number);
+            return self.push_whole(message, Some(0));
+        }
+        let state = &mut *guard;
+        state.accepted += 1;
+        if state.closed {
+            return state.drop_one(DropReason::Closed);
+        }
+        let number = number(state);
+        let Some(pushed) = self.room(state, bound) else { return state.drop_one(DropReason::QueueFull) };
+        template.write_encoded(&mut state.current.bytes, object, number);
+        state.current.end_message();
+        state.queued += 1;
+        pushed
+    }
+
+    /// Queues a long message, of whose payload `left_out` bytes were not encoded; `None` where it cannot be made to fit.
+    fn push_whole(&self, mut message: Vec<u8>, left_out: Option<usize>) -> Pushed {
+        let mut fits = left_out.is_some();
         let too_long = message.len() > LONGEST_MESSAGE_BYTES;
         if too_long {
             let mut shorter = Vec::new();
-            let whole = message.len() + left_out;
+            let whole = message.len() + left_out.unwrap_or(0);
             fits = oversize::shorten(&message, whole, LONGEST_MESSAGE_BYTES, &mut shorter);
             message = shorter;
         }
-
         fits &= self.pool.could_hold(message.len() + 1);
 
-        let mut guard = lock(&shard.state);
+        let mut guard = lock(&self.shard().state);
         let state = &mut *guard;
         state.accepted += 1;
         if state.closed {
@@ -154,18 +182,23 @@ impl Queue {
         if !fits {
             return state.drop_one(DropReason::TooLarge);
         }
-        let mut pushed = Pushed::Queued;
-        if state.current.bytes.capacity() - state.current.bytes.len() <= message.len() {
-            match self.next_chunk(state, message.len() + 1) {
-                Some(answer) => pushed = answer,
-                None => return state.drop_one(DropReason::QueueFull),
-            }
-        }
+        let Some(pushed) = self.room(state, message.len() + 1) else {
+            return state.drop_one(DropReason::QueueFull);
+        };
         state.truncated += u64::from(too_long);
         state.current.bytes.extend_from_slice(&message);
         state.current.end_message();
         state.queued += 1;
         pushed
+    }
+
+    /// Sees to it that the current chunk has room for `bytes`; `None` when the queue is full.
+    #[inline]
+    fn room(&self, state: &mut ShardState, bytes: usize) -> Option<Pushed> {
+        match state.current.bytes.capacity() - state.current.bytes.len() < bytes {
+            true => self.next_chunk(state, bytes),
+            false => Some(Pushed::Queued),
+        }
     }
 
     /// Puts the current chunk aside and starts one with room for `bytes`; `None` when the queue is full.
@@ -317,6 +350,34 @@ mod tests {
             .map(|m| (m["payload"].as_str().unwrap(), m["metlog_seq"].as_u64().unwrap()))
             .collect();
         assert_eq!(seen, [("one", 1), ("two", 2), ("three", 3)]);
+    }
+
+    #[test]
+    fn what_is_encoded_already_gets_its_number_too_short_or_long() {
+        let queue = Queue::new(8 * 1024 * 1024);
+        let sequence = AtomicU64::new(0);
+        let long = format!(r#"{{"type": "x", "payload": "{}"}}"#, "x".repeat(100_000));
+        let endless = format!(r#"{{"type": "x", "payload": "{}"}}"#, "x".repeat(2_000_000));
+        for object in ["{}", &long, &endless] {
+            assert_ne!(queue.push_encoded(&template(), object, &sequence), Pushed::Dropped);
+        }
+        queue.push(&template(), record("after"), &sequence);
+        let mut chunks = VecDeque::new();
+        assert_eq!(queue.collect(&mut chunks), 4);
+        let text: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.clone()).collect();
+        let messages: Vec<serde_json::Value> = text
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        let numbers: Vec<_> =
+            messages.iter().map(|message| message["metlog_seq"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        assert!(messages[2]["payload"].as_str().unwrap().contains(" [truncated from "));
+        assert_eq!(queue.counts().truncated, 1);
+        queue.close();
+        assert_eq!(queue.push_encoded(&template(), "{}", &sequence), Pushed::Dropped);
+        assert_eq!(queue.push_encoded(&template(), &long, &sequence), Pushed::Dropped);
+        assert_eq!((sequence.load(Ordering::Relaxed), queue.counts().accepted), (4, 6));
     }
 
     #[test]

@@ -107,7 +107,20 @@ impl Worker {
     /// Queues one message.
     #[inline]
     pub(crate) fn push(&self, record: Record<'_>) {
-        match self.shared.queue.push(&self.shared.template, record, &self.shared.sequence) {
+        self.wake_for(self.shared.queue.push(&self.shared.template, record, &self.shared.sequence));
+    }
+
+    /// Queues one message that is encoded already; `false` if it was dropped.
+    pub(crate) fn push_encoded(&self, object: &str) -> bool {
+        let pushed = self.shared.queue.push_encoded(&self.shared.template, object, &self.shared.sequence);
+        self.wake_for(pushed);
+        pushed != Pushed::Dropped
+    }
+
+    /// Wakes the sending thread, if it must not sleep after this.
+    #[inline]
+    fn wake_for(&self, pushed: Pushed) {
+        match pushed {
             // Relaxed is enough: the thread that sleeps looks into the queue once more after it has said so, under
             // the lock that the push has held. Either it sees the message, or this sees that it sleeps.
             Pushed::Queued | Pushed::Dropped if self.shared.rest.load(Ordering::Relaxed) != ASLEEP => {}

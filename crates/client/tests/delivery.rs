@@ -52,6 +52,33 @@ fn two_clients_are_two_sources() {
 }
 
 #[test]
+fn a_message_that_is_json_already_is_numbered_with_the_others() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    client.info("first");
+    assert!(client.send_json("{\"type\": \"audit\",\n \"door\": 7}"));
+    assert!(!client.send_json("[1]"));
+    assert!(client.flush(LONG));
+    let messages = udp.messages(2);
+    assert_eq!((&messages[1]["type"], &messages[1]["door"]), (&parse(r#""audit""#), &parse("7")));
+    assert_eq!(messages[1]["metlog_seq"], 2);
+    assert_eq!(messages[1]["metlog_src"], messages[0]["metlog_src"]);
+    assert_eq!((client.stats().accepted, client.stats().sent), (2, 2));
+}
+
+#[test]
+fn a_client_that_does_not_count_its_messages_sends_no_source() {
+    let udp = Udp::bind();
+    let sender = UdpSender::new(&udp.address).unwrap();
+    let client = Client::builder().sender(sender).sequence(false).build().unwrap();
+    client.info("first");
+    assert!(client.send_json(r#"{"type": "audit"}"#));
+    for message in udp.messages(2) {
+        assert!(message.get("metlog_seq").is_none() && message.get("metlog_src").is_none(), "{message}");
+    }
+}
+
+#[test]
 fn a_burst_over_udp_shares_datagrams() {
     let udp = Udp::bind();
     let client = Client::udp(&udp.address).unwrap();

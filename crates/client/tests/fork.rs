@@ -95,6 +95,27 @@ fn a_child_that_only_drops_the_client_does_not_wait_for_a_thread_that_is_not_the
 }
 
 #[test]
+fn a_child_that_has_sent_nothing_has_nothing_to_wait_for() {
+    struct Mine(u32);
+    impl Sender for Mine {
+        fn send(&mut self, batch: &Batch<'_>) -> Answer {
+            Answer::all(batch)
+        }
+        fn fresh(&self) -> Box<dyn Sender> {
+            assert_eq!(self.0, std::process::id(), "a child starts no sender before its first message");
+            Box::new(Mine(self.0))
+        }
+    }
+    let client = Client::builder().sender(Mine(std::process::id())).build().unwrap();
+    client.incr("hits");
+    in_a_child(|| {
+        let flushed = client.flush(Duration::from_secs(60));
+        // With a sender that failed to start, both would be counted as dropped.
+        flushed && client.stats() == metlog::Stats::default()
+    });
+}
+
+#[test]
 fn a_sender_that_cannot_be_had_in_the_child_costs_messages_and_nothing_else() {
     struct Moody(u32);
     impl Sender for Moody {

@@ -9,11 +9,8 @@ use crate::{
     batch::BATCH_BYTES,
     rejects::FRAME_BYTES,
     slab_pool::{Slab, SlabPool},
-    unfinished::Lease,
+    unfinished::{Lease, Remainder},
 };
-
-/// From this size on, an unfinished line stays in the slab that it was read into instead of being copied.
-const LARGE_BYTES: usize = 64 * 1024;
 
 /// What one read gave.
 #[derive(Debug)]
@@ -64,7 +61,7 @@ impl GivenUp {
 /// The state of one stream.
 #[derive(Debug)]
 pub struct LineFramer {
-    unfinished: Unfinished,
+    unfinished: Remainder,
     lease: Lease,
     limit_bytes: usize,
     /// The line being read was given up; drop everything up to the next line break.
@@ -73,17 +70,16 @@ pub struct LineFramer {
     given_up: Vec<GivenUp>,
 }
 
-#[derive(Debug)]
-enum Unfinished {
-    Small(Vec<u8>),
-    Large(Slab),
-}
-
 impl LineFramer {
     /// A framer for lines of up to `limit_bytes`, its unfinished line being paid for by `lease`.
     pub fn new(limit_bytes: usize, lease: Lease) -> Self {
-        let unfinished = Unfinished::Small(Vec::new());
-        LineFramer { unfinished, lease, limit_bytes, discarding: false, given_up: Vec::new() }
+        LineFramer {
+            unfinished: Remainder::default(),
+            lease,
+            limit_bytes,
+            discarding: false,
+            given_up: Vec::new(),
+        }
     }
 
     /// The lines that were given up since the last call. To be asked after every read, whatever it gave.
@@ -98,12 +94,10 @@ impl LineFramer {
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Read> {
         if self.lease.is_revoked() {
-            match std::mem::replace(&mut self.unfinished, Unfinished::Small(Vec::new())) {
-                Unfinished::Small(line) => self.give_up(&line, Cause::Memory),
-                Unfinished::Large(slab) => self.give_up(&slab, Cause::Memory),
-            }
+            let line = self.unfinished.take(pool);
+            self.give_up(&line, Cause::Memory);
         }
-        let mut slab = self.take_unfinished(pool);
+        let mut slab = self.unfinished.take(pool);
         let before = slab.len();
         let room = slab.spare().len();
         let filled = match read(slab.spare()) {
@@ -150,31 +144,13 @@ impl LineFramer {
         }
     }
 
-    /// A slab that begins with the unfinished line and has room for a good read behind it.
-    fn take_unfinished(&mut self, pool: &SlabPool) -> Slab {
-        match std::mem::replace(&mut self.unfinished, Unfinished::Small(Vec::new())) {
-            Unfinished::Small(line) => {
-                let mut slab = pool.take(BATCH_BYTES);
-                slab.extend(&line);
-                slab
-            }
-            Unfinished::Large(mut slab) => {
-                slab.reserve(LARGE_BYTES);
-                slab
-            }
-        }
-    }
-
     fn keep_unfinished(&mut self, slab: Slab) {
-        self.unfinished = Unfinished::Small(Vec::new());
         if slab.len() > self.limit_bytes {
             self.give_up(&slab, Cause::TooLong);
         } else if !self.lease.resize(slab.len()) {
             self.give_up(&slab, Cause::Memory);
-        } else if slab.len() >= LARGE_BYTES {
-            self.unfinished = Unfinished::Large(slab);
         } else {
-            self.unfinished = Unfinished::Small(slab.to_vec());
+            self.unfinished.keep(slab);
         }
     }
 

@@ -1,7 +1,8 @@
-//! The memory that unfinished lines share: many connections, one bound.
+//! What a read leaves unfinished, and the memory that this may take: many connections, one bound.
 //!
 //! Each connection holds a [`Lease`] for the line that it has begun. When the shared memory is used up, the largest
-//! unfinished line is given up, not the newest: one client that sends an endless line must not cost the others theirs.
+//! unfinished line is given up, not the newest: one client that sends an endless line must not cost the others theirs. What
+//! is said of lines here holds for the frames of other protocols too.
 
 use std::{
     collections::HashMap,
@@ -11,6 +12,52 @@ use std::{
     },
     task::Waker,
 };
+
+use crate::{
+    batch::BATCH_BYTES,
+    slab_pool::{Slab, SlabPool},
+};
+
+/// From this size on, what is unfinished stays in the slab that it was read into instead of being copied.
+const LARGE_BYTES: usize = 64 * 1024;
+
+/// What a connection has read and cannot use yet. Of an idle connection it takes no more memory than its bytes.
+#[derive(Debug)]
+pub enum Remainder {
+    /// Copied out of its slab.
+    Small(Vec<u8>),
+    /// In the slab that it was read into.
+    Large(Slab),
+}
+
+impl Default for Remainder {
+    fn default() -> Self {
+        Remainder::Small(Vec::new())
+    }
+}
+
+impl Remainder {
+    /// A slab that begins with it and has room for a good read behind it.
+    pub fn take(&mut self, pool: &SlabPool) -> Slab {
+        match std::mem::take(self) {
+            Remainder::Small(bytes) => {
+                let mut slab = pool.take(BATCH_BYTES);
+                slab.extend(&bytes);
+                slab
+            }
+            Remainder::Large(mut slab) => {
+                slab.reserve(LARGE_BYTES);
+                slab
+            }
+        }
+    }
+
+    /// Keeps what is in `slab` for the next read.
+    pub fn keep(&mut self, slab: Slab) {
+        *self =
+            if slab.len() >= LARGE_BYTES { Remainder::Large(slab) } else { Remainder::Small(slab.to_vec()) };
+    }
+}
 
 /// The shared memory's account.
 #[derive(Debug, Clone)]

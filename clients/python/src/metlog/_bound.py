@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any
 
 # The bound fields of each client, by its key. Never changed in place: tasks share it until they bind something.
 _bound: ContextVar[Mapping[int, dict[str, Any]] | None] = ContextVar("metlog_bound", default=None)
+
+#: Returns something true if any client has bound fields here: the quickest that can be asked.
+is_any: Callable[[], object] = _bound.get
 
 _keys = itertools.count()
 

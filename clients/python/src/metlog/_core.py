@@ -45,6 +45,8 @@ SHUTDOWN = "shutdown"
 class CoreStats(TypedDict):
     """What became of the messages that a core took."""
 
+    # Only by the native path; elsewhere the client counts them itself.
+    filtered: int
     accepted: int
     sent: int
     queued: int
@@ -86,6 +88,8 @@ class Destination:
     queue_bytes: int = DEFAULT_QUEUE_BYTES
     # Whether messages carry metlog_seq and metlog_src.
     seq: bool = True
+    # Whether several messages may share a datagram, with line breaks between them.
+    pack: bool = False
 
 
 def native() -> Any:
@@ -102,9 +106,10 @@ def native() -> Any:
 def open_core(destination: Destination) -> Core:
     """Return a core for a destination: the native one where there is one. Nothing is opened or started yet."""
     module = native()
-    if module is not None and hasattr(module, "open_core"):
-        core: Core = module.open_core(destination)
-        return core
+    if module is not None:
+        from metlog import _native_path
+
+        return _native_path.open_core(module, destination)
     from metlog._plain_core import PlainCore
 
     return PlainCore(destination)

@@ -7,12 +7,10 @@ own thread sends one, and it is never held while anything waits for a network or
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 import weakref
@@ -20,7 +18,7 @@ from collections import deque
 from datetime import datetime, timezone
 from itertools import islice
 
-from metlog import _diagnostics, _process
+from metlog import _diagnostics, _exit, _process
 from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, CoreStats, Destination
 from metlog._transports import Backoff, Settled, Transport, UnreachableError, open_transport
 
@@ -32,9 +30,6 @@ BATCH = 256
 
 # Bytes of one message; the router takes no more.
 LARGEST_MESSAGE = 1024 * 1024
-
-# Seconds that the end of a process waits for what is in its queues.
-EXIT_TIMEOUT = 2.0
 
 # Seconds between two messages that tell of drops.
 REPORT_EVERY = 1.0
@@ -144,6 +139,7 @@ class _Line:
                 "sent": self._sent,
                 "queued": len(self._queue),
                 "truncated": self._truncated,
+                "filtered": 0,
                 "dropped": dict(self._dropped),
             }
 
@@ -180,7 +176,7 @@ class _Line:
             return
         with self._changed:
             self._closed = True
-            self._deadline = time.monotonic() + EXIT_TIMEOUT
+            self._deadline = time.monotonic() + _exit.TIMEOUT
             self._changed.notify_all()
 
     # Called with the lock held.
@@ -352,23 +348,19 @@ class _Ending:
         if self._registered == here:
             return
         if self._registered is None:
-            atexit.register(self.flush)
+            _exit.call(self.flush)
         self._registered = here
         for key, other in list(self._lines.items()):
             if other._home != here:
                 self._lines.pop(key, None)
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:
-            # Children of multiprocessing end without atexit.
-            util.Finalize(None, self.flush, exitpriority=100)
 
     def forget(self, line: _Line) -> None:
         """Forget a line that has nothing more to send."""
         self._lines.pop(id(line), None)
 
-    def flush(self) -> None:
-        """Wait for everything that waits, for EXIT_TIMEOUT seconds in all."""
-        until = time.monotonic() + EXIT_TIMEOUT
+    def flush(self, timeout: float) -> None:
+        """Wait for everything that waits, for `timeout` seconds in all."""
+        until = time.monotonic() + timeout
         here = _process.identity()
         for line in list(self._lines.values()):
             if line._home == here:

@@ -7,9 +7,14 @@ generation that Python's own forks count, for the rare child that gets the id of
 from __future__ import annotations
 
 import os
+import weakref
+from typing import Any
 
 _generation = 0
 _watching = False
+
+# What wants to know of a fork, in the child: objects with a method `_in_child`.
+_inheritors: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def identity() -> tuple[int, int]:
@@ -25,6 +30,14 @@ def watch() -> None:
         os.register_at_fork(after_in_child=_count)
 
 
+def tell(inheritor: Any) -> None:
+    """Have `inheritor._in_child` called in each child that Python forks."""
+    watch()
+    _inheritors[id(inheritor)] = inheritor
+
+
 def _count() -> None:
     global _generation  # noqa: PLW0603  one number per process is what is meant
     _generation += 1
+    for inheritor in list(_inheritors.values()):
+        inheritor._in_child()

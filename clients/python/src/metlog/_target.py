@@ -20,7 +20,7 @@ def sender_for(target: str) -> Sender:
     """Return the sender for a target; one that is none is a ValueError, a file that cannot be written an OSError.
 
     Network targets take ``?seq=false`` (no sequence numbers), and a Unix socket ``?mode=datagram``. UDP takes several
-    hosts, with commas between them.
+    hosts, with commas between them, and ``?pack=true`` (several messages may share a datagram).
     """
     parts = urlsplit(target)
     make = _SCHEMES.get(parts.scheme)
@@ -34,7 +34,8 @@ def sender_for(target: str) -> Sender:
 
 def _udp(parts: SplitResult, options: dict[str, str]) -> Sender:
     places = [_host_and_port(place) for place in parts.netloc.split(",")]
-    return UdpSender([host for host, _ in places], [port for _, port in places], **_network(options))
+    pack = _switch(options, "pack", "false")
+    return UdpSender([host for host, _ in places], [port for _, port in places], **_network(options), pack=pack)
 
 
 def _tcp(parts: SplitResult, options: dict[str, str]) -> Sender:
@@ -79,11 +80,16 @@ def _host_and_port(place: str) -> tuple[str, int]:
 
 
 def _network(options: dict[str, str]) -> dict[str, Any]:
-    seq = options.pop("seq", "true").lower()
-    if seq not in ("true", "false"):
-        raise ValueError(f"seq is true or false, not {seq!r}")
+    seq = _switch(options, "seq", "true")
     _none_left(options)
-    return {"seq": seq == "true"}
+    return {"seq": seq}
+
+
+def _switch(options: dict[str, str], name: str, default: str) -> bool:
+    given = options.pop(name, default).lower()
+    if given not in ("true", "false"):
+        raise ValueError(f"{name} is true or false, not {given!r}")
+    return given == "true"
 
 
 def _none_left(options: dict[str, str]) -> None:

@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from metlog import _bound, _diagnostics, _process, _reentry, _text, values
+from metlog import _bound, _diagnostics, _native_path, _process, _reentry, _text, values
 from metlog._core import CLOSED
 from metlog._ledger import Ledger
 from metlog._report import ErrorReport
 from metlog._severity import SEVERITY
-from metlog.senders import NoSendSender
+from metlog.filters import CODES, Filter
+from metlog.senders import NoSendSender, TcpSender, UdpSender, UnixSender
 from metlog.senders.base import Sender
+from metlog.senders.network import NetworkSender
 from metlog.timers import _NoOpTimer, _Timer, _UnsampledTimer
 
 __all__ = ["SEVERITY", "MetlogClient"]
-
-# A filter: keeps a message by returning something true. It may change the message.
-Filter = Callable[[dict[str, Any]], Any]
 
 # What the client itself counts; see `MetlogClient.stats`.
 NO_SENDER = "no-sender"
@@ -47,6 +46,9 @@ class MetlogClient:
 
     #: The version of the envelope.
     env_version = "0.8"
+
+    # The native path, as long as there is one.
+    _path: Any = None
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class MetlogClient:
         #: The process id that messages carry. A forked child has its own.
         self.pid = os.getpid()
         self._process = _process.identity()
+        _process.tell(self)
         self.setup(sender, logger, severity, disabled_timers, filters)
 
     def setup(
@@ -186,9 +189,19 @@ class MetlogClient:
         :param payload: The content.
         :param fields: Whatever else there is to say, by name.
         """
+        path = self._path
+        if path is None:
+            path = self._path = _WAY.path(self)
+        if path is not None:
+            given = _bound.merged(self._key, fields) if _bound.is_any() else fields
+            done = path.metlog(self, type, logger, severity, payload, given)
+            if done:
+                return
+            if done is None:
+                self._path = None
         if self._process != _process.identity():
-            self._process = _process.identity()
-            self.pid = os.getpid()
+            # Forked without Python, which would have told.
+            self._in_child()
         self.send_message(
             {
                 "type": type,
@@ -202,6 +215,10 @@ class MetlogClient:
                 "metlog_hostname": self.hostname,
             }
         )
+
+    def _in_child(self) -> None:
+        self._process = _process.identity()
+        self.pid = os.getpid()
 
     # Metrics.
 
@@ -228,6 +245,8 @@ class MetlogClient:
         if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             kind = _UnsampledTimer
+        elif self._path is not None:
+            return self._path.timer(self, name, logger, severity, fields, rate, self.timer_precision)
         further = {"logger": logger, "severity": severity, "fields": fields, "rate": rate}
         return kind(self, name, further, self.timer_precision)
 
@@ -246,7 +265,9 @@ class MetlogClient:
         :param elapsed: Milliseconds.
         :param rate: The share that was measured. It is only told; this call always sends.
         """
-        self._metric("timer", name, elapsed, logger, severity, fields, rate)
+        path = self._path
+        if path is None or _bound.is_any() or not path.timer_send(self, name, elapsed, logger, severity, fields, rate):
+            self._metric("timer", name, elapsed, logger, severity, fields, rate)
 
     def incr(
         self,
@@ -266,7 +287,9 @@ class MetlogClient:
         if rate < 1 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             return
-        self._metric("counter", name, count, logger, severity, fields, rate)
+        path = self._path
+        if path is None or _bound.is_any() or not path.incr(self, name, count, logger, severity, fields, rate):
+            self._metric("counter", name, count, logger, severity, fields, rate)
 
     def gauge(
         self,
@@ -414,7 +437,7 @@ class MetlogClient:
             "sent": carried.get("sent", 0) + sent,
             "dropped": dropped,
             "queued": carried.get("queued", 0),
-            "filtered": own.get(_FILTERED, 0),
+            "filtered": own.get(_FILTERED, 0) + carried.get("filtered", 0),
             "sampled_out": own.get(_SAMPLED_OUT, 0),
             "unconvertible": own.get(_UNCONVERTIBLE, 0) + (sender.unconvertible if ours else 0),
             "filter_errors": own.get(_FILTER_ERRORS, 0),
@@ -431,4 +454,12 @@ class MetlogClient:
         Later messages are dropped and counted. `setup` brings a closed client back.
         """
         self._closed = True
+        self._path = None
         return self.sender.close(timeout) if isinstance(self.sender, Sender) else True
+
+
+_WAY = _native_path.Way(
+    MetlogClient,
+    [[UdpSender, NetworkSender, Sender], [TcpSender, NetworkSender, Sender], [UnixSender, NetworkSender, Sender]],
+    CODES,
+)

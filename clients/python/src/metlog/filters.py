@@ -7,9 +7,15 @@ names providers in its ``filter`` sections.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, Union
+from types import CodeType
+from typing import Any, Callable, NamedTuple, Union
 
-from metlog.client import Filter
+# A filter: keeps a message by returning something true. It may change the message.
+Filter = Callable[[dict[str, Any]], Any]
+
+
+# The code of each kind of filter: a function with that code and a rule is a filter of ours.
+CODES: dict[str, CodeType] = {}
 
 
 class Rule(NamedTuple):
@@ -76,6 +82,7 @@ def _collection(types: str | Collection[str]) -> Collection[str]:
 
 
 def _with_rule(filter_fn: Any, argument: Any) -> Filter:
+    CODES[filter_fn.__name__] = filter_fn.__code__
     filter_fn.metlog_rule = Rule(filter_fn.__name__, argument)
     result: Filter = filter_fn
     return result

@@ -51,6 +51,14 @@ def _close(timer: _Timer) -> int | None:
     return span.begin
 
 
+def is_open(timer: _Timer) -> bool:
+    """Return whether this thread or task is within a span of a timer."""
+    span = _innermost.get()
+    while span is not None and span.timer is not timer:
+        span = span.outer
+    return span is not None
+
+
 def _is_disabled(name: str, disabled: Container[str]) -> bool:
     return name in disabled or "*" in disabled
 

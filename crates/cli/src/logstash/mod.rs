@@ -6,6 +6,7 @@
 //! | `conditions.rs` | what a tag stands for: filters become conditions of routes |
 //! | `filters.rs` | follows the tags through the filters |
 //! | `outputs.rs` | outputs become endpoints |
+//! | `zeromq.rs` | the two inputs of ZeroMQ become one |
 //!
 //! What cannot be turned is said with its place, and is never left out in silence.
 
@@ -14,6 +15,7 @@ mod filters;
 mod language;
 mod outputs;
 mod toml;
+mod zeromq;
 
 use std::{net::IpAddr, ops::Range};
 
@@ -53,13 +55,14 @@ pub fn turn(source: &Source, choices: &Choices) -> (Option<String>, Diagnostics)
         of_section(&file.plugins, "input").filter_map(|plugin| Settings::of(plugin).text("type")).collect();
     let inputs: Vec<String> =
         of_section(&file.plugins, "input").filter_map(|plugin| input(plugin, &mut notes)).collect();
+    let zeromq = zeromq::turn(of_section(&file.plugins, "input"), &mut notes);
     let tags = filters::follow(of_section(&file.plugins, "filter"), &types, &mut notes);
     let outputs = outputs::turn(of_section(&file.plugins, "output"), &types, &tags, choices, &mut notes);
 
     let mut configuration =
         comment(&format!("Turned from {} by `metlog config from-logstash`.", source.path));
     configuration.push_str(&comment("Read it before you use it; `metlog check` has the last word."));
-    for part in inputs.iter().chain(&outputs) {
+    for part in inputs.iter().chain(&zeromq).chain(&outputs) {
         configuration.push('\n');
         configuration.push_str(part);
     }
@@ -194,6 +197,9 @@ impl<'p> Settings<'p> {
 /// An input, as a section of ours.
 fn input(plugin: &Plugin, notes: &mut Notes<'_>) -> Option<String> {
     let mut settings = Settings::of(plugin);
+    if zeromq::is_one(plugin) {
+        return None;
+    }
     let help = "send to a `udp` or `tcp` input instead";
     if !matches!(plugin.name.as_str(), "udp" | "tcp" | "stdin") {
         notes.not_turned(plugin.span.clone(), &format!("the input {}", plugin.name), help);
@@ -209,27 +215,42 @@ fn input(plugin: &Plugin, notes: &mut Notes<'_>) -> Option<String> {
     let mut section = comment(&format!("{}: input {}", notes.place(&plugin.span), plugin.name));
     section.push_str(&format!("[inputs.{}]\nkind = \"{0}\"\n", plugin.name));
     if plugin.name != "stdin" {
-        let host = match settings.text("host").as_deref() {
-            None | Some("") => "0.0.0.0".to_owned(),
-            Some("localhost") => "127.0.0.1".to_owned(),
-            Some(host) if host.parse::<IpAddr>().is_ok() => host.to_owned(),
-            Some(_) => {
-                let message = "a name is not looked up here; the input listens on this machine only";
-                notes.differs(
-                    settings.span_of("host"),
-                    message,
-                    "write the IP address of one of this machine's networks",
-                );
-                "127.0.0.1".to_owned()
-            }
-        };
+        let host = settings.text("host");
+        let host = listening_host(host.as_deref(), &settings, "host", notes);
         let Some(port) = settings.text("port").and_then(|port| port.parse::<u16>().ok()) else {
             notes.not_turned(settings.span_of("port"), "an input without a port", "add port => 5565");
             return None;
         };
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
         section.push_str(&format!("listen = {}\n", text(&format!("{host}:{port}"))));
     }
+    decoder(&mut settings, &mut section, notes);
+    notes.finish(plugin, &settings);
+    Some(section)
+}
+
+/// The IP address at which to listen, for the value of this setting; in brackets where it has to be.
+fn listening_host(host: Option<&str>, settings: &Settings<'_>, name: &str, notes: &mut Notes<'_>) -> String {
+    match host {
+        None | Some("") => "0.0.0.0".to_owned(),
+        Some("localhost") => "127.0.0.1".to_owned(),
+        Some(host) if host.parse::<IpAddr>().is_ok() => {
+            if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.to_owned()
+            }
+        }
+        Some(_) => {
+            let message = "a name is not looked up here; the input listens on this machine only";
+            let help = "write the IP address of one of this machine's networks";
+            notes.differs(settings.span_of(name), message, help);
+            "127.0.0.1".to_owned()
+        }
+    }
+}
+
+/// How an input reads what comes.
+fn decoder(settings: &mut Settings<'_>, section: &mut String, notes: &mut Notes<'_>) {
     match settings.text("format").as_deref() {
         None | Some("plain") => section.push_str("decoder = \"line\"\n"),
         Some("json") => {}
@@ -238,8 +259,6 @@ fn input(plugin: &Plugin, notes: &mut Notes<'_>) -> Option<String> {
             notes.differs(settings.span_of("format"), message, "set `decoder` if it is something else");
         }
     }
-    notes.finish(plugin, &settings);
-    Some(section)
 }
 
 /// Whether a filter or an output that is for one type of inputs has anything to do. The type is that of the input, and not of the message.

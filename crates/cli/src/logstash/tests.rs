@@ -84,7 +84,7 @@ fn tags_are_followed_through_filters_that_ask_for_tags() {
 #[test]
 fn what_cannot_be_turned_is_said_with_its_place_and_stands_in_the_result() {
     let (configuration, errors, warnings) = turned(
-        r#"input { zeromq { address => "tcp://*:5565" } }
+        r#"input { gelf { port => 12201 } }
         filter { grok { } tagger { type => "other" pattern => ["a", "b"] add_tag => ["t"] } }
         output { if [type] == "x" { stdout { } } elasticsearch { } metlog_file { path => "x" compress => true } }"#,
         &[],
@@ -92,15 +92,49 @@ fn what_cannot_be_turned_is_said_with_its_place_and_stands_in_the_result() {
     assert_eq!(errors.len(), 5, "{errors:?}");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     for words in
-        ["the input zeromq", "the filter grok", "a conditional", "the output elasticsearch", "`compress` of"]
+        ["the input gelf", "the filter grok", "a conditional", "the output elasticsearch", "`compress` of"]
     {
         assert!(errors.iter().any(|error| error.contains(words)), "{words}");
         assert!(configuration.contains(words), "{words}");
     }
-    assert!(
-        configuration.contains("# logstash.conf:1:9: the input zeromq is not turned\n"),
-        "{configuration}"
+    assert!(configuration.contains("# logstash.conf:1:9: the input gelf is not turned\n"), "{configuration}");
+}
+
+#[test]
+fn publishers_and_their_handshake_are_one_input() {
+    let (configuration, errors, warnings) = turned(
+        r#"input {
+            zeromq { type => "metlog" format => "json" topology => "pubsub" address => "tcp://*:5190" topic => ["a", "b"] }
+            zeromq_hs { type => "metlog" mode => "server" address => "tcp://127.0.0.1:5180" }
+            zeromq { topology => "pubsub" mode => "client" address => ["tcp://web1:5565", "tcp://[::1]:5566"] }
+        }"#,
+        &[],
     );
+    assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+    for part in [
+        "[inputs.zmq]\nkind = \"zmq\"\nlisten = \"0.0.0.0:5190\"\ntopics = [\"a\", \"b\"]\nhandshake = \"127.0.0.1:5180\"\n",
+        "[inputs.zmq-2]\nkind = \"zmq\"\nconnect = [\"web1:5565\", \"[::1]:5566\"]\ndecoder = \"line\"\n",
+    ] {
+        assert!(configuration.contains(part), "{configuration}");
+    }
+}
+
+#[test]
+fn what_zeromq_does_otherwise_is_not_turned() {
+    for (input, problem) in [
+        (r#"zeromq { topology => "pushpull" }"#, "a topology that is not pubsub"),
+        (r#"zeromq { topology => "pubsub" address => "ipc:///tmp/x" }"#, "an input at this address"),
+        (
+            r#"zeromq { topology => "pubsub" address => ["tcp://*:1", "tcp://*:2"] }"#,
+            "an input at this address",
+        ),
+        (r#"zeromq { topology => "pubsub" sockopt => ["ZMQ::HWM", 50] }"#, "`sockopt` of zeromq"),
+        (r#"zeromq_hs { address => "tcp://*:5180" mode => "client" }"#, "this handshake"),
+        (r#"zeromq_hs { address => "tcp://*:5180" mode => "server" }"#, "a handshake without"),
+    ] {
+        let (_, errors, _) = turned(&format!("input {{ {input} }}"), &[]);
+        assert!(errors.len() == 1 && errors[0].contains(problem), "{input}: {errors:?}");
+    }
 }
 
 #[test]

@@ -3,12 +3,14 @@
 /// Writes a form of `message` that is at most `limit` bytes long to `out`, with a marker that says that it was `whole`
 /// bytes long. `false` where there is none, because it is not the payload that is long; then `out` is of no use.
 ///
-/// The message is one of ours, so its keys stand in the envelope's order and the first `,"payload":"` is the real
-/// one: in the strings before it a quote has a backslash before it.
+/// A message of ours has its keys in the envelope's order, so the first `,"payload":"` is the real one: in the strings
+/// before it a quote has a backslash before it. One that came encoded may have spaces there, as Python writes them, or
+/// a `payload` within its fields first; then that one is cut.
 pub(crate) fn shorten(message: &[u8], whole: usize, limit: usize, out: &mut Vec<u8>) -> bool {
-    const KEY: &[u8] = b",\"payload\":\"";
+    const KEYS: [&[u8]; 2] = [b",\"payload\":\"", b", \"payload\": \""];
     out.clear();
-    let Some(start) = find(message, KEY).map(|place| place + KEY.len()) else { return false };
+    let starts = KEYS.map(|key| find(message, key).map(|place| place + key.len()));
+    let Some(start) = starts.into_iter().flatten().min() else { return false };
     let Some(length) = string_length(&message[start..]) else { return false };
     let (payload, rest) = message[start..].split_at(length);
     let marker = format!(" [truncated from {whole} bytes]");
@@ -82,6 +84,16 @@ mod tests {
             assert_eq!(back["type"], ",\"payload\":\"");
         }
         assert!(fitted > 100);
+    }
+
+    #[test]
+    fn a_message_with_spaces_between_its_tokens_is_cut_as_well() {
+        let message = format!(r#"{{"type": "x", "payload": "{}", "fields": {{}}}}"#, "x".repeat(100));
+        let mut out = Vec::new();
+        assert!(shorten(message.as_bytes(), message.len(), 100, &mut out));
+        let back: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let marker = format!(" [truncated from {} bytes]", message.len());
+        assert!(back["payload"].as_str().unwrap().ends_with(&marker));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::json::{FieldValue, write_string, write_value};
+use super::json::{FieldValue, write_string};
+use super::value_writer::ValueWriter;
 use crate::{Limits, careful, envelope::Slots, fast, slow_path};
 
 /// Members of `fields` in the writing. What is written is well-formed, whatever it is written from.
@@ -17,7 +18,7 @@ use crate::{Limits, careful, envelope::Slots, fast, slow_path};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct MemberBuffer {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl MemberBuffer {
@@ -27,11 +28,29 @@ impl MemberBuffer {
     }
 
     /// Adds a member.
+    #[inline]
     pub fn write(&mut self, key: &str, value: FieldValue<'_>) {
+        self.write_with(key, |writer| writer.value(value));
+    }
+
+    /// Adds a member, and has `write` write its value: a list, an object, or a single value. What `write` returns is
+    /// returned; where it writes nothing, the value is `null`.
+    ///
+    /// ```
+    /// use metlog_message::encode::MemberBuffer;
+    ///
+    /// let mut members = MemberBuffer::new();
+    /// members.write_with("sizes", |value| {
+    ///     value.array(|array| (1..=3).for_each(|size| array.push(size.into())))
+    /// });
+    /// assert_eq!(format!("{:?}", members.members()), r#"Members({"sizes":[1,2,3]})"#);
+    /// ```
+    #[inline]
+    pub fn write_with<R>(&mut self, key: &str, write: impl FnOnce(ValueWriter<'_>) -> R) -> R {
         self.bytes.push(b',');
         write_string(&mut self.bytes, key);
         self.bytes.push(b':');
-        write_value(&mut self.bytes, value);
+        ValueWriter::write(self, write)
     }
 
     /// Adds a member that is an object, and has `write` write it.
@@ -44,17 +63,7 @@ impl MemberBuffer {
     /// assert_eq!(format!("{:?}", members.members()), r#"Members({"request":{"user":7}})"#);
     /// ```
     pub fn write_object(&mut self, key: &str, write: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.bytes.push(b',');
-        write_string(&mut self.bytes, key);
-        self.bytes.push(b':');
-        let start = self.bytes.len();
-        write(&mut ObjectWriter { buffer: self });
-        // The first member has a comma in front, which becomes the brace.
-        match self.bytes.get_mut(start) {
-            Some(comma) => *comma = b'{',
-            None => self.bytes.push(b'{'),
-        }
-        self.bytes.push(b'}');
+        self.write_with(key, |value| value.object(write));
     }
 
     /// Adds members that were written elsewhere.
@@ -81,13 +90,19 @@ impl MemberBuffer {
 /// Writes the members of an object within `fields`. It only adds, so that what is around the object stays whole.
 #[derive(Debug)]
 pub struct ObjectWriter<'b> {
-    buffer: &'b mut MemberBuffer,
+    pub(super) buffer: &'b mut MemberBuffer,
 }
 
 impl ObjectWriter<'_> {
     /// Adds a member.
     pub fn write(&mut self, key: &str, value: FieldValue<'_>) {
         self.buffer.write(key, value);
+    }
+
+    /// Adds a member, and has `write` write its value; see [`MemberBuffer::write_with`].
+    #[inline]
+    pub fn write_with<R>(&mut self, key: &str, write: impl FnOnce(ValueWriter<'_>) -> R) -> R {
+        self.buffer.write_with(key, write)
     }
 
     /// Adds a member that is an object; see [`MemberBuffer::write_object`].
@@ -175,6 +190,7 @@ fn one_line<'t>(text: &'t str, limits: &Limits) -> Option<Cow<'t, str>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::write_value;
     use super::*;
 
     #[test]

@@ -7,6 +7,7 @@
 mod json;
 mod members;
 mod second_cache;
+mod value_writer;
 
 use self::json::{is_small_whole, pair};
 pub use self::{
@@ -15,11 +16,15 @@ pub use self::{
     },
     members::{MemberBuffer, Members, ObjectWriter, one_line_object},
     second_cache::SecondCache,
+    value_writer::{ArrayWriter, ValueWriter},
 };
 use crate::Timestamp;
 
 /// The envelope version that every message carries.
 pub const ENV_VERSION: &str = "0.8";
+
+/// What stands between the sequence number and the source.
+const AFTER_SEQUENCE: &str = ",\"metlog_src\":\"";
 
 /// The content of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,7 +156,7 @@ impl Template {
         } else {
             after_fields.push(b'}');
         }
-        let after_sequence = source.map(|source| format!(",\"metlog_src\":\"{source:016x}\"}}").into_bytes());
+        let after_sequence = source.map(|source| format!("{AFTER_SEQUENCE}{source:016x}\"}}").into_bytes());
         Template { after_timestamp, after_fields, after_sequence }
     }
 
@@ -214,6 +219,49 @@ impl Template {
         if let Some(after_sequence) = &self.after_sequence {
             write_unsigned(out, record.sequence);
             out.extend_from_slice(after_sequence);
+        }
+    }
+
+    /// A bound on what [`Template::write_encoded`] appends.
+    pub fn longest_encoded(&self, object: &str) -> usize {
+        // A comma, the keys with spaces, and a number of at most 20 digits.
+        const SEQUENCE: usize = 48;
+        object.len() + SEQUENCE + self.after_sequence.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Appends a message that is JSON text already, an object on one line ([`one_line_object`]), without a line break
+    /// at its end. All that it is given is `metlog_seq` and `metlog_src`, where the template has a source, with spaces
+    /// between tokens if it has them.
+    ///
+    /// ```
+    /// use metlog_message::encode::Template;
+    ///
+    /// let mut line = Vec::new();
+    /// Template::new("shop", 77, "web1", Some(0xabc)).write_encoded(&mut line, r#"{"type": "cef"}"#, 3);
+    /// assert_eq!(line, br#"{"type": "cef", "metlog_seq": 3, "metlog_src": "0000000000000abc"}"#);
+    /// ```
+    pub fn write_encoded(&self, out: &mut Vec<u8>, object: &str, sequence: u64) {
+        let object = object.trim_ascii();
+        let Some(after_sequence) = &self.after_sequence else {
+            return out.extend_from_slice(object.as_bytes());
+        };
+        let members = object.strip_suffix('}').unwrap_or(object).trim_ascii_end();
+        let spaced = members.split_once("\":").is_some_and(|(_, value)| value.starts_with(' '));
+        out.extend_from_slice(members.as_bytes());
+        if !members.ends_with('{') {
+            out.extend_from_slice(if spaced { b", " } else { b"," });
+        }
+        out.extend_from_slice(b"\"metlog_seq\":");
+        if spaced {
+            out.push(b' ');
+        }
+        write_unsigned(out, sequence);
+        match (spaced, after_sequence.strip_prefix(AFTER_SEQUENCE.as_bytes())) {
+            (true, Some(source)) => {
+                out.extend_from_slice(b", \"metlog_src\": \"");
+                out.extend_from_slice(source);
+            }
+            _ => out.extend_from_slice(after_sequence),
         }
     }
 }
@@ -318,6 +366,23 @@ mod tests {
                 r#""metlog_pid":77,"metlog_hostname":"web1","metlog_seq":3,"metlog_src":"0000000000000abc"}"#,
             )
         );
+    }
+
+    #[test]
+    fn a_message_that_is_text_already_gets_the_source_and_nothing_else() {
+        let written = |source, object: &str| {
+            let mut out = Vec::new();
+            let template = Template::new("shop", 77, "web1", source);
+            template.write_encoded(&mut out, object, u64::MAX);
+            assert!(out.len() <= template.longest_encoded(object));
+            String::from_utf8(out).unwrap()
+        };
+        let source = r#""metlog_seq":18446744073709551615,"metlog_src":"000000000000000f"}"#;
+        assert_eq!(written(Some(15), " {} "), format!("{{{source}"));
+        assert_eq!(written(Some(15), r#"{"a":{} }"#), format!(r#"{{"a":{{}},{source}"#));
+        let spaced = source.replace(":", ": ").replace(",", ", ");
+        assert_eq!(written(Some(15), r#"{"a": {} }"#), format!(r#"{{"a": {{}}, {spaced}"#));
+        assert_eq!(written(None, r#"{"a": 1} "#), r#"{"a": 1}"#);
     }
 
     #[test]

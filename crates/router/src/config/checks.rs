@@ -141,6 +141,8 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
 
     /// What an input occupies, and the key that says so; also where it is the default that says it.
     fn listener(&self, kind: &str, name: &str) -> Option<(&'static str, Listener)> {
+        // What connects does not listen.
+        self.value(&["inputs", name, "connect"]).is_none().then_some(())?;
         let text = |key| self.value(&["inputs", name, key]).and_then(|value| value.get_ref().as_str());
         let docs = self.input_kinds.iter().find(|known| known.name == kind).map(|known| (known.docs)());
         let default = docs.into_iter().flatten().find(|doc| doc.name == "listen").and_then(|doc| doc.default);

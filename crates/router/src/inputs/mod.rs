@@ -14,6 +14,7 @@ pub mod streams;
 pub mod tcp;
 pub mod udp;
 pub mod unix;
+pub mod zmq;
 
 use std::{
     fmt::Debug,

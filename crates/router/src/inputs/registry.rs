@@ -1,6 +1,6 @@
 //! Every kind of input, by name.
 
-use super::{InputSettings, file, stdin, tcp, udp, unix};
+use super::{InputSettings, file, stdin, tcp, udp, unix, zmq};
 use crate::config::{Kind, kind};
 
 /// The kinds, sorted by name.
@@ -10,4 +10,5 @@ pub static KINDS: &[Kind<dyn InputSettings>] = &[
     kind!(InputSettings, "tcp", tcp, "messages over TCP, one a line"),
     kind!(InputSettings, "udp", udp, "messages in UDP datagrams"),
     kind!(InputSettings, "unix", unix, "messages over a Unix socket"),
+    kind!(InputSettings, "zmq", zmq, "messages from ZeroMQ publishers"),
 ];

@@ -1,11 +1,13 @@
 //! What stream inputs share: a listener that accepts connections, and a connection that carries lines.
 
-use std::{fmt::Debug, io, os::fd::AsRawFd};
+use std::{fmt::Debug, io, net::SocketAddr, os::fd::AsRawFd, time::Duration};
 
-use mio::{Interest, Registry, Token, event};
+use mio::{Interest, Registry, Token, event, net::TcpListener, net::TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{
-    ConnectionPlace, Flow, InputContext, Progress, Source, parked::ParkedShare, sockets::BoundSocket,
+    ConnectionPlace, Flow, InputContext, OpenError, Progress, Source, parked::ParkedShare,
+    sockets::BoundSocket,
 };
 use crate::{
     framing::{LineFramer, Read},
@@ -25,10 +27,82 @@ pub trait Listener: event::Source + Debug + Send {
     fn accept(&self) -> io::Result<Self::Connection>;
 }
 
+impl Listener for TcpListener {
+    type Connection = TcpStream;
+
+    fn accept(&self) -> io::Result<TcpStream> {
+        TcpListener::accept(self).map(|(connection, _)| connection)
+    }
+}
+
+/// A peer that vanished without a word must not hold a place under the limit on connections for ever: it is asked after
+/// this silence, and its connection ends when it has not answered so many questions.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A TCP socket that listens at `address`, unless it can be inherited.
+pub fn listen(context: &InputContext, address: SocketAddr) -> Result<(TcpListener, BoundSocket), OpenError> {
+    let failed = |error: io::Error| context.cannot_listen(Type::STREAM, address, &error);
+    let socket = match context.inherited.take_network(Type::STREAM, address, &context.name) {
+        Some(socket) => socket,
+        None => {
+            let in_spite_of =
+                |error| context.inherited.make_room(Type::STREAM, address, error, || bind(address, true));
+            let socket = bind(address, false).or_else(in_spite_of).map_err(failed)?;
+            // Only the router's own socket before it was to be let in.
+            socket.set_reuse_port(false).map_err(failed)?;
+            BoundSocket::new(socket, &context.name)
+        }
+    };
+    Ok((TcpListener::from_std(socket.try_clone().map_err(failed)?.into()), socket))
+}
+
+/// `shared`: beside another socket that allows it.
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    // Accepted connections inherit it, without a system call for each.
+    keep_alive(SockRef::from(&socket))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Has the kernel find out whether the other end is still there.
+pub fn keep_alive(socket: SockRef<'_>) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))
+}
+
+/// What becomes of an accepted connection.
+pub trait Serve<C>: Debug + Send {
+    /// The source that reads it.
+    fn serve(&self, connection: C, place: ConnectionPlace, context: &InputContext) -> Box<dyn Source>;
+}
+
+/// Connections carry lines.
+#[derive(Debug)]
+pub struct ServeLines;
+
+impl<C: io::Read + event::Source + AsRawFd + Debug + Send + 'static> Serve<C> for ServeLines {
+    fn serve(&self, connection: C, place: ConnectionPlace, context: &InputContext) -> Box<dyn Source> {
+        let lines = LineReader::new(context.clone());
+        Box::new(Connection { connection, lines, left_bytes: None, _place: place })
+    }
+}
+
 /// Accepts connections up to the limit.
 #[derive(Debug)]
-pub struct ListenerSource<L> {
+pub struct ListenerSource<L, S = ServeLines> {
     listener: L,
+    serve: S,
     /// The socket of which `listener` is a duplicate; it owns what goes with it.
     socket: BoundSocket,
     context: InputContext,
@@ -36,14 +110,14 @@ pub struct ListenerSource<L> {
     is_stalled: bool,
 }
 
-impl<L: Listener> ListenerSource<L> {
+impl<L: Listener, S: Serve<L::Connection>> ListenerSource<L, S> {
     /// A source that accepts from `listener`, a duplicate of `socket`, which must not block.
-    pub fn new(listener: L, socket: BoundSocket, context: InputContext) -> Self {
-        ListenerSource { listener, socket, context, is_stalled: false }
+    pub fn new(listener: L, serve: S, socket: BoundSocket, context: InputContext) -> Self {
+        ListenerSource { listener, serve, socket, context, is_stalled: false }
     }
 }
 
-impl<L: Listener> Source for ListenerSource<L> {
+impl<L: Listener, S: Serve<L::Connection>> Source for ListenerSource<L, S> {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.listener, token, Interest::READABLE)
     }
@@ -68,13 +142,7 @@ impl<L: Listener> Source for ListenerSource<L> {
                         );
                         continue;
                     };
-                    let lines = LineReader::new(self.context.clone());
-                    flow.accepted.push(Box::new(Connection {
-                        connection,
-                        lines,
-                        left_bytes: None,
-                        _place: place,
-                    }));
+                    flow.accepted.push(self.serve.serve(connection, place, &self.context));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if is_passing(&error) => {}
@@ -328,6 +396,19 @@ mod tests {
             let begin = BASE64_STANDARD.decode(fields["frame"].as_str().unwrap()).unwrap();
             assert_eq!(begin, vec![b'x'; 4096]);
         }
+    }
+
+    #[test]
+    fn an_accepted_connection_is_kept_alive_or_ended() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+        let listener = TcpListener::from_std(listener.into());
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connection = Listener::accept(&listener).unwrap();
+        let socket = SockRef::from(&connection);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     InputContext, InputSettings, OpenError, OpenedInput, Source,
     datagrams::DatagramSource,
     sockets::BoundSocket,
-    streams::{Listener, ListenerSource},
+    streams::{Listener, ListenerSource, ServeLines},
 };
 use crate::{
     config::{ByteSize, Section, choices, parameters},
@@ -87,7 +87,7 @@ impl InputSettings for Parameters {
         let source: Box<dyn Source> = if self.mode == Mode::Stream {
             socket.listen(1024).map_err(failed)?;
             let listener = UnixListener::from_std(socket.try_clone().map_err(failed)?.into());
-            Box::new(ListenerSource::new(listener, socket.clone(), context.clone()))
+            Box::new(ListenerSource::new(listener, ServeLines, socket.clone(), context.clone()))
         } else {
             sys::set_receive_buffer(&socket, self.receive_buffer.bytes() as usize).map_err(failed)?;
             // A message, or several that are no more than one together, with the line break.

@@ -1,0 +1,217 @@
+"""What calls of metlog-py cost the thread that makes them: processor time, all rows in turn, in one run.
+
+    python bench/calls.py --to 127.0.0.1:5565
+
+Prints one JSON object. Each burst fits the queue and is sent before the next begins; whoever listens has to count as
+many messages as are said to be sent, or the figures are worth nothing. `make bench` does both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import pathlib
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any
+
+from metlog import _core
+from metlog.client import MetlogClient
+from metlog.handler import LogHandler
+from metlog.senders import UdpSender
+
+# Messages of a burst: below 8 MiB, also where Python's bytes and a queue of them take more.
+BURST = 1000
+
+# Seconds that a burst may take to be sent.
+PATIENCE = 30.0
+
+THREADS = 8
+
+FIELDS = {"user": 4711, "page": "/cart/items", "status": 200, "took": 12.5, "cached": True}
+LINE = "user 4711 has put three items into the cart"
+
+
+class DerivedClient(MetlogClient):
+    """Goes the way by Python, because it is not exactly our class."""
+
+
+class JsonFormatter(logging.Formatter):
+    """What applications write who log JSON: some members of the record, by the standard library's encoder."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as JSON."""
+        return json.dumps(
+            {
+                "timestamp": self.formatTime(record),
+                "level": record.levelname,
+                "logger": record.name,
+                "message": record.getMessage(),
+                "thread": record.threadName,
+                "func": record.funcName,
+                "file": record.pathname,
+                "line": record.lineno,
+            }
+        )
+
+
+class Row:
+    """One kind of call, and what each burst of it cost."""
+
+    def __init__(self, name: str, burst: Callable[[int], None], client: MetlogClient | None) -> None:
+        self.name = name
+        self.burst = burst
+        self.client = client
+        self.costs: list[float] = []
+        self.sending: list[float] = []
+
+    def run(self) -> None:
+        """Make a burst, and wait until it is sent."""
+        sending_before = sending_ns()
+        before = time.thread_time_ns()
+        self.burst(BURST)
+        self.costs.append((time.thread_time_ns() - before) / BURST)
+        if self.client is not None:
+            assert self.client.flush(PATIENCE), f"{self.name}: not sent within {PATIENCE} s"
+            self.sending.append((sending_ns() - sending_before) / BURST)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the medians, without the first bursts, which touch memory for the first time."""
+        figures: dict[str, Any] = {"name": self.name, "ns": statistics.median(self.costs[2:])}
+        if self.sending:
+            figures["sending_ns"] = statistics.median(self.sending[2:])
+        return figures
+
+
+def sending_ns() -> int:
+    """Return the processor time of all threads but this one."""
+    total = 0
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        if int(task.name) != threading.get_native_id():
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except OSError:
+                continue
+    return total
+
+
+def client_to(address: tuple[str, int], kind: type[MetlogClient] = MetlogClient, plain: bool = False) -> MetlogClient:
+    """Return a client; a plain one has a core in Python."""
+    if plain:
+        os.environ[_core.NATIVE_VARIABLE] = "0"
+    try:
+        return kind(UdpSender(*address), "shop")
+    finally:
+        os.environ.pop(_core.NATIVE_VARIABLE, None)
+
+
+def rows_of(client: MetlogClient, way: str) -> list[Row]:
+    """Return the calls of one client."""
+
+    def incr(calls: int) -> None:
+        for _ in repeat(None, calls):
+            client.incr("requests.served")
+
+    def line(calls: int) -> None:
+        for _ in repeat(None, calls):
+            client.metlog("oldstyle", payload=LINE, fields=FIELDS)
+
+    def timer(calls: int) -> None:
+        for _ in repeat(None, calls):
+            with client.timer("requests.time"):
+                pass
+
+    bursts = {"incr": incr, "metlog, 5 fields": line, "with timer": timer}
+    return [Row(f"{name}{way}", burst, client) for name, burst in bursts.items()]
+
+
+def logging_row(name: str, handler: logging.Handler, client: MetlogClient | None) -> Row:
+    """Return the row of a logger with one handler."""
+    logger = logging.getLogger(f"bench.{name}")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+
+    def burst(calls: int) -> None:
+        for _ in repeat(None, calls):
+            logger.info("user %d has put %s items into the cart", 4711, "three")
+
+    return Row(name, burst, client)
+
+
+def calls_per_second(client: MetlogClient, threads: int, bursts: int) -> float:
+    """Return how many calls some threads make in a second, together, best of some bursts."""
+    best = 0.0
+    for _ in range(bursts):
+        start = threading.Barrier(threads + 1)
+
+        def work() -> None:
+            start.wait()  # noqa: B023  the barrier of this burst
+            for _ in repeat(None, BURST * THREADS // threads):
+                client.incr("requests.served")
+
+        workers = [threading.Thread(target=work) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        start.wait()
+        before = time.perf_counter()
+        for worker in workers:
+            worker.join()
+        best = max(best, BURST * THREADS / (time.perf_counter() - before))
+        assert client.flush(PATIENCE)
+    return best
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--to", required=True, help="host:port of a receiver")
+    parser.add_argument("--bursts", type=int, default=60, help="bursts of each kind of call")
+    arguments = parser.parse_args()
+    host, _, port = arguments.to.rpartition(":")
+    address = (host, int(port))
+
+    native = client_to(address)
+    derived = client_to(address, kind=DerivedClient)
+    plain = client_to(address, plain=True)
+    clients = [native, derived, plain]
+    with tempfile.TemporaryDirectory() as folder:
+        file_handler = logging.FileHandler(pathlib.Path(folder) / "log")
+        file_handler.setFormatter(JsonFormatter())
+        rows = [
+            *rows_of(native, ""),
+            *rows_of(derived, ", by Python"),
+            *rows_of(plain, ", plain Python"),
+            logging_row("logging, LogHandler", LogHandler(native), native),
+            logging_row("logging, FileHandler with JSON", file_handler, None),
+            logging_row("logging, NullHandler", logging.NullHandler(), None),
+        ]
+        for _ in range(arguments.bursts):
+            for row in rows:
+                row.run()
+        file_handler.close()
+    rates = {"one": 0.0, "many": 0.0}
+    for _ in range(max(1, arguments.bursts // 10)):
+        rates["one"] = max(rates["one"], calls_per_second(native, 1, 2))
+        rates["many"] = max(rates["many"], calls_per_second(native, THREADS, 2))
+    ledgers = [client.stats() for client in clients]
+    print(
+        json.dumps(
+            {
+                "rows": [row.figures() for row in rows],
+                "calls_per_second": rates,
+                "sent": sum(ledger["sent"] for ledger in ledgers),
+                "dropped": sum(sum(ledger["dropped"].values()) for ledger in ledgers),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

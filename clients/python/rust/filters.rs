@@ -1,0 +1,83 @@
+//! The package's own filters, ruled by their settings instead of called.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::values::{NotPlain, exact};
+
+/// What a filter of ours keeps.
+pub(crate) struct Rule {
+    /// `metlog.filters.Rule`, as the filter had it, and the filter's code; either may be replaced.
+    original: Py<PyAny>,
+    code: Py<PyAny>,
+    kind: Kind,
+    /// The settings: the very objects that the filter's function looks at.
+    argument: Py<PyAny>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    SeverityMax,
+    TypeBlacklist,
+    TypeWhitelist,
+    TypeSeverityMax,
+}
+
+impl Rule {
+    /// The rule of a filter, if it is one of ours: `codes` has the code of each kind's function.
+    pub(crate) fn of(filter: &Bound<'_, PyAny>, codes: &Bound<'_, PyDict>) -> Option<Rule> {
+        let py = filter.py();
+        let original = filter.getattr(intern!(py, "metlog_rule")).ok()?;
+        let code = filter.getattr(intern!(py, "__code__")).ok()?;
+        let rule = original.cast::<PyTuple>().ok()?;
+        let (kind, argument) = (rule.get_item(0).ok()?, rule.get_item(1).ok()?);
+        if !codes.get_item(&kind).ok()??.is(&code) {
+            return None;
+        }
+        let kind = match exact::<PyString>(&kind)?.to_cow().ok()?.as_ref() {
+            "severity_max" => Kind::SeverityMax,
+            "type_blacklist" => Kind::TypeBlacklist,
+            "type_whitelist" => Kind::TypeWhitelist,
+            "type_severity_max" => Kind::TypeSeverityMax,
+            _ => return None,
+        };
+        Some(Rule { original: original.unbind(), code: code.unbind(), kind, argument: argument.unbind() })
+    }
+
+    /// Whether the filter is what it was.
+    pub(crate) fn holds(&self, filter: &Bound<'_, PyAny>) -> bool {
+        let py = filter.py();
+        let same = |name, expected: &Py<PyAny>| filter.getattr(name).is_ok_and(|value| value.is(expected));
+        same(intern!(py, "__code__"), &self.code) && same(intern!(py, "metlog_rule"), &self.original)
+    }
+
+    /// Whether a message is kept. What cannot be decided is left to the filter itself.
+    pub(crate) fn keeps(
+        &self,
+        kind: &Bound<'_, PyString>,
+        severity: &Bound<'_, PyAny>,
+    ) -> Result<bool, NotPlain> {
+        let argument = self.argument.bind(kind.py());
+        let kept = match self.kind {
+            Kind::SeverityMax => severity.le(argument),
+            Kind::TypeBlacklist => argument.contains(kind).map(|listed| !listed),
+            Kind::TypeWhitelist => argument.contains(kind),
+            Kind::TypeSeverityMax => {
+                let limits = exact::<PyDict>(argument).ok_or(NotPlain)?;
+                match limits.get_item(kind).map_err(|_| NotPlain)? {
+                    Some(limit) if !limit.is_none() => severity.le(limit),
+                    _ => Ok(true),
+                }
+            }
+        };
+        kept.map_err(|_| NotPlain)
+    }
+
+    /// Shows Python's collector of cycles what is held.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.original)?;
+        visit.call(&self.code)?;
+        visit.call(&self.argument)
+    }
+}

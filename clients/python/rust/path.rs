@@ -1,0 +1,289 @@
+//! The native path: the arguments of a call, encoded straight into the queue, for as long as nothing on the way is
+//! replaced.
+//!
+//! The classes of the package are ordinary Python classes. Whoever likes may derive from them, patch them, and assign to
+//! their attributes; then a call has to go the way that they see. So each call looks whether all is as it was when the
+//! path was made ([`crate::conditions`]), and says where it is not.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use metlog::{Fields, MemberBuffer, Members, Message, Payload, Severity};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use crate::conditions::{Conditions, Through, get};
+use crate::timer::{self, Call, Rounded, Timer};
+use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
+
+/// Memory above this is not kept for a thread's next message.
+const KEPT_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// This thread's memory for fields, so that a message with fields does not allocate.
+    static MEMORY: Cell<MemberBuffer> = const { Cell::new(MemberBuffer::new()) };
+}
+
+/// What became of a call, as Python sees it: `True`, it is done; `False`, its arguments are not for this path; `None`,
+/// something on the way is not what it was, and the path is of no more use.
+type Done = Option<bool>;
+
+/// Why a call does not go this way.
+enum Off {
+    Arguments,
+    Replaced,
+}
+
+impl From<NotPlain> for Off {
+    fn from(_: NotPlain) -> Off {
+        Off::Arguments
+    }
+}
+
+/// Sends the messages of one client, as it was when the path was made.
+#[pyclass(module = "metlog._native", frozen)]
+pub(crate) struct NativePath {
+    conditions: Conditions,
+}
+
+impl NativePath {
+    pub(crate) fn new(conditions: Conditions) -> NativePath {
+        NativePath { conditions }
+    }
+
+    /// Runs a call. It must not panic; if it did, the call would go the other way.
+    #[inline]
+    fn run(&self, call: impl FnOnce() -> Result<(), Off>) -> Done {
+        match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(Ok(())) => Some(true),
+            Ok(Err(Off::Arguments)) | Err(_) => Some(false),
+            Ok(Err(Off::Replaced)) => None,
+        }
+    }
+
+    /// The module `metlog.timers`.
+    pub(crate) fn timers<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.conditions.timers(py)
+    }
+
+    /// Sends what a timer has measured; `false` if that has to go the other way.
+    pub(crate) fn send_time(&self, py: Python<'_>, call: &Call, nanoseconds: u64) -> bool {
+        let done = self.run(|| {
+            if self.conditions.has_bound_fields(py) {
+                return Err(Off::Arguments);
+            }
+            let attributes =
+                self.conditions.hold(call.client.bind(py), Through::TimerSend).ok_or(Off::Replaced)?;
+            let text;
+            let payload = match timer::rounded(nanoseconds, call.decimals) {
+                Rounded::Whole(number) => Payload::Integer(number),
+                Rounded::Decimal(number) => {
+                    text = decimal_text(number)?;
+                    Payload::Text(&text)
+                }
+            };
+            let kind = intern!(py, "timer");
+            let (name, logger, severity) = (call.name.bind(py), call.logger.bind(py), call.severity.bind(py));
+            let (fields, rate) = (call.fields.bind(py), call.rate.bind(py));
+            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
+        });
+        done == Some(true)
+    }
+
+    /// Filters and sends a message, whose logger and severity may be the client's.
+    fn send(
+        &self,
+        attributes: &Bound<'_, PyDict>,
+        kind: &Bound<'_, PyString>,
+        logger: &Bound<'_, PyAny>,
+        severity: &Bound<'_, PyAny>,
+        payload: Payload<'_>,
+        fields: Fields<'_>,
+    ) -> Result<(), Off> {
+        let py = kind.py();
+        let own = |name| get(attributes, name).ok_or(Off::Replaced);
+        let own_logger;
+        let logger = match logger.is_none() {
+            true => {
+                own_logger = own(intern!(py, "logger"))?;
+                &own_logger
+            }
+            false => logger,
+        };
+        let own_severity;
+        let severity = match severity.is_none() {
+            true => {
+                own_severity = own(intern!(py, "severity"))?;
+                &own_severity
+            }
+            false => severity,
+        };
+        let logger = as_str(text(logger)?)?;
+        let number = integer(exact::<PyInt>(severity).ok_or(Off::Arguments)?)?;
+        let number = Severity::from_number(number).ok_or(Off::Arguments)?;
+        if !self.conditions.keep(kind, severity)? {
+            return Ok(());
+        }
+        let kind = as_str(kind)?;
+        let message = Message {
+            kind: &kind,
+            logger: Some(&logger),
+            severity: number,
+            payload,
+            fields,
+            timestamp: None,
+        };
+        self.conditions.client().send(&message);
+        Ok(())
+    }
+
+    /// Sends a counter or a timer.
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn send_metric(
+        &self,
+        attributes: &Bound<'_, PyDict>,
+        kind: &Bound<'_, PyString>,
+        name: &Bound<'_, PyAny>,
+        payload: Payload<'_>,
+        logger: &Bound<'_, PyAny>,
+        severity: &Bound<'_, PyAny>,
+        fields: &Bound<'_, PyAny>,
+        rate: &Bound<'_, PyAny>,
+    ) -> Result<(), Off> {
+        let name = as_str(text(name)?)?;
+        if fields.is_none()
+            && let Some(rate) =
+                exact::<PyFloat>(rate).map(|rate| rate.value()).filter(|rate| rate.is_finite())
+        {
+            let fields = Fields::Metric { name: &name, rate, members: Members::NONE };
+            return self.send(attributes, kind, logger, severity, payload, fields);
+        }
+        with_members(|members| {
+            if !fields.is_none() {
+                write_members(members, exact(fields).ok_or(Off::Arguments)?, &["name", "rate"])?;
+            }
+            members.write("name", name.as_ref().into());
+            write_member(members, "rate", rate)?;
+            self.send(attributes, kind, logger, severity, payload, Fields::Members(members.members()))
+        })
+    }
+}
+
+#[pymethods]
+impl NativePath {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.conditions.visit(&visit)
+    }
+
+    /// `MetlogClient.metlog`
+    #[pyo3(signature = (client, kind, logger, severity, payload, fields, /))]
+    fn metlog(
+        &self,
+        client: &Bound<'_, PyAny>,
+        kind: &Bound<'_, PyAny>,
+        logger: &Bound<'_, PyAny>,
+        severity: &Bound<'_, PyAny>,
+        payload: &Bound<'_, PyAny>,
+        fields: &Bound<'_, PyAny>,
+    ) -> Done {
+        self.run(|| {
+            let attributes = self.conditions.hold(client, Through::SendMessage).ok_or(Off::Replaced)?;
+            let (kind, payload) = (text(kind)?, as_str(text(payload)?)?);
+            let payload = Payload::Text(&payload);
+            if fields.is_none() {
+                let fields = Fields::Members(Members::NONE);
+                return self.send(&attributes, kind, logger, severity, payload, fields);
+            }
+            with_members(|members| {
+                write_members(members, exact(fields).ok_or(Off::Arguments)?, &[])?;
+                self.send(&attributes, kind, logger, severity, payload, Fields::Members(members.members()))
+            })
+        })
+    }
+
+    /// `MetlogClient.incr`
+    #[pyo3(signature = (client, name, count, logger, severity, fields, rate, /))]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn incr(
+        &self,
+        client: &Bound<'_, PyAny>,
+        name: &Bound<'_, PyAny>,
+        count: &Bound<'_, PyAny>,
+        logger: &Bound<'_, PyAny>,
+        severity: &Bound<'_, PyAny>,
+        fields: &Bound<'_, PyAny>,
+        rate: &Bound<'_, PyAny>,
+    ) -> Done {
+        self.run(|| {
+            let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
+            let count = exact::<PyInt>(count).ok_or(Off::Arguments)?;
+            let payload = Payload::Integer(integer(count)?);
+            let kind = intern!(client.py(), "counter");
+            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
+        })
+    }
+
+    /// A timer for `MetlogClient.timer`.
+    #[pyo3(signature = (client, name, logger, severity, fields, rate, decimals, /))]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn timer(
+        slf: Bound<'_, NativePath>,
+        client: Py<PyAny>,
+        name: Py<PyAny>,
+        logger: Py<PyAny>,
+        severity: Py<PyAny>,
+        fields: Py<PyAny>,
+        rate: Py<PyAny>,
+        decimals: i64,
+    ) -> Timer {
+        let decimals = usize::try_from(decimals).unwrap_or(0);
+        Timer::new(Call { path: slf.unbind(), client, name, logger, severity, fields, rate, decimals })
+    }
+
+    /// `MetlogClient.timer_send`
+    #[pyo3(signature = (client, name, elapsed, logger, severity, fields, rate, /))]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn timer_send(
+        &self,
+        client: &Bound<'_, PyAny>,
+        name: &Bound<'_, PyAny>,
+        elapsed: &Bound<'_, PyAny>,
+        logger: &Bound<'_, PyAny>,
+        severity: &Bound<'_, PyAny>,
+        fields: &Bound<'_, PyAny>,
+        rate: &Bound<'_, PyAny>,
+    ) -> Done {
+        self.run(|| {
+            let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
+            let kind = intern!(client.py(), "timer");
+            if let Some(whole) = exact::<PyInt>(elapsed) {
+                let payload = Payload::Integer(integer(whole)?);
+                return self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate);
+            }
+            let elapsed = decimal_text(exact::<PyFloat>(elapsed).ok_or(Off::Arguments)?.value())?;
+            let payload = Payload::Text(&elapsed);
+            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
+        })
+    }
+}
+
+/// `str` of a `float`, where Rust writes it as Python does.
+fn decimal_text(number: f64) -> Result<String, Off> {
+    if number != 0.0 && !(1e-4..1e16).contains(&number.abs()) {
+        return Err(Off::Arguments);
+    }
+    Ok(format!("{number:?}"))
+}
+
+/// Calls with this thread's memory for fields.
+fn with_members(call: impl FnOnce(&mut MemberBuffer) -> Result<(), Off>) -> Result<(), Off> {
+    let mut members = MEMORY.try_with(Cell::take).unwrap_or_default();
+    let result = call(&mut members);
+    if members.capacity() <= KEPT_BYTES {
+        members.clear();
+        // Not at hand while the thread ends; then the memory is simply freed.
+        let _ = MEMORY.try_with(|cell| cell.set(members));
+    }
+    result
+}

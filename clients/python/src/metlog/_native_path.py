@@ -1,0 +1,78 @@
+"""What the package asks of its native module, where there is one: cores, and the native path of a client.
+
+The native path takes the arguments of a call straight into the queue of a native core, without building a message in
+Python first, for as long as nothing on the way is replaced: exactly our classes, no method on the way overridden or
+assigned, no filters but ours, unmodified. Each call looks whether that still holds. Otherwise a message goes the way
+that everybody sees: `MetlogClient.metlog`, `MetlogClient.send_message`, the filters, the sender.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any
+
+from metlog import _bound, _exit, timers
+from metlog._core import Core, Destination, native
+
+# What decides, of a client and of a sender. A log line or message of any type depends on the client's first two, a
+# counter on three, and a timer's message on all of them.
+_OF_CLIENTS = ("send_message", "env_version", "metlog", "timer_send")
+_OF_SENDERS = ("send_message", "encode")
+
+# A class, and what it has of the names above.
+_Original = tuple[type, dict[str, Any]]
+
+
+class Way:
+    """The classes on the way of a message as they were when they were imported, before anybody could change them."""
+
+    def __init__(self, client: type, senders: Sequence[Sequence[type]], filters: dict[str, CodeType]) -> None:
+        """Look at the classes.
+
+        :param client: The class of the clients.
+        :param senders: The classes of the senders that have a native core, the bases of each behind it.
+        :param filters: The code of our filters, by the name of their kind; it grows when they are made.
+        """
+        self._client = _original(client, _OF_CLIENTS)
+        self._senders = [[_original(each, _OF_SENDERS) for each in classes] for classes in senders]
+        self._filters = filters
+        self._terms: Any = None
+
+    def path(self, client: Any) -> Any:
+        """Return the native path of a client as it is now; None if it has none."""
+        if self._terms is None:
+            module = native()
+            if module is None:
+                self._terms = False
+            else:
+                self._terms = module.Terms(
+                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
+                )
+        return self._terms.path(client) if self._terms else None
+
+
+def _original(owner: type, names: Sequence[str]) -> _Original:
+    return owner, {name: vars(owner)[name] for name in names if name in vars(owner)}
+
+
+_cores: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def open_core(module: Any, destination: Destination) -> Core:
+    """Return a native core, which is flushed when the process ends."""
+    _exit.call(_finish)
+    core: Core = module.open_core(destination)
+    _cores.add(core)
+    return core
+
+
+def _finish(timeout: float) -> None:
+    until = time.monotonic() + timeout
+    for core in list(_cores):
+        core.flush(max(0.0, until - time.monotonic()))
+    module = native()
+    if module is not None:
+        module.flush_retired(max(0.0, until - time.monotonic()))

@@ -1,0 +1,310 @@
+"""Processes that fork and end: a child is a source of its own, and what was accepted is sent before the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import selectors
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# Seconds that a test waits for what is sure to come, also on a machine that is busy with other things.
+PATIENCE = 120.0
+
+# Seconds that an exit may take beyond its bound: for the machine, not for us.
+LEEWAY = 3.0
+
+# The long form forks as often as a busy server does in its life.
+FORKS = 1000
+
+
+class Lines:
+    """Receives lines over any number of TCP connections, in one thread."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port: int = self.listener.getsockname()[1]
+        self.messages: list[dict[str, Any]] = []
+        self._ended = False
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self.listener, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        rests: dict[socket.socket, bytes] = {}
+        while not self._ended:
+            for key, _ in self._selector.select(0.1):
+                if key.fileobj is self.listener:
+                    connection, _ = self.listener.accept()
+                    self._selector.register(connection, selectors.EVENT_READ)
+                    rests[connection] = b""
+                    continue
+                connection = key.fileobj  # type: ignore[assignment]
+                try:
+                    piece = connection.recv(262_144)
+                except OSError:
+                    piece = b""
+                if not piece:
+                    self._selector.unregister(connection)
+                    rests.pop(connection)
+                    connection.close()
+                    continue
+                *lines, rests[connection] = (rests[connection] + piece).split(b"\n")
+                self.messages.extend(json.loads(line) for line in lines)
+
+    def named(self, name: str, count: int) -> list[dict[str, Any]]:
+        """Wait until there are so many messages with a name, and return them."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = [message for message in list(self.messages) if message["fields"].get("name") == name]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < deadline, f"{len(found)} of {count} messages named {name} came"
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._ended = True
+        self._thread.join()
+        self.listener.close()
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    receiver = Lines()
+    yield receiver
+    receiver.close()
+
+
+def run(program: str, *arguments: object, folder: pathlib.Path) -> str:
+    """Run a program of its own, which has to end well, and return what it printed."""
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(program))
+    command = [sys.executable, str(path), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+FORKING = """
+    import os, signal, sys, threading, time
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender
+
+    port, forks = map(int, sys.argv[1:])
+    client = MetlogClient(TcpSender("127.0.0.1", port), "forking")
+    stop = threading.Event()
+    busy = [0] * 8
+
+    def log(number):
+        while not stop.is_set():
+            client.incr("busy")
+            busy[number] += 1
+            # So that there is an end to the load; the forks come at any moment of a call all the same.
+            if busy[number] % 50 == 0:
+                time.sleep(0.001)
+
+    def child():
+        client.incr("child")
+        # A child that hangs ends by itself, and not well.
+        sent = client.flush(60.0)
+        stats = client.stats()
+        return sent and (stats["accepted"], stats["sent"], stats["dropped"]) == (1, 1, {})
+
+    threads = [threading.Thread(target=log, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(forks):
+        process = os.fork()
+        if process == 0:
+            signal.alarm(90)
+            os._exit(0 if child() else 3)
+        _, status = os.waitpid(process, 0)
+        if status:
+            stop.set()
+            sys.exit(f"a child ended with {status}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert client.flush(60.0)
+    stats = client.stats()
+    assert stats["accepted"] == stats["sent"] + sum(stats["dropped"].values()), stats
+    print(stats["sent"])
+"""
+
+
+def test_a_process_forks_again_and_again_while_threads_log(lines: Lines, tmp_path: pathlib.Path) -> None:
+    sent = int(run(FORKING, lines.port, FORKS, folder=tmp_path))
+    children = lines.named("child", FORKS)
+    assert len({message["metlog_src"] for message in children}) == FORKS
+    assert all(message["metlog_seq"] == 1 for message in children)
+    busy = [message for message in lines.messages if message["fields"].get("name") != "child"]
+    (source,) = {message["metlog_src"] for message in busy}
+    (parent,) = {message["metlog_pid"] for message in busy}
+    assert source not in {message["metlog_src"] for message in children}
+    assert all(message["metlog_pid"] != parent for message in children)
+    # The parent's own part: all that it sent came, each number once.
+    deadline = time.monotonic() + PATIENCE
+    while len(busy) < sent and time.monotonic() < deadline:
+        time.sleep(0.02)
+        busy = [message for message in lines.messages if message["metlog_src"] == source]
+    assert len(busy) == sent
+    assert len({message["metlog_seq"] for message in busy}) == sent
+
+
+EXITING = """
+    import sys
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender
+
+    client = MetlogClient(TcpSender("127.0.0.1", int(sys.argv[1])), "exiting")
+    for _ in range(1000):
+        client.incr("last words")
+    sys.exit(0)
+"""
+
+
+def test_what_waits_at_the_exit_is_sent(lines: Lines, tmp_path: pathlib.Path) -> None:
+    run(EXITING, lines.port, folder=tmp_path)
+    assert len(lines.named("last words", 1000)) == 1000
+
+
+FORKED_EXIT = """
+    import os, sys
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender
+
+    client = MetlogClient(TcpSender("127.0.0.1", int(sys.argv[1])), "exiting")
+    client.incr("parent")
+    process = os.fork()
+    for _ in range(100):
+        client.incr("last words")
+    if process:
+        assert os.waitpid(process, 0)[1] == 0
+"""
+
+
+def test_a_forked_child_that_ends_as_python_does_sends_its_own(lines: Lines, tmp_path: pathlib.Path) -> None:
+    run(FORKED_EXIT, lines.port, folder=tmp_path)
+    sources = defaultdict(list)
+    for message in lines.named("last words", 200):
+        sources[message["metlog_pid"], message["metlog_src"]].append(message["metlog_seq"])
+    assert sorted(map(sorted, sources.values())) == [list(range(1, 101)), list(range(2, 102))]
+
+
+MULTIPROCESSING = """
+    import multiprocessing, sys
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender
+
+    # At import, as applications do: the children of `spawn` do it again.
+    client = MetlogClient(TcpSender("127.0.0.1", int(sys.argv[1])), "children")
+
+    def work(number):
+        for _ in range(100):
+            client.incr("from a child")
+
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(sys.argv[2])
+        children = [context.Process(target=work, args=(number,)) for number in range(4)]
+        for child in children:
+            child.start()
+        client.incr("from the parent")
+        for child in children:
+            child.join()
+            assert child.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_send_what_they_have(lines: Lines, tmp_path: pathlib.Path, method: str) -> None:
+    run(MULTIPROCESSING, lines.port, method, folder=tmp_path)
+    messages = lines.named("from a child", 400)
+    assert len({message["metlog_src"] for message in messages}) == 4
+    assert len({message["metlog_pid"] for message in messages}) == 4
+
+
+UNREACHABLE = """
+    import atexit, sys, time
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender, UdpSender, UnixSender
+
+    # What was registered first is called last.
+    atexit.register(lambda: print(time.monotonic() - begin))
+    senders = [TcpSender("127.0.0.1", int(sys.argv[1])), UnixSender(sys.argv[2]), UdpSender("no-such-host.invalid")]
+    clients = [MetlogClient(sender, "lonely") for sender in senders]
+
+    worst = 0.0
+    for _ in range(2000):
+        for client in clients:
+            before = time.thread_time()
+            client.incr("unheard")
+            worst = max(worst, time.thread_time() - before)
+    print(worst)
+
+    @atexit.register
+    def first():
+        global begin
+        begin = time.monotonic()
+"""
+
+
+def test_an_unreachable_router_delays_neither_calls_nor_the_exit(tmp_path: pathlib.Path) -> None:
+    # A queue of connections that nobody accepts, and that is full: connecting hangs.
+    hanging = socket.socket()
+    hanging.bind(("127.0.0.1", 0))
+    hanging.listen(0)
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(hanging.getsockname())
+        fillers.append(filler)
+    printed = run(UNREACHABLE, hanging.getsockname()[1], tmp_path / "nobody", folder=tmp_path)
+    worst, exiting = map(float, printed.split())
+    # Processor time, so that it holds on a busy machine: 0.1 s would be a hundred thousand calls.
+    assert worst < 0.1
+    assert exiting < 2.0 + LEEWAY
+    for filler in [*fillers, hanging]:
+        filler.close()
+
+
+IN_THE_CHILD = """
+    import os, sys
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender
+
+    client = MetlogClient(TcpSender("127.0.0.1", int(sys.argv[1])), "forking")
+    client.incr("parent")
+    process = os.fork()
+    if process == 0:
+        for _ in range(10):
+            client.incr("child")
+        client.close()
+        client.incr("late")
+        stats = client.stats()
+        ended = stats["sent"] == 10 and stats["dropped"] == {"closed": 1} and client.pid == os.getpid()
+        os._exit(0 if ended else 3)
+    assert os.waitpid(process, 0)[1] == 0
+    client.incr("parent")
+    client.close()
+    assert client.stats()["sent"] == 2, client.stats()
+"""
+
+
+def test_a_client_that_a_child_closes_stays_open_in_the_parent(lines: Lines, tmp_path: pathlib.Path) -> None:
+    run(IN_THE_CHILD, lines.port, folder=tmp_path)
+    parents = lines.named("parent", 2)
+    assert [message["metlog_seq"] for message in parents] == [1, 2]
+    assert {message["metlog_pid"] for message in lines.named("child", 10)}.isdisjoint({parents[0]["metlog_pid"]})
+    assert parents[0]["metlog_pid"] != os.getpid()
