@@ -348,6 +348,18 @@ class TestExit:
         assert run.returncode == 0
         assert [udp.message()["payload"] for _ in range(100)] == [str(number) for number in range(100)]
 
+    @pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
+    @pytest.mark.parametrize("order", ["before", "after"])
+    def test_what_is_sent_while_the_process_ends_is_sent(self, udp, order, used):
+        """Whether the application asked to be called at its end before there was a client, or after."""
+        register = "import atexit; atexit.register(lambda: client.metlog('x', payload='late'))\n"
+        use = "client.metlog('x', payload='early')\n" if used else ""
+        code = register + SCRIPT + use if order == "before" else SCRIPT + use + register
+        run = subprocess.run([sys.executable, "-c", code, str(udp.port)], timeout=60, capture_output=True, check=False)
+        assert run.returncode == 0, run.stderr
+        udp.socket.setblocking(False)
+        assert [udp.message()["payload"] for _ in range(1 + used)] == (["early"] if used else []) + ["late"]
+
     def test_an_unreachable_router_delays_the_end_no_longer_than_the_bound(self):
         code = f"client.setup(TcpSender('127.0.0.1', {nowhere()}))\nsend()"
         begin = time.monotonic()
