@@ -1,4 +1,4 @@
-"""Sends messages with the installed package, and says which way they went. For wheels; needs nothing but the package."""
+"""Sends messages with the installed package, and says which way they went. It needs nothing but the package."""
 
 from __future__ import annotations
 
