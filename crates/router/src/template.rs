@@ -133,6 +133,14 @@ impl Template {
         pattern
     }
 
+    /// Its pieces in order: the literal text, or nothing for a placeholder.
+    pub fn literals(&self) -> impl Iterator<Item = Option<&str>> {
+        self.pieces.iter().map(|piece| match piece {
+            Piece::Literal(literal) => Some(literal.as_str()),
+            _ => None,
+        })
+    }
+
     /// Whether there are line breaks between the placeholders.
     pub fn has_line_breaks(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Literal(literal) if literal.contains('\n')))
@@ -267,6 +275,11 @@ pub fn path_part(value: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// Whether a value can have left this byte in a path; `~` is where a name was shortened.
+pub fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._%~-".contains(&byte)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::{clock::Clock, ledger::EndpointCounters, sys, template::Template};
 /// The extended attribute by which an endpoint knows the files that it has made; its value is the endpoint's name.
 const MARK: &CStr = c"user.metlog.endpoint";
 
-/// What a placeholder in a path can become; see [`crate::template::path_part`] and `open_files::shorten_parts`.
+/// What a placeholder in a path can become; see [`crate::template::is_path_byte`].
 const PATH_PART: &str = "[A-Za-z0-9._%~-]+";
 
 /// What to do with rotated files.
