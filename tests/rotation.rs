@@ -1,14 +1,9 @@
 //! The router rotates its own files: under load, on a full disk, and after it was killed in the middle.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsStr, fs, path::Path, process::Command};
 
 use crate::support::{
-    Router, Setup, SmallDisk, messages, receivers,
+    Router, Setup, SmallDisk, messages,
     rotated::{files, lines, numbers},
     senders, wait,
 };

@@ -3,7 +3,7 @@
 //! Paths are compared as they are written, from the working directory on: `./logs//a` is `logs/a`. What links and `..` lead to
 //! is not known without a look at the disk, which may not answer.
 
-use crate::template::{Template, is_path_byte};
+use crate::template::{PathBytes, Template};
 
 /// The files that a path can lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,19 +17,26 @@ pub struct Territory {
 enum Symbol {
     /// This byte.
     Byte(u8),
-    /// One byte of a message's value.
-    Any,
+    /// One byte of a value.
+    One(PathBytes),
     /// Any number of them.
-    More,
+    More(PathBytes),
 }
 
 impl Symbol {
+    /// Whether there is a byte that both can be.
     fn meets(self, other: Symbol) -> bool {
         match (self, other) {
             (Symbol::Byte(one), Symbol::Byte(two)) => one == two,
-            (Symbol::Byte(byte), _) | (_, Symbol::Byte(byte)) => is_path_byte(byte),
+            (Symbol::Byte(byte), Symbol::One(value) | Symbol::More(value))
+            | (Symbol::One(value) | Symbol::More(value), Symbol::Byte(byte)) => value.contains(byte),
+            // Every value may have digits.
             _ => true,
         }
+    }
+
+    fn repeats(self) -> bool {
+        matches!(self, Symbol::More(_))
     }
 }
 
@@ -43,11 +50,11 @@ impl Territory {
             let bytes = folder.as_os_str().as_encoded_bytes().iter().chain(b"/");
             all.extend(bytes.map(|byte| Symbol::Byte(*byte)));
         }
-        for literal in path.literals() {
-            match literal {
-                Some(literal) => all.extend(literal.bytes().map(Symbol::Byte)),
+        for piece in path.path_pieces() {
+            match piece {
+                Ok(literal) => all.extend(literal.bytes().map(Symbol::Byte)),
                 // A value is never empty.
-                None => all.extend([Symbol::Any, Symbol::More]),
+                Err(value) => all.extend([Symbol::One(value), Symbol::More(value)]),
             }
         }
         let names = all.split(|symbol| *symbol == Symbol::Byte(b'/'));
@@ -77,16 +84,16 @@ fn can_be_the_same(one: &[Symbol], two: &[Symbol]) -> bool {
         if symbol.is_none() && other.is_none() {
             return true;
         }
-        if symbol == Some(Symbol::More) {
+        if symbol.is_some_and(Symbol::repeats) {
             open.push((at + 1, other_at));
         }
-        if other == Some(Symbol::More) {
+        if other.is_some_and(Symbol::repeats) {
             open.push((at, other_at + 1));
         }
         if let (Some(symbol), Some(other)) = (symbol, other)
             && symbol.meets(other)
         {
-            let step = |symbol| usize::from(symbol != Symbol::More);
+            let step = |symbol: Symbol| usize::from(!symbol.repeats());
             open.push((at + step(symbol), other_at + step(other)));
         }
     }
@@ -115,6 +122,8 @@ mod tests {
             ("{logger}/a.log", "b/{type}.log"),
             ("x-{logger}-y", "x-{logger}-z-{type}"),
             ("{logger}{type}", "ab"),
+            ("logs/{date}.log", "logs/2026-11-22.log"),
+            ("logs/{date}-{hour}.log", "logs/{logger}.log"),
         ] {
             assert!(overlap(one, two), "{one} and {two}");
         }
@@ -133,6 +142,8 @@ mod tests {
             ("logs/a-{logger}.log", "logs/b-{logger}.log"),
             ("logs/{logger}.log", "logs/{logger}.jsonl"),
             ("{logger}{type}", "a"),
+            ("logs/{date}.log", "logs/errors.log"),
+            ("logs/{hour}.log", "logs/2026-11-22.log"),
         ] {
             assert!(!overlap(one, two), "{one} and {two}");
         }
