@@ -7,9 +7,9 @@ use std::{
     io::{BufRead, BufReader},
 };
 
-use crate::support::{Router, Setup, messages, receivers, rotated, senders, wait};
+use crate::support::{Ledger, Router, Setup, messages, receivers, rotated, senders, wait};
 
-const TCP: &str = "shutdown_timeout = \"20s\"\n[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n";
+const TCP: &str = "shutdown_timeout = \"60s\"\n[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n";
 
 /// A file of about 400 messages before it gives way to the next one.
 const ROTATE: &str = "rotate = { size = \"64KiB\", compress = \"gzip\" }\n";
@@ -95,38 +95,63 @@ fn two_rotating_endpoints_that_swap_their_files_under_load_lose_nothing() {
     assert_eq!(times.len(), sent);
 }
 
-#[test]
-fn what_waits_for_an_endpoint_that_hangs_is_shown_and_comes_behind_its_messages() {
-    let to_pipe = |name: &str| format!("{TCP}{}", endpoint(name, "pipe", ""));
-    let setup = Setup::new(&to_pipe("old"));
+/// An endpoint `old` hangs, as nobody reads its pipe, while `after` has another one write there. That one waits, which is shown,
+/// and the pipe gets the messages of both in order.
+fn waits_for_one_that_hangs(before: &str, after: &[&str]) {
+    let setup = Setup::new(before);
     let pipe = setup.path("pipe");
     receivers::make_pipe(&pipe);
     let router = setup.start();
     let lines = messages::numbered("pipe", 200, 0);
     senders::tcp(router.address("tcp"), messages::text_of(&lines[..100]).as_bytes());
-    router.wait("the old one hangs with them", |ledger| ledger.endpoint("old")["queued"] == 100);
-    router.reload(&to_pipe("new"));
+    let others = before.contains("[endpoints.other]");
+    router.wait("`old` hangs with them, and nobody else does", |ledger| {
+        ledger.endpoint("old")["queued"] == 100 && (!others || ledger.delivered("other") == 100)
+    });
+    for configuration in after {
+        router.reload(configuration);
+    }
     senders::tcp(router.address("tcp"), messages::text_of(&lines[100..]).as_bytes());
-    router.wait("the new one has messages", |ledger| ledger.endpoint("new")["queued"] == 100);
     router.wait_for_log(
         "it begins when endpoint `old` of before, which still writes the same files, has ended",
     );
-    let failure = router.ledger().endpoint("new")["failure"].to_string();
-    assert!(failure.contains("endpoint `old`"), "{failure}");
+    let failing = |ledger: &Ledger| ledger.0.to_string().contains("it begins when endpoint `old`");
+    assert!(failing(&router.ledger()));
     // Open for writing, too: it does not end between the two.
     let reader = File::options().read(true).write(true).open(&pipe).unwrap();
     let arrived = BufReader::new(reader).lines().take(200).map(|line| line.unwrap());
     assert_eq!(messages::numbers(arrived), (0..200).collect::<Vec<_>>());
-    let ledger = router.wait("both have delivered", |ledger| {
-        ["old", "new"].iter().all(|name| ledger.delivered(name) == 100)
-    });
-    assert!(ledger.endpoint("new")["failure"].is_null());
-    router.stop();
+    let ledger = router.wait_until_delivered(200);
+    assert!(!failing(&ledger));
+    let stopped = router.stop();
+    if others {
+        let moved = messages::numbers(receivers::lines(&stopped.path("file.jsonl")));
+        assert_eq!(moved, (0..200).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_renamed_endpoint_waits_for_the_one_of_before_that_hangs() {
+    let [old, new] = ["old", "new"].map(|name| format!("{TCP}{}", endpoint(name, "pipe", "")));
+    waits_for_one_that_hangs(&old, &[&new]);
+}
+
+#[test]
+fn an_endpoint_that_was_removed_and_added_again_waits_for_the_one_of_before_that_hangs() {
+    let old = format!("{TCP}{}", endpoint("old", "pipe", ""));
+    waits_for_one_that_hangs(&old, &[TCP, &old]);
+}
+
+#[test]
+fn an_endpoint_that_takes_the_file_of_another_one_that_hangs_waits_for_it() {
+    let [before, after] = [["pipe", "file.jsonl"], ["file.jsonl", "pipe"]]
+        .map(|[old, other]| format!("{TCP}{}{}", endpoint("old", old, ""), endpoint("other", other, "")));
+    waits_for_one_that_hangs(&before, &[&after]);
 }
 
 #[test]
 fn a_router_that_stops_while_an_endpoint_waits_for_another_one_accounts_for_the_messages_of_both() {
-    let to_pipe = |name: &str| format!("{}{}", TCP.replace("20s", "300ms"), endpoint(name, "pipe", ""));
+    let to_pipe = |name: &str| format!("{}{}", TCP.replace("60s", "300ms"), endpoint(name, "pipe", ""));
     let setup = Setup::new(&to_pipe("old"));
     receivers::make_pipe(&setup.path("pipe"));
     let router = setup.start();
