@@ -17,6 +17,9 @@ from metlog import _bound
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
 
+# OpenTelemetry's module; an application that has not imported it has no span.
+MODULE = "opentelemetry.trace"
+
 TRACE_ID = "trace_id"
 SPAN_ID = "span_id"
 REQUEST_ID = "request_id"
@@ -53,16 +56,16 @@ def to_header(names: Mapping[str, Any]) -> str | None:
 
 
 def current(client: MetlogClient) -> dict[str, Any]:
-    """Return the names that hold here: those that are bound to a client, else those of OpenTelemetry."""
-    names: dict[str, Any] = dict(from_open_telemetry())
+    """Return the names that hold here: those that are bound to a client, and the nearer ones of OpenTelemetry."""
     fields = _bound.current(client._key)
-    names.update((name, fields[name]) for name in NAMES if name in fields)
+    names = {name: fields[name] for name in NAMES if name in fields}
+    names.update(from_open_telemetry())
     return names
 
 
 def from_open_telemetry() -> dict[str, str]:
     """Return the names of OpenTelemetry's current span; nothing where the application has not imported it."""
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = sys.modules.get(MODULE)
     if trace is None:
         return {}
     try:

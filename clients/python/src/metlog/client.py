@@ -77,9 +77,9 @@ class MetlogClient:
         self.timer_precision = timer_precision
         #: The configuration that the client was made from, as JSON text; None if it was made without one.
         self._config: str | None = None
-        self.hostname = socket.gethostname()
+        self.hostname: str = socket.gethostname()
         #: The process id that messages carry. A forked child has its own.
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self._process = _process.identity()
         _process.tell(self)
         self.setup(sender, logger, severity, disabled_timers, filters)
@@ -93,7 +93,7 @@ class MetlogClient:
         filters: Iterable[Filter] | None = None,
     ) -> None:
         """Configure the client anew, with the arguments of the constructor."""
-        self.sender = NoSendSender() if sender is None else sender
+        self.sender: Any = NoSendSender() if sender is None else sender
         self.logger = logger
         self.severity = severity
         if disabled_timers is None:
@@ -239,7 +239,8 @@ class MetlogClient:
         :param rate: The share that is measured, from 0 to 1. It is drawn here for a block, and at each call of a
                      decorated function.
         """
-        if name in self._disabled_timers or "*" in self._disabled_timers:
+        disabled = self._disabled_timers
+        if disabled and (name in disabled or "*" in disabled):
             return self._noop_timer
         kind = _Timer
         if rate < 1.0 and random.random() >= rate:
@@ -284,7 +285,7 @@ class MetlogClient:
         :param count: How much to add.
         :param rate: The share of calls that is sent, from 0 to 1; the others do nothing.
         """
-        if rate < 1 and random.random() >= rate:
+        if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             return
         path = self._path
@@ -306,7 +307,7 @@ class MetlogClient:
         :param value: How much.
         :param rate: The share of calls that is sent, from 0 to 1; the others do nothing.
         """
-        if rate < 1 and random.random() >= rate:
+        if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             return
         self._metric("gauge", name, value, logger, severity, fields, rate)

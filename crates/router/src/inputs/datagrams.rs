@@ -11,10 +11,16 @@ use mio::{Interest, Registry, Token, unix::SourceFd};
 
 use super::{Flow, Progress, Source, sockets::BoundSocket};
 use crate::{
+    batch::BATCH_BYTES,
     ledger::{InputCounters, SocketDrops},
     pipeline::DatagramGatherer,
     sys::{self, Datagram},
 };
+
+/// After so many datagrams, or so many bytes, it is the turn of others, whatever became of them: a sender that is never done must
+/// not keep its thread from other sources, from a reload and from the end.
+const MOST_DATAGRAMS: usize = 2048;
+const MOST_BYTES: usize = BATCH_BYTES / 2;
 
 /// A bound datagram socket.
 #[derive(Debug)]
@@ -84,13 +90,17 @@ impl Source for DatagramSource {
         Some(&self.socket)
     }
 
-    /// Gathers until the socket has no more or a batch is full. Nothing is ever parked: datagrams cannot wait.
+    /// Gathers until the socket has no more or its turn is over. Nothing is ever parked: datagrams cannot wait.
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
         let gatherer = self.gatherer.get_or_insert_with(|| DatagramGatherer::new(flow.pipeline.pool()));
+        let (mut datagrams, mut bytes) = (0, 0);
         let progress = loop {
             match self.receiver.receive(&self.socket) {
                 Ok(0) => break Progress::Drained,
                 Ok(count) => {
+                    datagrams += count;
+                    bytes +=
+                        self.receiver.datagrams(count).map(|datagram| datagram.bytes.len()).sum::<usize>();
                     for cut in self.receiver.datagrams(count).filter(Datagram::is_cut) {
                         flow.pipeline.too_large(cut.bytes, cut.sent_bytes, None, flow.parked);
                     }
@@ -99,7 +109,7 @@ impl Source for DatagramSource {
                     if count < self.receiver.at_once() {
                         break Progress::Drained;
                     }
-                    if gatherer.is_large() {
+                    if datagrams >= MOST_DATAGRAMS || bytes >= MOST_BYTES {
                         break Progress::More;
                     }
                 }
@@ -146,5 +156,117 @@ pub fn pass_on<'d>(
     }
     if !whole.is_empty() {
         flow.pipeline.datagrams(whole, waiter, flow.parked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{SocketAddr, UdpSocket},
+        time::Duration,
+    };
+
+    use metlog_message::{Limits, Timestamp};
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        config::DecoderSettings,
+        decoders::FrameDecoder,
+        pipeline::{Outlets, Pipeline},
+        rejects::Rejects,
+        routes::table::RouteTable,
+        slab_pool::SlabPool,
+    };
+
+    /// What the sender below sends at most. A read that takes all of it would take any more, too.
+    const SENT_AT_MOST: usize = 20_000;
+
+    /// Datagrams under way, more than one call receives, and fewer than any receive buffer holds.
+    const UNDER_WAY: usize = 192;
+
+    /// A sender that is never done: whenever the router looks what time it is, which it does for every batch and every reject,
+    /// more is there.
+    #[derive(Debug)]
+    struct Flood {
+        sender: UdpSocket,
+        datagram: Vec<u8>,
+        sent: Mutex<usize>,
+        counters: Arc<InputCounters>,
+    }
+
+    impl Flood {
+        fn send(&self) {
+            let mut sent = self.sent.lock().unwrap();
+            let most = (self.counters.read().received as usize + UNDER_WAY).min(SENT_AT_MOST);
+            while *sent < most {
+                self.sender.send(&self.datagram).unwrap();
+                *sent += 1;
+            }
+        }
+    }
+
+    impl Clock for Flood {
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall(&self) -> Timestamp {
+            self.send();
+            Timestamp::now()
+        }
+    }
+
+    /// Reads twice where datagrams of up to `largest` bytes are taken and such ones never end.
+    #[track_caller]
+    fn assert_each_read_ends(datagram: &[u8], largest: usize, decoder: &DecoderSettings) {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(socket.local_addr().unwrap().as_socket().unwrap()).unwrap();
+        let counters = Arc::new(InputCounters::default());
+        let mut source = DatagramSource::new(BoundSocket::new(socket, "udp"), largest, &counters);
+        let (datagram, sent) = (datagram.to_vec(), Mutex::new(0));
+        let flood = Arc::new(Flood { sender, datagram, sent, counters: counters.clone() });
+        flood.send();
+        let outlets = Arc::new(Outlets {
+            table: RouteTable::compile(Vec::new(), 0).unwrap(),
+            outlets: Vec::new(),
+            rejects: Rejects::new(Vec::new(), 0),
+            tap: Arc::default(),
+        });
+        let decoder = FrameDecoder::new(decoder, Limits::default());
+        let mut pipeline = Pipeline::new("udp", decoder, outlets, counters.clone(), flood, SlabPool::new(0));
+        let most = (MOST_DATAGRAMS + source.receiver.at_once()) as u64;
+        for _ in 0..2 {
+            let before = counters.read().received;
+            let mut flow = Flow {
+                pipeline: &mut pipeline,
+                waker: Waker::noop(),
+                parked: &mut Vec::new(),
+                accepted: &mut Vec::new(),
+            };
+            assert_eq!(source.read(&mut flow), Progress::More);
+            let taken = counters.read().received - before;
+            assert!((1..=most).contains(&taken), "{taken} datagrams in one turn");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_datagrams_that_name_their_decoder_leaves_others_their_turn() {
+        let message = b"\0json::{\"type\":\"counter\",\"payload\":\"1\"}";
+        assert_each_read_ends(message, sys::LARGEST_UDP_DATAGRAM, &DecoderSettings::Json);
+    }
+
+    #[test]
+    fn a_flood_of_msgpack_leaves_others_their_turn() {
+        let message = b"\x81\xa4type\xa7counter";
+        assert_each_read_ends(message, sys::LARGEST_UDP_DATAGRAM, &DecoderSettings::Msgpack);
+    }
+
+    #[test]
+    fn a_flood_of_datagrams_that_are_too_large_leaves_others_their_turn() {
+        assert_each_read_ends(&[b'x'; 100], 50, &DecoderSettings::Json);
     }
 }

@@ -30,11 +30,6 @@ impl DatagramGatherer {
         !self.slab.is_empty() && self.slab.len() + datagram.len() + 1 > BATCH_BYTES
     }
 
-    /// Whether there is little room left.
-    pub fn is_large(&self) -> bool {
-        self.slab.len() >= BATCH_BYTES / 2
-    }
-
     /// What was gathered, if anything; starts anew.
     pub fn take(&mut self) -> Option<Slab> {
         if self.slab.is_empty() {
