@@ -28,7 +28,7 @@ def wait_for(what: str, look: Callable[[], T | None]) -> T:
     deadline = time.monotonic() + PATIENCE
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.01)
@@ -178,13 +178,15 @@ class Statsd(_Process):
     def wait_for_gauge(self, name: str) -> float:
         """Wait until a gauge was set, and return its value."""
 
-        def look() -> float | None:
-            for line in list(self.lines):
-                if name in line.get("gauges", {}):
-                    return line["gauges"][name]
-            return None
+        def look() -> list[float]:
+            # The value may be 0.
+            return [line["gauges"][name] for line in list(self.lines) if name in line.get("gauges", {})]
 
-        return wait_for(f"statsd has the gauge {name}", look)
+        return wait_for(f"statsd has the gauge {name}", look)[0]
+
+    def wait_for_counter(self, name: str) -> None:
+        """Wait until a counter was counted."""
+        wait_for(f"statsd has the counter {name}", lambda: any(name in line.get("counters", {}) for line in self.lines))
 
 
 class Syslog:

@@ -53,6 +53,13 @@ def outer() -> str:
     return add.delay(1, 2).id
 
 
+@app.task(name="shop.captured", bind=True)
+@raven_plugin.capture_stack
+def captured(self: Any, first: int, second: int = 1) -> int:
+    assert self.name == "shop.captured"
+    raise LookupError("no apples")
+
+
 @pytest.fixture(scope="module")
 def worker() -> Iterator[None]:
     metlog.celery.connect()
@@ -123,6 +130,14 @@ def test_names_end_with_the_task(worker: None, metlog_capture: Capture) -> None:
     result.get(timeout=PATIENCE)
     wait_for(metlog_capture, type="timer")
     assert "trace_id" not in metlog_capture.one(type="counter", task_id=result.id)["fields"]
+
+
+def test_what_a_task_reports_itself_is_no_second_event(worker: None, metlog_capture: Capture) -> None:
+    CLIENT_HOLDER.default_client.add_method(raven_plugin.config_plugin({}), override="raven")
+    with pytest.raises(LookupError):
+        captured.delay(1).get(timeout=PATIENCE)
+    wait_for(metlog_capture, type="timer", name="celery.shop.captured.FAILURE")
+    metlog_capture.one(type="sentry")
 
 
 SHOP = """

@@ -195,6 +195,29 @@ def test_an_exception_in_fastapi_is_an_event_with_the_plug_in(
     assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"].endswith("broken")
 
 
+@pytest.mark.parametrize("kind", ["coroutine", "function"])
+def test_a_route_of_fastapi_that_reports_its_exceptions_stays_one(kind: str, metlog_capture: Capture) -> None:
+    with_raven()
+    app = fastapi.FastAPI()
+
+    async def coroutine(sku: int, size: str = "L") -> dict[str, Any]:
+        return function(sku, size)
+
+    def function(sku: int, size: str = "L") -> dict[str, Any]:
+        if sku == 0:
+            raise LookupError("no apples")
+        return {"sku": sku, "size": size}
+
+    app.get("/articles/{sku}")(raven_plugin.capture_stack(coroutine if kind == "coroutine" else function))
+    assert serving.asgi(app, "/articles/7") == (200, b'{"sku":7,"size":"L"}')
+    assert serving.asgi(app, "/articles/seven")[0] == 422, "the signature is known"
+    parameters = app.openapi()["paths"]["/articles/{sku}"]["get"]["parameters"]
+    assert [parameter["name"] for parameter in parameters] == ["sku", "size"]
+    with pytest.raises(LookupError):
+        serving.asgi(app, "/articles/0")
+    metlog_capture.one(type="sentry")
+
+
 # Django.
 
 

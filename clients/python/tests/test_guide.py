@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import metlog
+from metlog import _plugins
 from metlog.holder import CLIENT_HOLDER
 from metlog.testing import Capture
 
@@ -45,6 +47,19 @@ def test_a_way_in_is_as_the_guide_says(text: str, metlog_capture: Capture) -> No
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+@pytest.mark.parametrize("text", chapters("python-migration.md"))
+def test_what_other_calls_become_is_as_the_guide_says(
+    text: str, metlog_capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = CLIENT_HOLDER.default_client
+    _plugins.add_to(client)
+    # The hooks of the real one are for the whole process.
+    monkeypatch.setattr(metlog, "init", lambda logger: client)
+    run(text, {"metlog_capture": metlog_capture, "client": client})
+    del client.raven
+    assert not hasattr(client, "raven")
 
 
 def test_the_plug_ins_are_as_the_guide_says() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import pickle
 import sys
 from typing import Any
 
@@ -399,7 +401,7 @@ def test_methods_of_every_kind_can_be_decorated(call: str, level: str, metlog_ca
 
 def test_what_frameworks_look_at_stays() -> None:
     decorated = raven_plugin.capture_stack(client=client())(sell)
-    assert asyncio.iscoroutinefunction(decorated)
+    assert inspect.iscoroutinefunction(decorated)
     assert decorated.__name__ == "sell"
 
 
@@ -423,3 +425,10 @@ def test_without_the_plug_in_an_exception_is_a_log_line() -> None:
     message = made.sender.one(type="oldstyle", severity=3, exc_type="ValueError")
     assert message["payload"] == "ValueError: no stock for 2 things"
     assert "in buy" in message["fields"]["stack"]
+
+
+def test_an_exception_that_was_reported_is_as_it_was() -> None:
+    error = ValueError("x")
+    client().raven(exc_info=error)
+    assert vars(error) == {}
+    assert pickle.loads(pickle.dumps(error)).args == ("x",)

@@ -195,6 +195,26 @@ def test_with_the_plug_in_an_exception_is_an_event(client: MetlogClient) -> None
     assert TRACE in message["payload"]
 
 
+def test_an_exception_that_the_application_reported_is_no_second_event(client: MetlogClient) -> None:
+    client.add_method(raven_plugin.config_plugin({}))
+    the_same = LookupError("no apples")
+
+    @raven_plugin.capture_stack(client=client)
+    def reporting(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            raise the_same
+        except LookupError:
+            client.raven("seen here")
+            raise
+
+    for number in (1, 2):
+        with pytest.raises(LookupError):
+            serving.wsgi(wsgi.Middleware(reporting, client), "/")
+        assert len(client.sender.of(type="sentry", msg="seen here")) == number, "another request is another event"
+        assert len(client.sender.of(type="sentry")) == number
+        assert len(client.sender.of(type="oldstyle")) == number
+
+
 def test_a_client_that_goes_away_is_no_failure(client: MetlogClient) -> None:
     def endless(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [])

@@ -59,15 +59,19 @@ class Core(Protocol):
 
     def submit(self, encoded: bytes, /) -> bool:
         """Queue one encoded message; False if it was dropped."""
+        ...
 
     def stats(self) -> CoreStats:
         """Return the ledger of this process."""
+        ...
 
     def flush(self, timeout: float, /) -> bool:
         """Wait until everything is sent or dropped, for at most `timeout` seconds."""
+        ...
 
     def close(self, timeout: float, /) -> bool:
         """Send what waits for at most `timeout` seconds, then end; False if something was dropped."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from metlog import _text, values
@@ -37,6 +39,47 @@ def _within_bounds(stack: str) -> str:
     return f"{stack[:head]}\n…\n{stack[head + 3 - LONGEST_STACK :]}"
 
 
+class Piece:
+    """A piece of work, such as a request or a task, in which each exception is one event, however many report it.
+
+    Exceptions themselves are left as they are: they are pickled and compared, and raised again elsewhere.
+    """
+
+    __slots__ = ("_before", "reported")
+
+    def __init__(self) -> None:
+        """Begin it."""
+        self.reported: list[BaseException] = []
+        self._before = _piece.set(self)
+
+    def end(self) -> None:
+        """End it."""
+        self.reported.clear()
+        # Another context is one that it never began in.
+        with contextlib.suppress(ValueError):
+            _piece.reset(self._before)
+
+
+# The piece of work that goes on in a thread or task.
+_piece: ContextVar[Piece | None] = ContextVar("metlog_piece", default=None)
+
+# As many are remembered in one piece of work.
+_MOST_REPORTED = 32
+
+
+def note(exception: BaseException) -> None:
+    """Note that an exception was reported."""
+    piece = _piece.get()
+    if piece is not None:
+        piece.reported.append(exception)
+        del piece.reported[:-_MOST_REPORTED]
+
+
+def _is_reported(exception: BaseException) -> bool:
+    piece = _piece.get()
+    return piece is not None and any(one is exception for one in piece.reported)
+
+
 def report(
     client: MetlogClient,
     exception: BaseException,
@@ -54,7 +97,7 @@ def report(
     :param is_logged: whether somebody else makes a log line of it.
     """
     raven = getattr(client, "raven", None)
-    if callable(raven):
+    if callable(raven) and not _is_reported(exception):
         raven(message, exception, severity=severity, handled=handled, **fields)
     if not is_logged:
         payload = message or values.exception_text(exception)

@@ -31,6 +31,9 @@ BATCH = 256
 # Bytes of one message; the router takes no more.
 LARGEST_MESSAGE = 1024 * 1024
 
+# Seconds that a core which nobody has any more waits for its lock.
+RETIRE_PATIENCE = 0.1
+
 # Seconds between two messages that tell of drops.
 REPORT_EVERY = 1.0
 
@@ -44,6 +47,8 @@ class PlainCore:
     def __init__(self, destination: Destination) -> None:
         """Make a core; nothing is started before the first message."""
         _process.watch()
+        # Now, so that what the application does at its end, if it says so later, is done before.
+        _ending.prepare()
         self._destination = destination
         self._lines: dict[tuple[int, int], _Line] = {}
         self._closed = False
@@ -84,7 +89,7 @@ class _Line:
 
     def __init__(self, destination: Destination, home: tuple[int, int], closed: bool) -> None:
         self._destination = destination
-        self._home = home
+        self.home = home
         # Guards everything below; notified when there is something to do, and when something is done.
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[bytes] = deque()
@@ -128,8 +133,12 @@ class _Line:
             elif self._resting:
                 self._changed.notify_all()
         if problem is not None:
-            # No more threads, or the interpreter is about to end. The next message tries again, and so does a flush.
+            # No more threads, or the interpreter is about to end. The next message tries again; a flush sends itself.
             _diagnostics.once("thread", "cannot start the sending thread: %s", problem)
+        until = _ending.begun()
+        if until is not None:
+            # Nobody comes after this to send what waits.
+            self.flush(max(0.0, until - time.monotonic()))
         return True
 
     def stats(self) -> CoreStats:
@@ -147,12 +156,14 @@ class _Line:
         until = time.monotonic() + timeout
         with self._changed:
             target = self._accepted
-            while self._settled() < target:
+            while self._settled() < target and self._is_running():
                 left = until - time.monotonic()
-                if left <= 0 or not self._is_running():
+                if left <= 0:
                     return False
                 self._changed.wait(left)
-            return True
+        if self._settled() < target:
+            self._send_here(until)
+        return self._settled() >= target
 
     def close(self, timeout: float) -> bool:
         until = time.monotonic() + timeout
@@ -172,12 +183,14 @@ class _Line:
 
     def retire(self) -> None:
         """End without waiting: the core is gone."""
-        if self._home != _process.identity():
+        if self.home != _process.identity():
             return
-        with self._changed:
-            self._closed = True
-            self._deadline = time.monotonic() + _exit.TIMEOUT
+        self._deadline = time.monotonic() + _exit.TIMEOUT
+        self._closed = True
+        # At the end of the interpreter, threads are stopped that hold the lock: it is not waited for without a bound.
+        if self._changed.acquire(timeout=RETIRE_PATIENCE):
             self._changed.notify_all()
+            self._changed.release()
 
     # Called with the lock held.
 
@@ -283,6 +296,21 @@ class _Line:
             self._changed.notify_all()
         return delay
 
+    def _send_here(self, until: float) -> None:
+        """Send what waits on the calling thread, for there is no other."""
+        transport = open_transport(self._destination)
+        backoff = Backoff()
+        try:
+            while time.monotonic() < until:
+                with self._changed:
+                    batch = list(islice(self._queue, BATCH))
+                if not batch:
+                    return
+                delay = self._send(transport, backoff, batch)
+                time.sleep(max(0.0, min(delay, until - time.monotonic())))
+        finally:
+            transport.close()
+
     def _rest(self, delay: float) -> None:
         """Wait before the next try, but not beyond the deadline."""
         until = time.monotonic() + delay
@@ -339,31 +367,39 @@ class _Ending:
 
     def __init__(self) -> None:
         self._lines: dict[int, _Line] = {}
-        self._registered: tuple[int, int] | None = None
+        # The process that has begun to end, and until when it may take.
+        self._begun: tuple[tuple[int, int], float] | None = None
+
+    def prepare(self) -> None:
+        """Be called at the end of this process and of those that it forks."""
+        _exit.call(self.flush)
 
     def watch(self, line: _Line) -> None:
         """Remember a line that has begun to send."""
+        self.prepare()
         self._lines[id(line)] = line
-        here = _process.identity()
-        if self._registered == here:
-            return
-        if self._registered is None:
-            _exit.call(self.flush)
-        self._registered = here
         for key, other in list(self._lines.items()):
-            if other._home != here:
+            # Inherited over a fork.
+            if other.home != line.home:
                 self._lines.pop(key, None)
 
     def forget(self, line: _Line) -> None:
         """Forget a line that has nothing more to send."""
         self._lines.pop(id(line), None)
 
+    def begun(self) -> float | None:
+        """Return until when this process may go on to end, once it has begun to."""
+        if self._begun is None or self._begun[0] != _process.identity():
+            return None
+        return self._begun[1]
+
     def flush(self, timeout: float) -> None:
         """Wait for everything that waits, for `timeout` seconds in all."""
-        until = time.monotonic() + timeout
         here = _process.identity()
+        until = time.monotonic() + timeout
+        self._begun = (here, until)
         for line in list(self._lines.values()):
-            if line._home == here:
+            if line.home == here:
                 line.flush(max(0.0, until - time.monotonic()))
 
 

@@ -53,10 +53,10 @@ def to_header(names: Mapping[str, Any]) -> str | None:
 
 
 def current(client: MetlogClient) -> dict[str, Any]:
-    """Return the names that hold here: those that are bound to a client, else those of OpenTelemetry."""
-    names: dict[str, Any] = dict(from_open_telemetry())
+    """Return the names that hold here: those that are bound to a client, and the nearer ones of OpenTelemetry."""
     fields = _bound.current(client._key)
-    names.update((name, fields[name]) for name in NAMES if name in fields)
+    names = {name: fields[name] for name in NAMES if name in fields}
+    names.update(from_open_telemetry())
     return names
 
 

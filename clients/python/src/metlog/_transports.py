@@ -60,9 +60,11 @@ class Transport(Protocol):
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         """Send messages in their order."""
+        ...
 
     def close(self) -> None:
         """Let go of sockets."""
+        ...
 
 
 class Backoff:

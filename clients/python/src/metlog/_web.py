@@ -49,7 +49,7 @@ class Request:
     Nothing here fails into the application: what goes wrong is said once in Metlog's own log.
     """
 
-    __slots__ = ("_binding", "_client", "_is_over", "_method", "_reported", "_started", "route", "status")
+    __slots__ = ("_binding", "_client", "_is_over", "_method", "_piece", "_reported", "_started", "route", "status")
 
     def __init__(
         self, client: MetlogClient, method: str, traceparent: str | None = None, request_id: str | None = None
@@ -67,6 +67,7 @@ class Request:
         self._is_over = False
         self._binding = client.bind(**_tracing.from_headers(traceparent, request_id))
         self._binding.__enter__()
+        self._piece = _failures.Piece()
         self._started = time.perf_counter_ns()
 
     def failed(self, exception: BaseException, *, is_logged: bool = False) -> None:
@@ -108,4 +109,5 @@ class Request:
             self._client.timer_send(name, elapsed_us / 1000, fields=about)
         except Exception as error:
             complain("a request was not counted: %r", error)
+        self._piece.end()
         self._binding.__exit__(None, None, None)

@@ -32,7 +32,8 @@ def like(fn: Any) -> Callable[[Any], Any]:
         # Attributes go from function to function; an object that stands for one keeps its own.
         both = inspect.isfunction(wrapper) and inspect.isfunction(fn)
         functools.update_wrapper(wrapper, fn, updated=("__dict__",) if both else ())
-        with contextlib.suppress(TypeError, ValueError):
+        # Annotations may name what does not exist yet, which Python 3.14 looks up here.
+        with contextlib.suppress(Exception):
             wrapper.__signature__ = inspect.signature(fn)
         return wrapper
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _STARTED = "_metlog_started"
 _BINDING = "_metlog_binding"
+_PIECE = "_metlog_piece"
 _TRACEPARENT = "traceparent"
 _NANOSECONDS_PER_MICROSECOND = 1000
 
@@ -87,6 +88,7 @@ class _Connection:
         binding = client.bind(task_id=task_id, task=task.name, **names)
         binding.__enter__()
         setattr(task.request, _BINDING, binding)
+        setattr(task.request, _PIECE, _failures.Piece())
         setattr(task.request, _STARTED, time.perf_counter_ns())
 
     def ended(self, task: Any = None, state: Any = None, **_: Any) -> None:
@@ -105,6 +107,7 @@ class _Connection:
             client.timer_send(name, elapsed_us / 1000, fields=about)
         except Exception as error:
             _web.complain("a task was not counted: %r", error)
+        getattr(request, _PIECE).end()
         getattr(request, _BINDING).__exit__(None, None, None)
 
     def failed(self, sender: Any = None, exception: Any = None, **_: Any) -> None:

@@ -77,9 +77,9 @@ class MetlogClient:
         self.timer_precision = timer_precision
         #: The configuration that the client was made from, as JSON text; None if it was made without one.
         self._config: str | None = None
-        self.hostname = socket.gethostname()
+        self.hostname: str = socket.gethostname()
         #: The process id that messages carry. A forked child has its own.
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self._process = _process.identity()
         _process.tell(self)
         self.setup(sender, logger, severity, disabled_timers, filters)
@@ -93,7 +93,7 @@ class MetlogClient:
         filters: Iterable[Filter] | None = None,
     ) -> None:
         """Configure the client anew, with the arguments of the constructor."""
-        self.sender = NoSendSender() if sender is None else sender
+        self.sender: Any = NoSendSender() if sender is None else sender
         self.logger = logger
         self.severity = severity
         if disabled_timers is None:

@@ -60,7 +60,7 @@ class LogHandler(logging.Handler):
 
     def createLock(self) -> None:  # noqa: N802  the standard library's name
         """Make no lock: the client needs none, and one would let threads wait for one another."""
-        self.lock = None
+        self.lock: Any = None
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Send the record if the handler's filters let it through."""

@@ -112,6 +112,7 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
         if meant is not None:
             more = {"logger": logger, "severity": severity, "handled": handled, "extra": fields}
             payload = _event(settings, self, meant, msg, more)
+            _failures.note(meant[0])
         said = {"epoch_timestamp": time.time(), "msg": scrubber.text(bounded.text(msg, LONGEST_MESSAGE)), "dsn": dsn}
         said.update(scrubber.value(fields))
         self.metlog(type="sentry", logger=logger, severity=severity, payload=payload, fields=said)

@@ -16,9 +16,8 @@ from .suites import SUITES
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("native", ["1", "0"], ids=["native", "plain"])
 @pytest.mark.parametrize("suite", SUITES, ids=[suite.distribution for suite in SUITES])
-def test_the_original_suite_passes(suite: Suite, native: str):
+def test_the_original_suite_passes(suite: Suite):
     try:
         folder = suite.prepare()
     except OSError as error:
@@ -28,7 +27,6 @@ def test_the_original_suite_passes(suite: Suite, native: str):
     settings = {
         "METLOG_ORIGINAL_PACKAGE": suite.package,
         "METLOG_ORIGINAL_FOLDER": str(folder / suite.package),
-        "METLOG_NATIVE": native,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "in_package", "--rootdir", str(folder), "-c", os.devnull]

@@ -53,8 +53,12 @@ pub fn turn(source: &Source, choices: &Choices) -> (Option<String>, Diagnostics)
     }
     let types: Vec<String> =
         of_section(&file.plugins, "input").filter_map(|plugin| Settings::of(plugin).text("type")).collect();
-    let inputs: Vec<String> =
-        of_section(&file.plugins, "input").filter_map(|plugin| input(plugin, &mut notes)).collect();
+    let mut inputs: Vec<(&str, String)> = Vec::new();
+    for plugin in of_section(&file.plugins, "input") {
+        let before = inputs.iter().filter(|(kind, _)| *kind == plugin.name).count();
+        let name = if before == 0 { plugin.name.clone() } else { format!("{}-{}", plugin.name, before + 1) };
+        inputs.extend(input(plugin, &name, &mut notes).map(|section| (plugin.name.as_str(), section)));
+    }
     let zeromq = zeromq::turn(of_section(&file.plugins, "input"), &mut notes);
     let tags = filters::follow(of_section(&file.plugins, "filter"), &types, &mut notes);
     let outputs = outputs::turn(of_section(&file.plugins, "output"), &types, &tags, choices, &mut notes);
@@ -62,7 +66,7 @@ pub fn turn(source: &Source, choices: &Choices) -> (Option<String>, Diagnostics)
     let mut configuration =
         comment(&format!("Turned from {} by `metlog config from-logstash`.", source.path));
     configuration.push_str(&comment("Read it before you use it; `metlog check` has the last word."));
-    for part in inputs.iter().chain(&zeromq).chain(&outputs) {
+    for part in inputs.iter().map(|(_, section)| section).chain(&zeromq).chain(&outputs) {
         configuration.push('\n');
         configuration.push_str(part);
     }
@@ -194,8 +198,8 @@ impl<'p> Settings<'p> {
     }
 }
 
-/// An input, as a section of ours.
-fn input(plugin: &Plugin, notes: &mut Notes<'_>) -> Option<String> {
+/// An input, as a section of ours with this name.
+fn input(plugin: &Plugin, name: &str, notes: &mut Notes<'_>) -> Option<String> {
     let mut settings = Settings::of(plugin);
     if zeromq::is_one(plugin) {
         return None;
@@ -213,7 +217,7 @@ fn input(plugin: &Plugin, notes: &mut Notes<'_>) -> Option<String> {
         return None;
     }
     let mut section = comment(&format!("{}: input {}", notes.place(&plugin.span), plugin.name));
-    section.push_str(&format!("[inputs.{}]\nkind = \"{0}\"\n", plugin.name));
+    section.push_str(&format!("[inputs.{name}]\nkind = \"{}\"\n", plugin.name));
     if plugin.name != "stdin" {
         let host = settings.text("host");
         let host = listening_host(host.as_deref(), &settings, "host", notes);

@@ -49,6 +49,17 @@ fn tags_become_conditions_and_the_catchall_what_no_other_route_took() {
 }
 
 #[test]
+fn several_inputs_of_one_kind_have_names_of_their_own() {
+    let second = "input { udp { host => \"localhost\" port => 5566 } }\n";
+    let (configuration, errors, warnings) =
+        turned(&format!("{INPUT}{second}{TAGGERS}output {{ {OUTPUTS} }}"), &[]);
+    assert_eq!((errors, warnings), (Vec::new(), Vec::new()), "{configuration}");
+    for part in ["[inputs.udp]\n", "[inputs.udp-2]\nkind = \"udp\"\nlisten = \"127.0.0.1:5566\"\n"] {
+        assert!(configuration.contains(part), "{part} is missing in:\n{configuration}");
+    }
+}
+
+#[test]
 fn an_output_that_gets_everything_leaves_the_catchall_its_meaning() {
     let (configuration, errors, _) =
         turned(&format!("{INPUT}{TAGGERS}output {{ stdout {{ }} {OUTPUTS} }}"), &[]);

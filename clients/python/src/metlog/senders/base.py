@@ -11,10 +11,10 @@ class Sender:
     """Delivers messages. Any object with a method ``send_message(msg)`` is one; this is the base of ours."""
 
     #: Whether `stats` accounts for every message; where not, the client does it.
-    keeps_ledger = False
+    keeps_ledger: bool = False
 
     #: How many values were sent as their ``repr``, because they could not be converted.
-    unconvertible = 0
+    unconvertible: int = 0
 
     def send_message(self, msg: Any) -> None:
         """Deliver a message."""

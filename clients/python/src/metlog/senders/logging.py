@@ -41,9 +41,9 @@ class StdLibLoggingSender(Sender):
         :param payload_types: The types of which the payload is logged; ``*`` is all. ``oldstyle`` unless given.
         :param json_types: The types that are logged as JSON; ``*``, which is all, unless given.
         """
-        self.logger = logging.getLogger() if logger_name is None else logging.getLogger(logger_name)
-        self.payload_types = _types(payload_types, "oldstyle")
-        self.json_types = _types(json_types, "*")
+        self.logger: logging.Logger = logging.getLogger() if logger_name is None else logging.getLogger(logger_name)
+        self.payload_types: set[str] = _types(payload_types, "oldstyle")
+        self.json_types: set[str] = _types(json_types, "*")
 
     def send_message(self, msg: Any) -> None:
         """Log a message."""

@@ -14,7 +14,7 @@ class NetworkSender(Sender):
     When the queue is full, messages are dropped and counted (`stats`).
     """
 
-    keeps_ledger = True
+    keeps_ledger: bool = True
 
     def __init__(self, destination: Destination) -> None:
         """Make a sender; nothing is opened or started before the first message."""

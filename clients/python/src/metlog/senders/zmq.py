@@ -89,7 +89,7 @@ class SimpleClient(BaseClient):
         :param hwm: Messages that are kept for a slow subscriber.
         """
         super().__init__(context)
-        self.socket = _pub_socket(context, connect_bind, hwm)
+        self.socket: Any = _pub_socket(context, connect_bind, hwm)
         self.set_connected(True)
 
     def connect(self) -> bool:
@@ -118,7 +118,7 @@ class HandshakingClient(BaseClient):
         super().__init__(context)
         self.handshake_bind = handshake_bind
         self.handshake_timeout = handshake_timeout
-        self.socket = _pub_socket(context, [connect_bind], hwm)
+        self.socket: Any = _pub_socket(context, [connect_bind], hwm)
 
     def connect(self) -> bool:
         """Ask the subscriber, and return whether it has answered in time."""
@@ -281,7 +281,7 @@ class ZmqPubSender(ZmqSender):
         """
         addresses = [bindstrs] if isinstance(bindstrs, str) else list(bindstrs)
         self.debug_stderr = debug_stderr
-        self.pool = Pool(lambda: SimpleClient(self.context(), addresses, queue_length), pool_size, livecheck)
+        self.pool: Any = Pool(lambda: SimpleClient(self.context(), addresses, queue_length), pool_size, livecheck)
 
 
 class ZmqHandshakePubSender(ZmqSender):
@@ -318,4 +318,4 @@ class ZmqHandshakePubSender(ZmqSender):
                 unanswered_until = time.monotonic() + livecheck
             return made
 
-        self.pool = Pool(client, pool_size, livecheck)
+        self.pool: Any = Pool(client, pool_size, livecheck)

@@ -88,6 +88,11 @@ impl<'t> Dsn<'t> {
         if project.is_empty() {
             return Err(Invalid("the project is missing, as in https://KEY@HOST/PROJECT"));
         }
+        // A proxy in front of an allowed host must not read another path than the one that stands here.
+        let leads_elsewhere = |part: &str| part == "." || part == ".." || part.contains('%');
+        if path.split('/').any(leads_elsewhere) || leads_elsewhere(project) {
+            return Err(Invalid("its path holds `..` or `%`"));
+        }
         let port = written_port.unwrap_or(if scheme == "https" { 443 } else { 80 });
         let dsn = Dsn { scheme, public, secret, authority, host, port, path, project };
         // What is allowed or not is this host and this port, and what is connected to are those of the URI: where the two
@@ -330,6 +335,9 @@ mod tests {
             "https://k,l@h/2",
             "https://k@[::1/2",
             "https://a/b@h/2",
+            "https://k@h/%2e%2e/2",
+            "https://k@h/../2",
+            "https://k@h/a%2f2",
         ] {
             assert!(matches!(Dsn::parse(text), Err(DsnError::Invalid(_))), "{text}");
         }
