@@ -6,7 +6,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -349,7 +352,9 @@ fn an_input_that_a_reload_adds_while_the_last_one_ends_keeps_the_router_running(
     fs::remove_file(&file).unwrap();
     receivers::make_pipe(&file);
     router.signal("HUP");
-    let mut configuration = OpenOptions::new().write(true).open(&file).unwrap();
+    let (opened, is_opened) = mpsc::channel();
+    thread::spawn(move || opened.send(OpenOptions::new().write(true).open(file)));
+    let mut configuration = is_opened.recv_timeout(wait::PATIENCE).expect("it reads its file").unwrap();
     drop(sender);
     // What had no line break yet is a message once the input ends.
     router.wait("standard input has ended", |ledger| ledger.delivered("log") == 1);
