@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import real_router
 
 from metlog.client import MetlogClient
 from metlog.testing import Capture
@@ -119,11 +120,15 @@ def test_connections_are_counted_under_the_address_of_the_server(server: socket.
     assert found[name(server.getsockname(), "LISTEN")] == 1
     # Both ends are of this process.
     assert found[name(server.getsockname(), "ESTABLISHED")] == 6
-    made.sender.clear()
     for one in clients:
         one.close()
-    made.procinfo(net=True)
-    assert states(made)[name(server.getsockname(), "CLOSE_WAIT")] == 3
+
+    def are_closing() -> bool:
+        made.sender.clear()
+        made.procinfo(net=True)
+        return states(made).get(name(server.getsockname(), "CLOSE_WAIT")) == 3
+
+    real_router.wait_for("the kernel has seen all of them closed", are_closing)
     for one in taken:
         one.close()
 

@@ -432,3 +432,13 @@ def test_an_exception_that_was_reported_is_as_it_was() -> None:
     client().raven(exc_info=error)
     assert vars(error) == {}
     assert pickle.loads(pickle.dumps(error)).args == ("x",)
+
+
+def test_a_report_that_fails_does_not_take_the_place_of_the_exception() -> None:
+    made = client()
+    made.raven = made.metlog = None
+    with pytest.raises(ValueError, match="no stock"):
+        raven_plugin.capture_stack(client=made)(buy)("", "")
+    made.raven = lambda *_, **__: 1 / 0
+    with pytest.raises(ValueError, match="no stock"):
+        raven_plugin.capture_stack(client=made)(buy)("", "")

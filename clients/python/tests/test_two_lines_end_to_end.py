@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import real_router
 
+# The end of the process waits for two seconds, which may be short on a busy machine: so it waits before that, too.
 SERVICE = """
 import metlog
 metlog.init(logger="shop")
 
+import atexit
 import logging
 
 import flask
@@ -35,6 +37,7 @@ def article(sku):
 
 
 client = metlog.CLIENT_HOLDER.default_client
+atexit.register(client.flush, 60)
 client.incr("starts")
 client.cef("Login failed", 5, {"REMOTE_ADDR": "192.0.2.7"}, {}, username="ann")
 asking = app.test_client()

@@ -6,7 +6,7 @@ import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from metlog import _text, values
+from metlog import _diagnostics, _text, values
 from metlog._severity import SEVERITY
 
 if TYPE_CHECKING:
@@ -90,15 +90,19 @@ def report(
     is_logged: bool = False,
     **fields: Any,
 ) -> None:
-    """Report an exception: as a log line, and as Sentry's event where the client has the plug-in.
+    """Report an exception: as a log line, and as Sentry's event where the client has the plug-in. Never fails.
 
     :param message: what can be said about it; by default what it says itself.
     :param handled: false where nobody caught it.
     :param is_logged: whether somebody else makes a log line of it.
     """
-    raven = getattr(client, "raven", None)
-    if callable(raven) and not _is_reported(exception):
-        raven(message, exception, severity=severity, handled=handled, **fields)
-    if not is_logged:
-        payload = message or values.exception_text(exception)
-        client.metlog("oldstyle", severity=severity, payload=payload, fields={**fields, **fields_of(exception)})
+    try:
+        raven = getattr(client, "raven", None)
+        if callable(raven) and not _is_reported(exception):
+            raven(message, exception, severity=severity, handled=handled, **fields)
+        if not is_logged:
+            payload = message or values.exception_text(exception)
+            client.metlog("oldstyle", severity=severity, payload=payload, fields={**fields, **fields_of(exception)})
+    except Exception as error:
+        # Whatever goes wrong here must not take the place of the exception itself.
+        _diagnostics.once("report", "cannot report an exception: %r", error)

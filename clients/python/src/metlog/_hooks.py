@@ -58,7 +58,7 @@ def exceptions_to(client: MetlogClient) -> None:
 
     def in_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            _report(client, error, "Uncaught exception")
+            _failures.report(client, error, "Uncaught exception", handled=False)
         before(kind, error, trace)
 
     sys.excepthook = in_main_thread
@@ -67,18 +67,10 @@ def exceptions_to(client: MetlogClient) -> None:
     def in_thread(args: Any) -> None:
         if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
             name = args.thread.name if args.thread is not None else "unknown"
-            _report(client, args.exc_value, f"Uncaught exception in thread {name}")
+            _failures.report(client, args.exc_value, f"Uncaught exception in thread {name}", handled=False)
         before_in_threads(args)
 
     threading.excepthook = in_thread
-
-
-def _report(client: MetlogClient, error: BaseException, message: str) -> None:
-    try:
-        _failures.report(client, error, message, handled=False)
-    except Exception as problem:
-        # Whatever goes wrong here must not hide the exception itself.
-        _diagnostics.once("report", "cannot report an exception: %r", problem)
 
 
 def flush_on_sigterm(client: MetlogClient) -> None:

@@ -81,10 +81,7 @@ class Request:
         route = self.route or NO_ROUTE
         message = f"{self._method} {route} failed"
         how = {"handled": False, "is_logged": is_logged}
-        try:
-            _failures.report(self._client, exception, message, **how, method=self._method, route=route)
-        except Exception as error:
-            complain("a request's exception was not reported: %r", error)
+        _failures.report(self._client, exception, message, **how, method=self._method, route=route)
 
     def ended_by(self, exception: BaseException) -> None:
         """Note that an exception left the application, whatever it had begun to answer."""

@@ -115,10 +115,7 @@ class _Connection:
         client = _web.client_for(self.client)
         if client is None or not isinstance(exception, BaseException):
             return
-        try:
-            _failures.report(client, exception, f"task {sender.name} failed", handled=False, is_logged=True)
-        except Exception as error:
-            _web.complain("a task's exception was not reported: %r", error)
+        _failures.report(client, exception, f"task {sender.name} failed", handled=False, is_logged=True)
 
 
 def _header(request: Any) -> str | None:

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Callable
 
+from metlog import __version__
 from metlog_raven import bounded
 from metlog_raven.frames import stacktrace
 from metlog_raven.scrubbing import Scrubber
@@ -90,7 +91,7 @@ def event(
         "contexts": _contexts(trace or {}),
         "tags": {"request_id": bounded.text(trace["request_id"], 200)} if trace and "request_id" in trace else None,
         "extra": scrubber.value(bounded.plain(dict(extra))) if extra else {},
-        "sdk": {"name": "metlog.python", "version": "0.11"},
+        "sdk": {"name": "metlog.python", "version": __version__},
     }
     return _within_bounds({key: value for key, value in made.items() if value is not None})
 

@@ -40,7 +40,7 @@ def stacktrace(traceback: TracebackType | None, scrubber: Scrubber, with_locals:
     if len(places) > MOST_FRAMES:
         end = len(places) - (MOST_FRAMES - OUTERMOST_FRAMES)
         places, omitted = places[:OUTERMOST_FRAMES] + places[end:], [OUTERMOST_FRAMES, end]
-    stack: dict[str, Any] = {"frames": [_frame(*place, scrubber, with_locals) for place in places]}
+    stack: dict[str, Any] = {"frames": [_frame(frame, number, scrubber, with_locals) for frame, number in places]}
     if omitted:
         stack["frames_omitted"] = omitted
     return stack
