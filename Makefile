@@ -20,6 +20,10 @@ demo: build ## See the whole system at work, with nothing else installed
 deb: build ## Build the Debian package, target/debian/metlog_*.deb
 	@scripts/deb
 
+.PHONY: wheels
+wheels: tools ## Build the wheels of metlog-py, target/wheels/*.whl, and check them on every Python at hand
+	@scripts/wheels
+
 .PHONY: test
 test: tools ## Lint, then run every test (the one command before a push)
 	@CARGO="$(CARGO)" scripts/test

@@ -34,6 +34,10 @@ PATIENCE = 30.0
 
 THREADS = 8
 
+# Calls of a burst of all threads together: long enough for the interpreter to hand on its lock some dozen times, and
+# its time for that not to count.
+THREADED_CALLS = 100_000
+
 FIELDS = {"user": 4711, "page": "/cart/items", "status": 200, "took": 12.5, "cached": True}
 LINE = "user 4711 has put three items into the cart"
 
@@ -153,7 +157,7 @@ def calls_per_second(client: MetlogClient, threads: int, bursts: int) -> float:
 
         def work() -> None:
             start.wait()  # noqa: B023  the barrier of this burst
-            for _ in repeat(None, BURST * THREADS // threads):
+            for _ in repeat(None, THREADED_CALLS // threads):
                 client.incr("requests.served")
 
         workers = [threading.Thread(target=work) for _ in range(threads)]
@@ -163,7 +167,7 @@ def calls_per_second(client: MetlogClient, threads: int, bursts: int) -> float:
         before = time.perf_counter()
         for worker in workers:
             worker.join()
-        best = max(best, BURST * THREADS / (time.perf_counter() - before))
+        best = max(best, THREADED_CALLS / (time.perf_counter() - before))
         assert client.flush(PATIENCE)
     return best
 
@@ -196,10 +200,13 @@ def main() -> None:
             for row in rows:
                 row.run()
         file_handler.close()
+    # A queue of its own for the longer bursts, in which the start of threads does not count.
+    threaded = MetlogClient(UdpSender(*address, queue_bytes=64 * 1024 * 1024), "shop")
+    clients.append(threaded)
     rates = {"one": 0.0, "many": 0.0}
     for _ in range(max(1, arguments.bursts // 10)):
-        rates["one"] = max(rates["one"], calls_per_second(native, 1, 2))
-        rates["many"] = max(rates["many"], calls_per_second(native, THREADS, 2))
+        rates["one"] = max(rates["one"], calls_per_second(threaded, 1, 2))
+        rates["many"] = max(rates["many"], calls_per_second(threaded, THREADS, 2))
     ledgers = [client.stats() for client in clients]
     print(
         json.dumps(

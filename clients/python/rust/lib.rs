@@ -7,6 +7,7 @@ mod conditions;
 mod core;
 mod filters;
 mod path;
+mod records;
 mod retired;
 mod terms;
 mod timer;
@@ -21,6 +22,8 @@ mod _native {
     use super::core::{Core, open_core};
     #[pymodule_export]
     use super::path::NativePath;
+    #[pymodule_export]
+    use super::records::Records;
     #[pymodule_export]
     use super::retired::flush_retired;
     #[pymodule_export]

@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::conditions::{Conditions, Through, get};
+use crate::records;
 use crate::timer::{self, Call, Rounded, Timer};
 use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
 
@@ -89,6 +90,41 @@ impl NativePath {
             self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
         });
         done == Some(true)
+    }
+
+    /// Sends a log record; other than `Some(true)` if that has to go the other way.
+    pub(crate) fn send_record(
+        &self,
+        client: &Bound<'_, PyAny>,
+        record: &Bound<'_, PyDict>,
+        severity: &Bound<'_, PyAny>,
+        payload: &Bound<'_, PyAny>,
+    ) -> Done {
+        let py = client.py();
+        self.run(|| {
+            if self.conditions.has_bound_fields(py) {
+                return Err(Off::Arguments);
+            }
+            let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
+            for name in records::further(py) {
+                if get(record, name).is_some_and(|value| !value.is_none()) {
+                    return Err(Off::Arguments);
+                }
+            }
+            let payload = as_str(text(payload)?)?;
+            with_members(|members| {
+                for (name, key) in records::fields(py) {
+                    let value = get(record, key).ok_or(Off::Arguments)?;
+                    if name == "template" {
+                        text(&value)?;
+                    }
+                    write_member(members, name, &value)?;
+                }
+                let (kind, none) = (intern!(py, "oldstyle"), py.None().into_bound(py));
+                let fields = Fields::Members(members.members());
+                self.send(&attributes, kind, &none, severity, Payload::Text(&payload), fields)
+            })
+        })
     }
 
     /// Filters and sends a message, whose logger and severity may be the client's.

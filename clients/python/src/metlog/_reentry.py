@@ -13,21 +13,22 @@ class _Inside(threading.local):
     active = False
 
 
-_inside = _Inside()
+#: This thread's mark, for those who must be quick.
+inside = _Inside()
 
 
 def enter() -> bool:
     """Mark this thread as inside; returns whether it was already, for `leave`."""
-    before = _inside.active
-    _inside.active = True
+    before = inside.active
+    inside.active = True
     return before
 
 
 def leave(before: bool) -> None:
     """Undo `enter`, with what it returned."""
-    _inside.active = before
+    inside.active = before
 
 
 def is_inside() -> bool:
     """Return whether this thread is inside."""
-    return _inside.active
+    return inside.active

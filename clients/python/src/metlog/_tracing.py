@@ -17,6 +17,9 @@ from metlog import _bound
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
 
+# OpenTelemetry's module; an application that has not imported it has no span.
+MODULE = "opentelemetry.trace"
+
 TRACE_ID = "trace_id"
 SPAN_ID = "span_id"
 REQUEST_ID = "request_id"
@@ -62,7 +65,7 @@ def current(client: MetlogClient) -> dict[str, Any]:
 
 def from_open_telemetry() -> dict[str, str]:
     """Return the names of OpenTelemetry's current span; nothing where the application has not imported it."""
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = sys.modules.get(MODULE)
     if trace is None:
         return {}
     try:

@@ -239,7 +239,8 @@ class MetlogClient:
         :param rate: The share that is measured, from 0 to 1. It is drawn here for a block, and at each call of a
                      decorated function.
         """
-        if name in self._disabled_timers or "*" in self._disabled_timers:
+        disabled = self._disabled_timers
+        if disabled and (name in disabled or "*" in disabled):
             return self._noop_timer
         kind = _Timer
         if rate < 1.0 and random.random() >= rate:
@@ -284,7 +285,7 @@ class MetlogClient:
         :param count: How much to add.
         :param rate: The share of calls that is sent, from 0 to 1; the others do nothing.
         """
-        if rate < 1 and random.random() >= rate:
+        if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             return
         path = self._path
@@ -306,7 +307,7 @@ class MetlogClient:
         :param value: How much.
         :param rate: The share of calls that is sent, from 0 to 1; the others do nothing.
         """
-        if rate < 1 and random.random() >= rate:
+        if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             return
         self._metric("gauge", name, value, logger, severity, fields, rate)

@@ -9,9 +9,10 @@ same. ``metlog.logging.MetlogHandler`` is the handler of old, with the ways that
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
-from metlog import _failures, _reentry, _tracing, values
+from metlog import _core, _failures, _reentry, _tracing, values
 from metlog._diagnostics import LOGGER_NAME
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
 _OPEN_TELEMETRY = {"otelTraceID": _tracing.TRACE_ID, "otelSpanID": _tracing.SPAN_ID}
 _NO_SPAN = "0"
 
+
+# The logger of Metlog's own, and those below it.
+_BELOW_IT = f"{LOGGER_NAME}."
 
 _EXACTLY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -57,6 +61,9 @@ class LogHandler(logging.Handler):
         super().__init__(level)
         self.client = client
         self.logger = logger
+        module = _core.native()
+        # Sends the usual records, those that nothing was added to, on the native path.
+        self._send: Any = _send_nothing if module is None else module.Records(sorted(_STANDARD)).send
 
     def createLock(self) -> None:  # noqa: N802  the standard library's name
         """Make no lock: the client needs none, and one would let threads wait for one another."""
@@ -74,18 +81,26 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record."""
-        if _reentry.is_inside():
+        inside = _reentry.inside
+        if inside.active:
             return
-        inside = _reentry.enter()
+        inside.active = True
         try:
-            client = self._client()
+            client = self._client() if self.client is None else self.client
             if client is not None and not _is_our_own(record.name):
-                severity, payload = severity_of(record.levelno), self._payload(record)
-                client.metlog("oldstyle", severity=severity, payload=payload, fields=fields_of(record))
+                severity = _EXACTLY.get(record.levelno) or severity_of(record.levelno)
+                payload = message_of(record) if self.formatter is None else self.format(record)
+                path = getattr(client, "_path", None)
+                if (
+                    path is None
+                    or (_tracing.MODULE in sys.modules and _tracing.from_open_telemetry())
+                    or not self._send(path, client, record.__dict__, severity, payload)
+                ):
+                    client.metlog("oldstyle", severity=severity, payload=payload, fields=fields_of(record))
         except Exception:
             self.handleError(record)
         finally:
-            _reentry.leave(inside)
+            inside.active = False
 
     def _client(self) -> MetlogClient | None:
         if self.client is not None:
@@ -94,15 +109,14 @@ class LogHandler(logging.Handler):
 
         return CLIENT_HOLDER.get_client(self.logger) if self.logger else CLIENT_HOLDER.default_client
 
-    def _payload(self, record: logging.LogRecord) -> str:
-        if self.formatter is not None:
-            return self.format(record)
-        return message_of(record)
-
 
 def _is_our_own(logger: str) -> bool:
     """Return whether it is Metlog itself that logs; that is never sent."""
-    return logger == LOGGER_NAME or logger.startswith(f"{LOGGER_NAME}.")
+    return logger == LOGGER_NAME or logger.startswith(_BELOW_IT)
+
+
+def _send_nothing(*_: Any) -> bool:
+    return False
 
 
 def message_of(record: logging.LogRecord) -> str:
