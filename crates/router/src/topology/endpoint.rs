@@ -29,7 +29,7 @@ use crate::{
     endpoints::{
         Endpoint, EndpointContext, EndpointSettings, LaneEndpoint, NetworkEndpoint, OpenError, Opened,
     },
-    lanes::{Lanes, drive_lanes},
+    lanes::{AskedWait, Lanes, drive_lanes},
     latch::Latch,
     ledger::{EndpointAccount, EndpointCounters, Failure},
     pipeline::Outlet,
@@ -123,6 +123,7 @@ impl RunningEndpoint {
             control: control.clone(),
             ground: ground.clone(),
             next: Mutex::new(None),
+            asked: Mutex::default(),
             ended: Latch::new(1),
         });
         let has_lanes = candidate.has_lanes();
@@ -238,6 +239,8 @@ struct Succession {
     control: Arc<Control>,
     ground: Arc<Ground>,
     next: Mutex<Option<Candidate>>,
+    /// What the peers of an endpoint with lanes asked for, for the next one with lanes.
+    asked: Mutex<Vec<AskedWait>>,
     ended: Latch,
 }
 
@@ -269,6 +272,10 @@ impl fmt::Debug for Candidate {
 impl Succession {
     fn next(&self) -> MutexGuard<'_, Option<Candidate>> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Vec<AskedWait>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who is driven now makes way for this one. Another one that waited for that never begins.
@@ -433,8 +440,10 @@ impl Succession {
         let seed = self.ground.random.hash_one(&self.name);
         let next = loop {
             let (buffer, counters, control) = (buffer.clone(), counters.clone(), self.control.clone());
-            let lanes = Lanes::new(&self.name, buffer, counters, control, most_lanes, seed);
-            let driven = drive_lanes(lanes, endpoint.clone(), self.ground.clock.clone()).await;
+            let mut lanes = Lanes::new(&self.name, buffer, counters, control, most_lanes, seed);
+            lanes.heed(std::mem::take(&mut *self.asked()));
+            let driven = drive_lanes(&mut lanes, endpoint.clone(), self.ground.clock.clone()).await;
+            *self.asked() = lanes.take_asked();
             if let Some(next) = self.next_after(driven) {
                 break next;
             }
@@ -549,6 +558,7 @@ mod tests {
                 control: Arc::default(),
                 ground: Arc::new(ground),
                 next: Mutex::new(None),
+                asked: Mutex::default(),
                 ended: Latch::new(1),
             });
             succession.drive(candidate, false).unwrap();

@@ -204,6 +204,11 @@ impl Topology {
         &self.listening
     }
 
+    /// Whether any input reads, or may get something to read. After [`End::Inputs`] a reload may have brought new ones.
+    pub fn has_inputs(&self) -> bool {
+        self.readers.have_sources()
+    }
+
     /// The runtime that network endpoints share; the API server runs there too.
     pub fn network(&self) -> &tokio::runtime::Handle {
         self.network.handle()
