@@ -43,6 +43,7 @@ fuzz: ## Fuzz the decoder until stopped (needs cargo-fuzz and a nightly toolchai
 .PHONY: torture
 torture: tools ## The long forms of the randomised tests
 	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace
+	METLOG_LONG=1 scripts/python
 
 .PHONY: bench
 bench: build ## Measure the router against its floors, and the clients; writes bench/results

@@ -127,6 +127,8 @@ fn serve(file: &Path, configuration: Configuration) -> anyhow::Result<ExitCode> 
                 waiting_for(&running.pipeline(), running.drain_timeout());
                 break;
             }
+            // While a reload was under way that brought another input; when that ends, there will be another event.
+            Ok(Event::Ended(End::Inputs)) if running.has_inputs() => {}
             Ok(Event::Ended(End::Inputs)) => {
                 tracing::info!("every input has ended");
                 break;

@@ -162,6 +162,11 @@ impl Running {
         &self.observed
     }
 
+    /// Whether any input is left; a reload may have brought one since the last of those before it ended.
+    pub fn has_inputs(&self) -> bool {
+        self.topology.has_inputs()
+    }
+
     /// A latch that opens when every thread on which messages arrive has said that it works.
     pub fn feel_pulse(&self) -> Arc<Latch> {
         self.topology.feel_pulse()

@@ -10,6 +10,7 @@
 //! [`Lanes`] is a state machine like [`Runner`](crate::runner::Runner): it is asked what to do next, and told what the endpoint
 //! answered. [`drive_lanes`] is the loop around it.
 
+mod asked;
 mod lane;
 
 use std::{
@@ -27,6 +28,7 @@ use hashbrown::HashMap;
 use metlog_buffer::{Buffer, Charge, Ticket, WhenFull};
 use tokio::{task::JoinSet, time::Instant};
 
+pub use self::asked::AskedWait;
 use self::lane::{Lane, Piece, State};
 use crate::{
     batch::{Handover, Message},
@@ -87,6 +89,8 @@ pub struct Lanes {
     is_stopping: bool,
     /// When deliveries that are under way are broken off because another endpoint waits.
     makes_way_by: Option<Duration>,
+    /// What peers had asked for when it made way.
+    asked: Vec<AskedWait>,
     reopen_done: u64,
 }
 
@@ -116,6 +120,7 @@ impl Lanes {
             sorted: 0,
             is_stopping: false,
             makes_way_by: None,
+            asked: Vec::new(),
             reopen_done: 0,
         }
     }
@@ -241,6 +246,7 @@ impl Lanes {
             Some((ticket, Handover::gathered(&rest)?))
         });
         self.buffer.put_back(whole.collect());
+        self.asked = self.asked_waits();
         self.lanes.clear();
         self.ready.clear();
         self.waiting.clear();
@@ -357,13 +363,16 @@ impl Lanes {
         self.lanes.get_key_value(key).map_or_else(|| key.into(), |(known, _)| known.clone())
     }
 
+    fn new_lane(&self, key: &LaneKey) -> Lane {
+        Lane::new(self.lanes.hasher().hash_one(&**key) ^ self.seed)
+    }
+
     fn push(&mut self, now: Duration, key: LaneKey, piece: Piece, is_inherited: bool) {
         if !self.lanes.contains_key(&key) {
             if self.lanes.len() >= self.most_lanes && !self.evict() && !is_inherited {
                 return self.drop_piece(now, DropReason::TooManyLanes, &piece);
             }
-            let seed = self.lanes.hasher().hash_one(&*key) ^ self.seed;
-            self.lanes.insert(key.clone(), Lane::new(seed));
+            self.lanes.insert(key.clone(), self.new_lane(&key));
         }
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.last_used = now;
@@ -514,7 +523,11 @@ impl Drop for Lanes {
 
 /// Drives an endpoint as a task, until its buffer is closed and empty, the deadline for stopping passes, or it makes way for
 /// another.
-pub async fn drive_lanes(mut lanes: Lanes, endpoint: Arc<dyn LaneEndpoint>, clock: Arc<dyn Clock>) -> Driven {
+pub async fn drive_lanes(
+    lanes: &mut Lanes,
+    endpoint: Arc<dyn LaneEndpoint>,
+    clock: Arc<dyn Clock>,
+) -> Driven {
     let mut deliveries = JoinSet::new();
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
     poll_fn(|context| {

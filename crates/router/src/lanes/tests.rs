@@ -55,7 +55,9 @@ impl Stage {
     /// Puts another endpoint behind the same buffer.
     fn succeed(&mut self, most_lanes: usize) {
         let (buffer, counters) = (self.buffer.clone(), self.counters.clone());
+        let asked = self.lanes.take_asked();
         self.lanes = Lanes::new("test", buffer, counters, self.control.clone(), most_lanes, 2);
+        self.lanes.heed(asked);
     }
 
     fn roomy() -> Stage {
@@ -322,7 +324,7 @@ fn another_endpoint_goes_on_where_this_one_ends_between_two_deliveries() {
     stage.push(&["a", "b", "a"]);
     stage.push(&["b", "a"]);
     let (a, b) = (stage.delivery(SECOND).0, stage.delivery(SECOND).0);
-    stage.lanes.answered(SECOND, &b, retry_after(0, Some(SECOND * 60)));
+    stage.lanes.answered(SECOND, &b, retry_after(0, None));
     stage.control.make_way();
     assert!(
         matches!(stage.next(SECOND), Step::SleepUntil(until) if until == SECOND + MAKE_WAY_TIME),
@@ -339,6 +341,53 @@ fn another_endpoint_goes_on_where_this_one_ends_between_two_deliveries() {
         stage.lanes.answered(SECOND, &key, Answer::delivered(1));
     }
     assert_eq!(stage.ledger().queued_bytes, 0);
+}
+
+#[test]
+fn what_a_peer_asked_for_is_heeded_by_the_next_endpoint_and_by_the_one_after() {
+    let mut stage = Stage::roomy();
+    let limited = |settled, seconds| Answer {
+        then: Then::Wait { until: "limited".to_owned(), longest: SECOND * seconds },
+        ..Answer::delivered(settled)
+    };
+    stage.push(&["a", "b", "c"]);
+    let [a, b, c] = [(); 3].map(|()| stage.delivery(SECOND).0);
+    stage.lanes.answered(SECOND, &a, limited(0, 60));
+    stage.lanes.answered(SECOND, &b, limited(1, 30));
+    stage.lanes.answered(SECOND, &c, retry_after(0, None));
+    for _ in 0..2 {
+        stage.control.make_way();
+        assert!(matches!(stage.next(SECOND), Step::MakeWay));
+        stage.control.has_made_way();
+        stage.counters.set_failure(None);
+        stage.succeed(100);
+    }
+    assert_eq!(stage.delivery(SECOND).1, [2], "nobody asked to leave it alone");
+    stage.lanes.answered(SECOND, &c, Answer::delivered(1));
+    assert_eq!(stage.ledger().failure.unwrap().error, "limited");
+    stage.push(&["b"]);
+    assert!(matches!(stage.next(SECOND), Step::SleepUntil(moment) if moment == SECOND * 31));
+    assert_eq!(stage.delivery(SECOND * 31).1, [3]);
+    stage.lanes.answered(SECOND * 31, &b, Answer::delivered(1));
+    assert!(matches!(stage.next(SECOND * 60), Step::SleepUntil(moment) if moment == SECOND * 61));
+    assert_eq!(stage.delivery(SECOND * 61).1, [0]);
+    stage.lanes.answered(SECOND * 61, &a, Answer::delivered(1));
+    assert_eq!((stage.ledger().failure, stage.ledger().queued_bytes), (None, 0));
+}
+
+#[test]
+fn where_there_may_be_fewer_lanes_the_longest_waits_are_heeded() {
+    let mut stage = Stage::roomy();
+    stage.push(&["a", "b"]);
+    let (a, b) = (stage.delivery(SECOND).0, stage.delivery(SECOND).0);
+    stage.lanes.answered(SECOND, &a, retry_after(1, Some(SECOND * 30)));
+    stage.lanes.answered(SECOND, &b, retry_after(1, Some(SECOND * 60)));
+    stage.control.make_way();
+    assert!(matches!(stage.next(SECOND), Step::MakeWay));
+    stage.control.has_made_way();
+    stage.succeed(1);
+    stage.push(&["b"]);
+    assert!(matches!(stage.next(SECOND), Step::SleepUntil(moment) if moment == SECOND * 61));
 }
 
 #[test]
@@ -380,9 +429,10 @@ fn what_another_endpoint_left_is_kept_however_small_the_bounds_have_become() {
         stage.buffer.set_bound(16 << 10, policy);
         stage.succeed(1);
         let mut delivered = 0;
-        while let Step::Deliver(key, work) = stage.next(SECOND) {
+        let waited = SECOND * 601;
+        while let Step::Deliver(key, work) = stage.next(waited) {
             delivered += work.len();
-            stage.lanes.answered(SECOND, &key, Answer::delivered(work.len()));
+            stage.lanes.answered(waited, &key, Answer::delivered(work.len()));
         }
         assert_eq!(delivered, 600, "{policy:?}: {:?}", stage.ledger());
     }
@@ -430,7 +480,9 @@ async fn others_get_their_turn_while_much_is_sorted() {
     }
     stage.buffer.close();
     let endpoint = Arc::new(Counts(AtomicUsize::new(0)));
-    let driven = tokio::spawn(drive_lanes(stage.lanes, endpoint.clone(), Arc::new(SystemClock::default())));
+    let (mut lanes, driven_endpoint) = (stage.lanes, endpoint.clone());
+    let clock = Arc::new(SystemClock::default());
+    let driven = tokio::spawn(async move { drive_lanes(&mut lanes, driven_endpoint, clock).await });
     let (mut before, mut most) = (0, 0);
     while !driven.is_finished() {
         tokio::task::yield_now().await;

@@ -198,6 +198,11 @@ impl Readers {
         retirement
     }
 
+    /// Whether there is anything to read. When the last source ends, `all_ended` rings (again).
+    pub fn have_sources(&self) -> bool {
+        self.shared.sources.load(Ordering::Acquire) > 0
+    }
+
     /// Until [`Readers::release`], an input that ends is not taken for the last one: others are to come.
     pub fn hold(&self) {
         self.shared.sources.fetch_add(1, Ordering::AcqRel);

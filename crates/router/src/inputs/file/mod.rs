@@ -28,7 +28,7 @@ use std::{
 use self::{
     multiline::{Joiner, Multiline},
     open_bound::OpenBound,
-    patterns::Patterns,
+    patterns::{Patterns, Scope},
     positions::Positions,
     scanner::Scanner,
 };
@@ -53,7 +53,8 @@ choices! {
     pub enum Start {
         /// At its first line.
         Beginning = "beginning",
-        /// Behind its last line, for files that are there when the router starts; what appears later is read from its first line.
+        /// Behind its last line, for files that are there when the router starts, or when a reload has the input look for them; what
+        /// appears later is read from its first line.
         End = "end",
     }
 }
@@ -142,6 +143,12 @@ impl Shared {
             }
         }
         Ok(Some(file))
+    }
+}
+
+impl Parameters {
+    fn scope(&self) -> Scope {
+        Scope { path: self.path.clone(), exclude: self.exclude.clone(), links: self.links }
     }
 }
 

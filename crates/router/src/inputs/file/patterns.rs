@@ -123,6 +123,33 @@ pub struct Unreadable {
     pub error: io::Error,
 }
 
+/// What an input looks for.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Which names.
+    pub path: Patterns,
+    /// Which of them not.
+    pub exclude: Patterns,
+    /// Whether links count.
+    pub links: Links,
+}
+
+impl Scope {
+    /// Whether a look would have found a file with this name, had it been there.
+    pub fn covers(&self, path: &Path) -> bool {
+        let tidy: PathBuf = path.components().collect();
+        let matches = |pattern: &Pattern| {
+            // Names are found without the slashes that a pattern has too many.
+            let tidied: PathBuf = Path::new(pattern.as_str()).components().collect();
+            let tidied = Pattern::new(&tidied.to_string_lossy());
+            tidied.as_ref().unwrap_or(pattern).matches_path_with(&tidy, AS_IN_A_SHELL)
+        };
+        self.path.0.iter().any(matches)
+            && !self.exclude.0.iter().any(|pattern| excludes(pattern, path))
+            && !(self.links == Links::Refuse && self.path.is_behind_link(path))
+    }
+}
+
 /// The regular files that `included` matches and `excluded` does not, each pattern's in the order of their names.
 pub fn scan(included: &Patterns, excluded: &Patterns, links: Links) -> (Vec<Found>, Vec<Unreadable>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
@@ -172,6 +199,10 @@ fn excludes(pattern: &Pattern, path: &Path) -> bool {
 mod tests {
     use super::*;
 
+    fn patterns_of(text: &str) -> Patterns {
+        if text.is_empty() { Patterns::default() } else { patterns(&format!("'{text}'")).unwrap() }
+    }
+
     fn patterns(text: &str) -> Result<Patterns, String> {
         let value = DeValue::parse(text).unwrap();
         let mut diagnostics = Diagnostics::new();
@@ -199,12 +230,15 @@ mod tests {
             fs::write(path, name).unwrap();
         }
         let find = |included: &str, excluded: &str| {
-            let within = |text: &str| {
-                let text = text.replace("@", folder.path().to_str().unwrap());
-                if text.is_empty() { Patterns::default() } else { patterns(&format!("'{text}'")).unwrap() }
-            };
-            let (found, unreadable) = scan(&within(included), &within(excluded), Links::Follow);
+            let within = |text: &str| patterns_of(&text.replace("@", folder.path().to_str().unwrap()));
+            let scope = Scope { path: within(included), exclude: within(excluded), links: Links::Follow };
+            let (found, unreadable) = scan(&scope.path, &scope.exclude, scope.links);
             assert!(unreadable.is_empty());
+            // Whoever was found is covered, and nobody else.
+            let (all, _) = scan(&within("@/**/*"), &Patterns::default(), Links::Follow);
+            let covered = all.iter().filter(|found| scope.covers(&found.path)).count();
+            assert_eq!(covered, found.len(), "{included} {excluded}");
+            assert!(found.iter().all(|found| scope.covers(&found.path)));
             let relative = |found: Found| found.path.strip_prefix(folder.path()).unwrap().to_owned();
             found.into_iter().map(relative).map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
@@ -212,6 +246,7 @@ mod tests {
         assert_eq!(find("@/*.log", "b*"), ["a.log"]);
         assert_eq!(find("@/**/*.log", "@/in/*"), ["a.log", "b.log", "in/deep/d.log"]);
         assert_eq!(find("@/b.log", ""), ["b.log"]);
+        assert_eq!(find("@//in//*.log", ""), ["in/c.log"]);
         assert_eq!(find("@/nothing/*", ""), Vec::<String>::new());
     }
 }

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     identity::{FileId, Fingerprint},
+    patterns::Scope,
     position::FilePosition,
 };
 use crate::{
@@ -39,6 +40,8 @@ pub struct Positions {
     seen: AtomicU64,
     /// Whoever reads them now: an input that was opened anew waits until its predecessor has let go.
     turn: Mutex<Weak<()>>,
+    /// What was looked for last in this process. A reload opens the input anew, and what appeared since then is no old file.
+    scanned: Mutex<Option<Scope>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,7 +66,7 @@ impl Positions {
                 Ok((position.id, Arc::new(position)))
             })
             .collect::<Result<_, String>>()?;
-        Ok(Positions { files: Mutex::new(files), seen, turn: Mutex::default() })
+        Ok(Positions { files: Mutex::new(files), seen, ..Positions::default() })
     }
 
     /// Takes the turn for whoever holds `token`; `false` while somebody else has it.
@@ -74,6 +77,16 @@ impl Positions {
         }
         *turn = Arc::downgrade(token);
         true
+    }
+
+    /// There was a look at all files in this scope.
+    pub fn has_scanned(&self, scope: Scope) {
+        *lock(&self.scanned) = Some(scope);
+    }
+
+    /// Whether a file with this name, had it been there, would have been found in this process before.
+    pub fn would_know(&self, path: &Path) -> bool {
+        lock(&self.scanned).as_ref().is_some_and(|scope| scope.covers(path))
     }
 
     /// The place in the file with this identity, if it is known.

@@ -197,9 +197,11 @@ impl Scanner {
     }
 
     /// Where a file begins that was never seen. If another one was read under its name, it is that one's successor, and
-    /// was written to while nobody looked.
+    /// was written to while nobody looked. If it was looked for before this input was opened anew, it has appeared since.
     fn first_position(&self, look: &Look, found: &Found) -> u64 {
-        let is_old = !self.has_scanned && !look.before.contains_key(&found.path);
+        let is_old = !self.has_scanned
+            && !look.before.contains_key(&found.path)
+            && !self.shared.positions.would_know(&found.path);
         if is_old && self.shared.settings.start == Start::End { found.size } else { 0 }
     }
 
@@ -283,7 +285,9 @@ impl Source for Scanner {
         for follower in self.scan() {
             flow.accepted.push(Box::new(follower));
         }
-        self.has_scanned = true;
+        if !std::mem::replace(&mut self.has_scanned, true) {
+            self.shared.positions.has_scanned(self.shared.settings.scope());
+        }
         self.next_scan = now + self.shared.settings.rescan;
         // The followers are sources before this one ends, or it would look as if the input had ended.
         if self.shared.settings.mode == Mode::Once { Progress::More } else { Progress::Stalled }

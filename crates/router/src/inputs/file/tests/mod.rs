@@ -4,6 +4,7 @@ mod finding;
 mod following;
 mod lines;
 mod model;
+mod reloads;
 mod restarts;
 mod rotation;
 mod standing;
