@@ -36,6 +36,7 @@ mod reload;
 mod reopen;
 mod rotation;
 mod rust_client;
+mod same_files;
 mod sentry;
 mod service_manager;
 mod shutdown;

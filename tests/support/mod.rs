@@ -5,6 +5,7 @@ pub mod ledger;
 pub mod messages;
 pub mod publisher;
 pub mod receivers;
+pub mod rotated;
 pub mod router;
 pub mod senders;
 pub mod sentry;

@@ -45,6 +45,27 @@ pub fn numbered_until(stop: &AtomicBool, address: SocketAddr, logger: &str) -> u
     sent
 }
 
+/// Sends numbered messages over one connection while `act` runs; returns how many.
+pub fn under_load<T>(address: SocketAddr, act: impl FnOnce() -> T) -> (usize, T) {
+    /// Also when something fails meanwhile: the sender must not go on for ever.
+    struct Stop<'s>(&'s AtomicBool);
+
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let stopping = Stop(&stop);
+        let sender = scope.spawn(|| numbered_until(&stop, address, "load"));
+        let outcome = act();
+        drop(stopping);
+        (sender.join().expect("send"), outcome)
+    })
+}
+
 /// A socket that sends datagrams to a router's UDP input.
 pub fn udp_socket(address: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");

@@ -31,6 +31,7 @@ pub mod slab_pool;
 mod sys;
 pub mod tap;
 pub mod template;
+pub mod territory;
 #[cfg(test)]
 mod testing;
 pub mod topology;

@@ -116,21 +116,29 @@ impl Template {
         }
     }
 
-    /// A regular expression of what comes of the template behind the first `skipped` bytes of [`Template::fixed_start`],
-    /// where every placeholder becomes something that `value` describes.
-    pub fn pattern(&self, skipped: usize, value: &str) -> String {
+    /// A regular expression of the path that comes of the template behind the first `skipped` bytes of
+    /// [`Template::fixed_start`].
+    pub fn path_pattern(&self, skipped: usize) -> String {
         let mut skipped = skipped;
         let mut pattern = String::new();
-        for piece in &self.pieces {
+        for piece in self.path_pieces() {
             match piece {
-                Piece::Literal(literal) => {
-                    pattern.push_str(&regex::escape(literal.get(skipped..).unwrap_or_default()));
-                }
-                _ => pattern.push_str(value),
+                Ok(literal) => pattern.push_str(&regex::escape(literal.get(skipped..).unwrap_or_default())),
+                Err(bytes) => pattern.push_str(bytes.pattern()),
             }
             skipped = 0;
         }
         pattern
+    }
+
+    /// Its pieces in order: the literal text, or what a value can be in a path.
+    pub fn path_pieces(&self) -> impl Iterator<Item = Result<&str, PathBytes>> {
+        self.pieces.iter().map(|piece| match piece {
+            Piece::Literal(literal) => Ok(literal.as_str()),
+            Piece::Date => Err(PathBytes::Date),
+            Piece::Hour => Err(PathBytes::Hour),
+            Piece::Key(_) | Piece::Path(_) => Err(PathBytes::Any),
+        })
     }
 
     /// Whether there are line breaks between the placeholders.
@@ -269,10 +277,52 @@ pub fn path_part(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// What a placeholder can become in a path: at least one of these bytes, see [`path_part`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathBytes {
+    /// Any value.
+    Any,
+    /// Of `{date}`.
+    Date,
+    /// Of `{hour}`.
+    Hour,
+}
+
+impl PathBytes {
+    /// Whether this byte is one of them.
+    pub fn contains(self, byte: u8) -> bool {
+        byte.is_ascii_digit()
+            || match self {
+                // `~` is where a long name was shortened.
+                PathBytes::Any => byte.is_ascii_alphabetic() || b"._%~-".contains(&byte),
+                PathBytes::Date => byte == b'-',
+                PathBytes::Hour => false,
+            }
+    }
+
+    /// The same as a regular expression.
+    fn pattern(self) -> &'static str {
+        match self {
+            PathBytes::Any => "[A-Za-z0-9._%~-]+",
+            PathBytes::Date => "[0-9-]+",
+            PathBytes::Hour => "[0-9]+",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::batch_of;
+
+    #[test]
+    fn the_bytes_of_a_value_are_those_of_its_pattern() {
+        for bytes in [PathBytes::Any, PathBytes::Date, PathBytes::Hour] {
+            let pattern = regex::bytes::Regex::new(&format!("^{}$", bytes.pattern())).unwrap();
+            let differs = |byte: &u8| pattern.is_match(&[*byte]) != bytes.contains(*byte);
+            assert_eq!((0..=u8::MAX).find(differs), None, "{bytes:?}");
+        }
+    }
 
     fn rendered(template: &str, message: &str, value: fn(&[u8], &mut Vec<u8>)) -> String {
         let handover = crate::batch::Handover::all(&std::sync::Arc::new(batch_of(&[message])));

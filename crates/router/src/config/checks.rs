@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Range,
-    path::{Component, Path, PathBuf},
 };
 
 use toml::de::{DeTable, DeValue};
@@ -13,6 +12,7 @@ use super::{
     components::Declared,
     routes::{DeclaredRoute, unknown_endpoint},
 };
+use crate::{template::Template, territory::Territory};
 
 /// The parts of the file as far as they could be read.
 pub(super) struct File<'f, I: ?Sized, E: ?Sized> {
@@ -151,32 +151,51 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
     }
 
     /// Two endpoints that write one file mix their lines; and where one rotates it, the other goes on in a file that was
-    /// renamed, and is perhaps being compressed or removed.
+    /// renamed, and is perhaps being compressed or removed. The past of all files that a path can lead to is tidied, so there
+    /// it is enough that they could be the same.
     fn shared_files(&self, diagnostics: &mut Diagnostics) {
-        let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+        const INSTEAD: &str = "or use one endpoint in several routes";
+        let mut seen: Vec<(Territory, &str, &str)> = Vec::new();
+        let rotates = |name: &str| self.value(&["endpoints", name, "rotate"]).is_some();
         for declared in self.endpoints {
             // The kind whose `path` is a file of its own; that of others is the socket of a server.
             if declared.component.as_ref().is_none_or(|component| component.kind != "file") {
                 continue;
             }
-            let key = ["endpoints", declared.name.as_str(), "path"];
-            let Some(path) = self.value(&key).and_then(|value| value.get_ref().as_str()) else { continue };
-            // `./same//log` is `same/log`. What `..` leads to is not known without a look at the disk.
-            let path: PathBuf =
-                Path::new(path).components().filter(|part| *part != Component::CurDir).collect();
-            if let Some((_, other)) = seen.iter().find(|(known, _)| *known == path) {
-                let rotates = |name: &str| self.value(&["endpoints", name, "rotate"]).is_some();
-                let both = format!("endpoints.{} and endpoints.{other} write the same files", declared.name);
-                let help = "give one of them another path, or use one endpoint in several routes";
-                if rotates(&declared.name) || rotates(other) {
-                    let problem = diagnostics.error(self.place(&key), format!("{both}, which are rotated"));
-                    problem.help(format!("what one moves away the other still writes to: {help}"));
+            let name = declared.name.as_str();
+            let key = ["endpoints", name, "path"];
+            let Some(text) = self.value(&key).and_then(|value| value.get_ref().as_str()) else { continue };
+            let Ok(path) = Template::parse(text) else { continue };
+            let territory = Territory::of(&path);
+            let shared = |(known, other, _): &&(Territory, &str, &str)| {
+                *known == territory || ((rotates(name) || rotates(other)) && known.overlaps(&territory))
+            };
+            // Of several, one that makes it an error.
+            let found = seen.iter().filter(shared).max_by_key(|(_, other, _)| rotates(other));
+            if let Some((known, other, other_text)) = found {
+                let place = self.place(&key);
+                let (one, two) = (format!("endpoints.{name}"), format!("endpoints.{other}"));
+                if *known != territory {
+                    let problem = diagnostics
+                        .error(place, format!("{one} and {two} can write the same files, which are rotated"));
+                    problem.help(format!(
+                        "\"{text}\" and \"{other_text}\" can lead to one file, and what one moves away, compresses or \
+                         removes the other still writes to: give one of them another folder, or names that begin differently"
+                    ));
+                } else if rotates(name) || rotates(other) {
+                    let problem = diagnostics
+                        .error(place, format!("{one} and {two} write the same files, which are rotated"));
+                    problem.help(format!(
+                        "what one moves away the other still writes to: give one of them another path, {INSTEAD}"
+                    ));
                 } else {
-                    let problem = diagnostics.warning(self.place(&key), both);
-                    problem.help(format!("their lines mix in any order: {help}"));
+                    let problem = diagnostics.warning(place, format!("{one} and {two} write the same files"));
+                    problem.help(format!(
+                        "their lines mix in any order: give one of them another path, {INSTEAD}"
+                    ));
                 }
             }
-            seen.push((path, &declared.name));
+            seen.push((territory, name, text));
         }
     }
 

@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     config::Section,
     ledger::EndpointCounters,
+    territory::Territory,
 };
 
 /// Messages handed to an endpoint, in order. Clones share them.
@@ -199,6 +200,9 @@ impl Answer {
 
 /// An endpoint that is driven by a thread of its own, with blocking calls.
 pub trait Endpoint: Send {
+    /// Called once, before everything else: opens what should be there from the start on, unless that has to be waited for.
+    fn begin(&mut self) {}
+
     /// Delivers, in order, as much of `work` as it can.
     fn deliver(&mut self, work: &Work) -> Answer;
 
@@ -306,13 +310,13 @@ impl From<&'static str> for Preview {
 
 /// An endpoint's checked parameters, ready to be opened.
 pub trait EndpointSettings: Debug + Send + Sync {
-    /// Opens it. Only what can never work is an error here; a peer that is down is the runner's business.
+    /// Opens it. Only what can never work is an error here; a peer that is down is the runner's business. Files that it writes
+    /// are not touched before [`Endpoint::begin`]: another endpoint may still write them, or a reload be refused.
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError>;
 
-    /// Opens it to go on in place of another endpoint of the same name, which is still at work. Files that both write are not
-    /// touched before [`Endpoint::reopen`] is called, which happens once the other one has ended.
-    fn open_behind(&self, context: EndpointContext) -> Result<Opened, OpenError> {
-        self.open(context)
+    /// The files that it writes. Of two endpoints that can write the same ones, the second begins when the first has ended.
+    fn territory(&self) -> Option<Territory> {
+        None
     }
 
     /// What it would do with this message, found with the very code that does it. Opens and sends nothing.

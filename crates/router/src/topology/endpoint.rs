@@ -17,7 +17,10 @@ use std::{
 use metlog_buffer::Buffer;
 use tokio::runtime::Handle;
 
-use super::GRACE;
+use super::{
+    GRACE,
+    claims::{Claimed, Claims, Turn},
+};
 use crate::{
     acknowledgement::Ack,
     clock::Clock,
@@ -31,6 +34,7 @@ use crate::{
     ledger::{EndpointAccount, EndpointCounters, Failure},
     pipeline::Outlet,
     runner::{Driven, MAKE_WAY_TIME, Runner, abandon, drive_blocking, drive_network},
+    territory::Territory,
 };
 
 pub(super) type Component = config::EndpointComponent<dyn EndpointSettings>;
@@ -54,6 +58,8 @@ pub(super) struct RunningEndpoint {
     own: Fingerprint,
     pub common: Fingerprint,
     has_lanes: bool,
+    /// The files of the endpoint that was put in place last.
+    pub claimed: Option<Arc<Claimed>>,
     pub outlet: Outlet,
     pub control: Arc<Control>,
     succession: Arc<Succession>,
@@ -65,24 +71,33 @@ pub(super) struct Candidate {
     /// What it was opened with.
     own: Fingerprint,
     linger: Duration,
+    /// The files that it writes.
+    territory: Option<Territory>,
+    /// When it may write them. Behind the endpoint, so that it closes its files before others take them.
+    turn: Turn,
 }
 
 impl Candidate {
-    /// Opens an endpoint; `behind` another one of its name that is still at work, where there is one.
+    /// Opens an endpoint, which touches no file before its turn.
     pub fn open(
         component: &Component,
         counters: Arc<EndpointCounters>,
         clock: &Arc<dyn Clock>,
         open_files: usize,
-        behind: bool,
     ) -> Result<Candidate, OpenError> {
         let settings = &component.settings;
         // Before it reads them: what changes in between is noticed by the next reload.
         let own = component.own();
         let context =
             EndpointContext { name: component.name.clone(), clock: clock.clone(), counters, open_files };
-        let opened = if behind { settings.open_behind(context)? } else { settings.open(context)? };
-        Ok(Candidate { opened, own, linger: settings.linger() })
+        let opened = settings.open(context)?;
+        let (linger, territory) = (settings.linger(), settings.territory());
+        Ok(Candidate { opened, own, linger, territory, turn: Turn::default() })
+    }
+
+    /// Has it write its files when those of `ending` have let go of them.
+    pub fn take_turn(&mut self, name: &str, claims: &mut Claims, ending: &[Arc<Claimed>]) {
+        self.turn = claims.take_turn(name, self.territory.take(), ending);
     }
 
     fn has_lanes(&self) -> bool {
@@ -95,7 +110,7 @@ impl RunningEndpoint {
     pub fn start(
         component: &Component,
         counters: Arc<EndpointCounters>,
-        candidate: Candidate,
+        mut candidate: Candidate,
         ground: &Arc<Ground>,
     ) -> io::Result<RunningEndpoint> {
         let buffer = Arc::new(Buffer::new(component.buffer.memory.bytes() as usize, component.when_full()));
@@ -112,14 +127,19 @@ impl RunningEndpoint {
             ended: Latch::new(1),
         });
         let has_lanes = candidate.has_lanes();
-        let own = candidate.own;
-        succession.drive(candidate)?;
+        let (own, claimed) = (candidate.own, candidate.turn.claimed());
+        let begun = candidate.turn.behind.is_empty();
+        if begun && let Opened::Blocking(endpoint) = &mut candidate.opened {
+            endpoint.begin();
+        }
+        succession.drive(candidate, begun)?;
         Ok(RunningEndpoint {
             name: component.name.clone(),
             kind: component.kind,
             own,
             common: component.common,
             has_lanes,
+            claimed,
             outlet,
             control,
             succession,
@@ -144,6 +164,7 @@ impl RunningEndpoint {
         if let Some(candidate) = candidate {
             self.has_lanes = candidate.has_lanes();
             self.own = candidate.own;
+            self.claimed = candidate.turn.claimed();
             self.succession.put_behind(candidate);
         }
     }
@@ -223,6 +244,19 @@ struct Succession {
     ended: Latch,
 }
 
+/// What an endpoint that waits for its turn comes to.
+enum Waited {
+    /// Nobody else writes its files.
+    Begins,
+    /// Another endpoint is to go on in its place.
+    MakesWay,
+    /// There is nothing left for it to do.
+    GivenUp,
+}
+
+/// While an endpoint waits for its turn, it looks after so long whether it is still wanted.
+const TURN_PAUSE: Duration = Duration::from_millis(50);
+
 /// Who comes after an endpoint that is driven no more.
 enum Next {
     Nobody,
@@ -267,10 +301,45 @@ impl Succession {
         if self.next().is_some() && !self.ended.is_open() {
             let error =
                 "it was changed, and begins anew when the delivery that is under way has ended".to_owned();
-            tracing::warn!(endpoint = self.name, "{error}");
-            let now = self.ground.clock.monotonic();
-            self.outlet.counters.set_failure(Some(Failure::now(now, None, error, 0)));
+            self.show(error);
         }
+    }
+
+    fn show(&self, wait: String) {
+        tracing::warn!(endpoint = self.name, "{wait}");
+        let now = self.ground.clock.monotonic();
+        self.outlet.counters.set_failure(Some(Failure::now(now, None, wait, 0)));
+    }
+
+    /// Waits until those that write the same files have ended. That is no longer than they may take to leave, unless one hangs
+    /// in a system call; meanwhile messages queue up.
+    fn wait_for(&self, turn: &Turn) -> Waited {
+        let show_at = self.ground.clock.monotonic() + MAKE_WAY_TIME + GRACE;
+        let mut is_shown = false;
+        for other in &turn.behind {
+            while !other.wait(TURN_PAUSE) {
+                // No file is open yet, and the next one to be opened is a new one.
+                self.control.has_reopened(self.control.reopen_asked(), Ok(()));
+                if self.control.makes_way() {
+                    return Waited::MakesWay;
+                }
+                let buffer = &self.outlet.buffer;
+                if buffer.is_closed() && buffer.status().messages == 0 {
+                    return Waited::GivenUp;
+                }
+                if !is_shown && self.ground.clock.monotonic() >= show_at {
+                    is_shown = true;
+                    let other = &other.endpoint;
+                    self.show(format!(
+                        "it begins when endpoint `{other}` of before, which still writes the same files, has ended"
+                    ));
+                }
+            }
+        }
+        if is_shown {
+            self.outlet.counters.set_failure(None);
+        }
+        Waited::Begins
     }
 
     fn take_next(&self) -> Option<Candidate> {
@@ -295,12 +364,13 @@ impl Succession {
         )
     }
 
-    fn drive(self: &Arc<Self>, candidate: Candidate) -> io::Result<()> {
-        let (this, linger) = (self.clone(), candidate.linger);
-        match candidate.opened {
+    fn drive(self: &Arc<Self>, candidate: Candidate, begun: bool) -> io::Result<()> {
+        let Candidate { opened, linger, turn, .. } = candidate;
+        let this = self.clone();
+        match opened {
             Opened::Blocking(endpoint) => {
                 let thread = thread::Builder::new().name(format!("endpoint-{}", self.name));
-                thread.spawn(move || this.drive_blocking(endpoint, linger))?;
+                thread.spawn(move || this.drive_blocking(endpoint, linger, turn, begun))?;
             }
             Opened::Network(endpoint) => {
                 self.ground.network.spawn(this.drive_network(endpoint, linger));
@@ -313,25 +383,43 @@ impl Succession {
     }
 
     /// One blocking endpoint follows another on the same thread.
-    fn drive_blocking(self: Arc<Self>, mut endpoint: Box<dyn Endpoint>, mut linger: Duration) {
-        while drive_blocking(self.runner(linger), &mut *endpoint, &*self.ground.clock) == Driven::MakesWay {
-            match self.take_next() {
-                // Nobody is there to make way for.
-                None => {}
-                Some(Candidate { opened: Opened::Blocking(mut next), linger: its_linger, .. }) => {
-                    drop(endpoint);
-                    if let Err(problem) = next.reopen() {
-                        tracing::warn!(endpoint = self.name, "{problem}; trying again");
+    fn drive_blocking(
+        self: Arc<Self>,
+        mut endpoint: Box<dyn Endpoint>,
+        mut linger: Duration,
+        mut turn: Turn,
+        mut begun: bool,
+    ) {
+        loop {
+            match self.wait_for(&turn) {
+                Waited::GivenUp => break,
+                Waited::MakesWay => {}
+                Waited::Begins => {
+                    if !std::mem::replace(&mut begun, true) {
+                        endpoint.begin();
                     }
-                    (endpoint, linger) = (next, its_linger);
+                    let driven = drive_blocking(self.runner(linger), &mut *endpoint, &*self.ground.clock);
+                    if driven != Driven::MakesWay {
+                        break;
+                    }
                 }
-                Some(other) => {
-                    drop(endpoint);
-                    return self.go_on(other);
+            }
+            let Some(next) = self.take_next() else {
+                // Nobody is there to make way for.
+                continue;
+            };
+            // Its files first: the next one may wait for them, and so may others.
+            drop(endpoint);
+            drop(turn);
+            match next {
+                Candidate { opened: Opened::Blocking(next), linger: its_linger, turn: its_turn, .. } => {
+                    (endpoint, linger, turn, begun) = (next, its_linger, its_turn, false);
                 }
+                other => return self.go_on(other),
             }
         }
         drop(endpoint);
+        drop(turn);
         self.end();
     }
 
@@ -380,7 +468,7 @@ impl Succession {
     }
 
     fn go_on(self: Arc<Self>, next: Candidate) {
-        if let Err(error) = self.drive(next) {
+        if let Err(error) = self.drive(next, false) {
             tracing::error!(endpoint = self.name, %error, "cannot go on: no thread for it");
             self.end();
         }
@@ -473,7 +561,7 @@ mod tests {
                 asked: Mutex::default(),
                 ended: Latch::new(1),
             });
-            succession.drive(candidate).unwrap();
+            succession.drive(candidate, false).unwrap();
             Rig { network, succession, ended, pushed: 0 }
         }
 
@@ -501,7 +589,8 @@ mod tests {
     fn candidate(opened: fn(Taking) -> Opened) -> (Candidate, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let opened = opened(Taking(taken.clone()));
-        (Candidate { opened, own: Fingerprint::default(), linger: Duration::ZERO }, taken)
+        let (own, linger) = (Fingerprint::default(), Duration::ZERO);
+        (Candidate { opened, own, linger, territory: None, turn: Turn::default() }, taken)
     }
 
     #[test]

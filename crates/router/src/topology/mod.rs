@@ -3,6 +3,7 @@
 //! Inputs, decoders, routes and endpoints do not know each other; they are joined here, and only here. A start is a reload
 //! from nothing, so there is one way in which a configuration becomes a running router; see the module `reload`.
 
+mod claims;
 mod endpoint;
 mod input;
 mod reload;
@@ -18,7 +19,7 @@ use std::{
 
 pub(crate) use self::reload::compile;
 pub use self::reload::{Changes, ReloadReport};
-use self::{endpoint::RunningEndpoint, input::RunningInput};
+use self::{claims::Claims, endpoint::RunningEndpoint, input::RunningInput};
 use crate::{
     clock::Clock,
     config,
@@ -74,6 +75,8 @@ pub struct Topology {
     input_ground: input::Ground,
     endpoints: Vec<RunningEndpoint>,
     endpoint_ground: Arc<endpoint::Ground>,
+    /// The files that endpoints write, also those that leave.
+    claims: Claims,
     /// Endpoints that are no longer part of the configuration and deliver what they hold.
     leaving: Vec<RunningEndpoint>,
     /// Inputs that are no longer part of the configuration; their numbers are taken until they have ended.
@@ -163,6 +166,7 @@ impl Topology {
             input_ground,
             endpoints: Vec::new(),
             endpoint_ground,
+            claims: Claims::default(),
             leaving: Vec::new(),
             retiring: Vec::new(),
             listening: Vec::new(),

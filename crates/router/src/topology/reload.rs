@@ -147,15 +147,14 @@ impl Topology {
         let plan = |component: endpoint::Component| {
             let running =
                 self.endpoints.iter().enumerate().find(|(_, running)| running.name == component.name);
-            let open = |counters: Arc<EndpointCounters>, behind| {
-                let candidate =
-                    Candidate::open(&component, counters.clone(), &self.clock, open_files, behind)?;
+            let open = |counters: Arc<EndpointCounters>| {
+                let candidate = Candidate::open(&component, counters.clone(), &self.clock, open_files)?;
                 Ok::<_, StartError>((counters, candidate))
             };
             let fate = match running {
-                None => Fate::Add { opened: open(Arc::default(), false)? },
+                None => Fate::Add { opened: open(Arc::default())? },
                 Some((position, running)) if !running.is_opened_as(&component) || !same_limits => {
-                    Fate::Replace { position, opened: open(running.outlet.counters.clone(), true)? }
+                    Fate::Replace { position, opened: open(running.outlet.counters.clone())? }
                 }
                 Some((position, running)) if running.common != component.common => Fate::Adjust { position },
                 Some((position, _)) => Fate::Keep { position },
@@ -210,8 +209,21 @@ impl Topology {
     ) -> Result<Vec<RunningEndpoint>, StartError> {
         let mut started = Vec::new();
         let mut rest = Vec::new();
-        for (component, fate) in planned {
+        let staying = |(_, fate): &PlannedEndpoint| match fate {
+            Fate::Keep { position } | Fate::Adjust { position } => {
+                self.endpoints.get(*position).and_then(|running| running.claimed.clone())
+            }
+            Fate::Replace { .. } | Fate::Add { .. } => None,
+        };
+        let staying: Vec<_> = planned.iter().filter_map(staying).collect();
+        let ending = self.claims.ending(&staying);
+        for (component, mut fate) in planned {
             fate.file(&component.name, changes);
+            if let Fate::Add { opened: (_, candidate) } | Fate::Replace { opened: (_, candidate), .. } =
+                &mut fate
+            {
+                candidate.take_turn(&component.name, &mut self.claims, &ending);
+            }
             match fate {
                 Fate::Add { opened: (counters, candidate) } => {
                     let start =

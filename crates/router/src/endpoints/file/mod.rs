@@ -46,6 +46,7 @@ use crate::{
     config::{Section, parameters},
     line_format::{self, Format, LineFormat, Multiline},
     template::{Template, path_part},
+    territory::Territory,
 };
 
 parameters! {
@@ -97,19 +98,11 @@ const CLOSED_PAUSE: Duration = Duration::from_millis(20);
 
 impl EndpointSettings for Parameters {
     fn open(&self, context: EndpointContext) -> Result<Opened, OpenError> {
-        let mut endpoint = self.closed(context)?;
-        // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
-        // named pipe exists already, and opening it waits for its reader: that is for the endpoint's own thread.
-        if !endpoint.fixed.as_deref().is_some_and(is_named_pipe)
-            && let Err(problem) = endpoint.reopen()
-        {
-            tracing::warn!(endpoint = endpoint.name, "{problem}; trying again");
-        }
-        Ok(Opened::Blocking(Box::new(endpoint)))
+        Ok(Opened::Blocking(Box::new(self.closed(context)?)))
     }
 
-    fn open_behind(&self, context: EndpointContext) -> Result<Opened, OpenError> {
-        Ok(Opened::Blocking(Box::new(self.closed(context)?)))
+    fn territory(&self) -> Option<Territory> {
+        Some(Territory::of(&self.path))
     }
 
     fn preview(&self, message: &Message<'_>) -> Preview {
@@ -237,6 +230,16 @@ struct FileEndpoint {
 }
 
 impl Endpoint for FileEndpoint {
+    fn begin(&mut self) {
+        // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
+        // named pipe exists already, and opening it waits for its reader: that is for the first delivery.
+        if !self.fixed.as_deref().is_some_and(is_named_pipe)
+            && let Err(problem) = self.reopen()
+        {
+            tracing::warn!(endpoint = self.name, "{problem}; trying again");
+        }
+    }
+
     fn deliver(&mut self, work: &Work) -> Answer {
         self.files.keep_time();
         if work.allows_meta() || self.closed.is_some() {

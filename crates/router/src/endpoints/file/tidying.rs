@@ -27,9 +27,6 @@ use crate::{clock::Clock, ledger::EndpointCounters, sys, template::Template};
 /// The extended attribute by which an endpoint knows the files that it has made; its value is the endpoint's name.
 const MARK: &CStr = c"user.metlog.endpoint";
 
-/// What a placeholder in a path can become; see [`crate::template::path_part`] and `open_files::shorten_parts`.
-const PATH_PART: &str = "[A-Za-z0-9._%~-]+";
-
 /// What to do with rotated files.
 #[derive(Debug)]
 pub struct Rules {
@@ -64,7 +61,7 @@ impl Place {
         }
         let behind_folder = start.rfind('/').map_or(0, |slash| slash + 1);
         let folder = if behind_folder == 0 { "." } else { &start[..behind_folder] };
-        let pattern = path.pattern(behind_folder, PATH_PART);
+        let pattern = path.path_pattern(behind_folder);
         // A double slash is one on disk.
         let pattern = pattern.replace("//", "/");
         let depth = pattern.matches('/').count();
