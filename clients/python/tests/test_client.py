@@ -12,8 +12,9 @@ import types
 
 import pytest
 
+from metlog import _diagnostics
 from metlog.client import SEVERITY, MetlogClient
-from metlog.senders import NoSendSender, StdOutSender
+from metlog.senders import NoSendSender, StdOutSender, UdpSender
 
 
 class RaisingSender:
@@ -366,3 +367,59 @@ def test_a_forked_child_sends_its_own_process_id(captured):
         os._exit(0 if captured.message()["metlog_pid"] == os.getpid() else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert captured.client.stats()["sent"] == 0
+
+
+def test_handlers_and_filters_that_fail_in_any_way_do_not_reach_the_application(captured):
+    class Broken:
+        def __call__(self, message):
+            raise ValueError(self)
+
+        def __repr__(self):
+            raise ValueError("there is nothing to say")
+
+    class Raising(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("a handler of the application")
+
+    said = set(_diagnostics._said)
+    handler = Raising()
+    logging.getLogger().addHandler(handler)
+    try:
+        captured.client.filters = [Broken()]
+        captured.client.incr("x")
+        captured.client.info("y", colour="red")
+        # One topic for all objects of a kind: what was said is remembered for ever.
+        captured.client.filters = [Broken() for _ in range(10)]
+        captured.client.incr("z")
+    finally:
+        logging.getLogger().removeHandler(handler)
+        new = _diagnostics._said - said
+        _diagnostics._said.clear()
+        _diagnostics._said.update(said)
+    assert len(captured.messages()) == 3
+    assert len([topic for topic in new if topic.startswith("filter ")]) == 1
+
+
+class Proxy:
+    """A proxy for something that is not there, of which even the class is unknown."""
+
+    @property
+    def __class__(self):
+        raise KeyError("nothing")
+
+
+def test_a_value_without_a_class_is_sent_as_its_repr_and_marked(captured):
+    captured.client.metlog("x", fields={"user": Proxy(), "other": 7})
+    message = captured.message()
+    assert "Proxy object" in message["fields"]["user"]
+    assert message["fields"]["other"] == 7
+    assert message["metlog_marks"] == {"unconvertible": ["fields.user"]}
+    assert captured.client.stats()["unconvertible"] == 1
+
+
+def test_a_value_without_a_class_is_sent_over_a_network_too(udp):
+    client = MetlogClient(UdpSender("127.0.0.1", udp.port), "tests")
+    client.metlog("x", fields={"user": Proxy()})
+    message = udp.message()
+    assert "Proxy object" in message["fields"]["user"]
+    assert message["metlog_marks"] == {"unconvertible": ["fields.user"]}

@@ -367,3 +367,19 @@ class TestExit:
         subprocess.run(command, timeout=60, check=True, capture_output=True)
         # The bound, and what a busy machine needs to start an interpreter.
         assert _exit.TIMEOUT <= time.monotonic() - begin < _exit.TIMEOUT + 20
+
+
+def test_a_name_with_addresses_of_both_kinds_is_sent_to_by_ipv4(udp, monkeypatch):
+    """Nobody answers a datagram: a router that listens on 127.0.0.1 would never hear what goes to ::1."""
+
+    def both(host, port, *_):
+        return [
+            (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    core = PlainCore(Destination("udp", (("router.example.org", udp.port),)))
+    assert core.submit(b'{"payload": "heard"}')
+    assert udp.message()["payload"] == "heard"
+    assert core.close(30)

@@ -308,3 +308,45 @@ def test_a_client_that_a_child_closes_stays_open_in_the_parent(lines: Lines, tmp
     assert [message["metlog_seq"] for message in parents] == [1, 2]
     assert {message["metlog_pid"] for message in lines.named("child", 10)}.isdisjoint({parents[0]["metlog_pid"]})
     assert parents[0]["metlog_pid"] != os.getpid()
+
+
+SEVERAL_HOOKS = """
+    import atexit, sys, time
+
+    # What was registered first is called last.
+    atexit.register(lambda: print(time.monotonic() - begin))
+
+    import multiprocessing.util
+    from metlog.client import MetlogClient
+    from metlog.senders import TcpSender
+
+    # Another module that ends processes in its own way, as billiard does.
+    sys.modules["billiard.util"] = multiprocessing.util
+    client = MetlogClient(TcpSender("127.0.0.1", int(sys.argv[1])), "lonely")
+    client.incr("unheard")
+
+    @atexit.register
+    def first():
+        global begin
+        begin = time.monotonic()
+"""
+
+
+@pytest.mark.parametrize("native", ["1", "0"], ids=["native", "plain"])
+def test_the_bound_at_the_exit_holds_however_many_hooks_there_are(
+    tmp_path: pathlib.Path, native: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METLOG_NATIVE", native)
+    hanging = socket.socket()
+    hanging.bind(("127.0.0.1", 0))
+    hanging.listen(0)
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(hanging.getsockname())
+        fillers.append(filler)
+    # Three hooks would take six seconds if each had its own bound.
+    assert float(run(SEVERAL_HOOKS, hanging.getsockname()[1], folder=tmp_path)) < 2.0 + LEEWAY
+    for filler in [*fillers, hanging]:
+        filler.close()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import dataclasses
 import inspect
 import json
+import os
 import pickle
 import sys
+import time
+import types
 from typing import Any
 
 import pytest
 
+from metlog import values
+from metlog._transports import LARGEST_DATAGRAM
 from metlog.client import MetlogClient
 from metlog.holder import CLIENT_HOLDER
 from metlog.testing import Capture
-from metlog_raven import events, raven_plugin
+from metlog_raven import events, raven_plugin, scrubbing
 
 # Put together, because lines of code are shown.
 SECRET = "".join(("hunter", "2"))
@@ -273,7 +280,9 @@ def test_values_that_fail_are_named_by_their_kind() -> None:
     made = client()
     made.raven(exc_info=Unprintable(), thing=Hostile())
     assert exceptions_of(made)[0]["value"] == "<unprintable Unprintable>"
-    assert event_of(made)["extra"] == {"thing": "<unprintable Hostile>"}
+    assert event_of(made)["extra"] == {"thing": "<Hostile: its repr raised RuntimeError>"}
+    assert made.sender.messages[0]["fields"]["metlog_marks"] == {"unconvertible": ["thing"]}
+    assert made.stats()["unconvertible"] == 1
 
 
 @pytest.mark.parametrize("letter", ["x", '"', "\u30c0", "\n", "\ud800"])
@@ -442,3 +451,140 @@ def test_a_report_that_fails_does_not_take_the_place_of_the_exception() -> None:
     made.raven = lambda *_, **__: 1 / 0
     with pytest.raises(ValueError, match="no stock"):
         raven_plugin.capture_stack(client=made)(buy)("", "")
+
+
+@dataclasses.dataclass
+class Account:
+    name: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bad request: X-Api-Key: {}",
+        '{{"x-api-key": "{}"}}',
+        "private-key={}",
+        "session-id={}",
+        "Cookie: theme=dark; sid={}",
+        "{{'password': b'{}'}}",
+        "[('Authorization', 'Basic {}')]",
+        "[(b'authorization', b'Basic {}')]",
+        "postgres://shop:a/{}@db/orders",
+        "postgres://shop:a@{}@db/orders",
+        "http://db:80/,postgres://shop:{}@db/orders",
+        'Authorization: Digest username="ann", response="{}"',
+        'Digest username="ann", response="{}"',
+        '{{"password": "a\\"{}"}}',
+        '"{{\\"password\\": \\"{}\\"}}"',
+        "password=it's{}",
+        "login(user='ann', password='two words {}')",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{}",
+        "password='" + 2000 * "x" + "{}'",
+    ],
+)
+def test_a_secret_in_a_text_is_not_shown(text: str) -> None:
+    made = client()
+    shown = text.format(SECRET)
+    made.raven(shown[:100], exc_info=ValueError(shown), said=shown, bytes=shown.encode(), members={shown: {shown}})
+    assert SECRET not in json.dumps(made.sender.messages[0])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": SECRET.encode()},
+        {b"password": SECRET},
+        [("Authorization", f"Basic {SECRET}")],
+        [(b"authorization", SECRET.encode())],
+        types.MappingProxyType({"apiKey": SECRET}),
+        collections.UserDict({"private-key": SECRET}),
+        Account("ann", SECRET),
+        ValueError(f"password={SECRET}"),
+        {f"postgres://shop:{SECRET}@db"},
+        {"deep": [{"deeper": ({"token": SECRET},)}]},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_secret_in_a_collection_of_any_kind_is_not_shown(value: Any) -> None:
+    made = client(locals=True)
+    try:
+        raise KeyError("x")
+    except KeyError:
+        made.raven(value=value)
+    message = made.sender.messages[0]
+    assert SECRET not in json.dumps(message)
+    assert "[Filtered]" in json.dumps(message["fields"]["value"])
+    assert "[Filtered]" in json.dumps(event_of(made)["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"])
+
+
+def test_a_secret_in_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_DB_PASSWORD", SECRET)
+    made = client()
+    made.raven(exc_info=ValueError("x"), environment=os.environ)
+    assert SECRET not in json.dumps(made.sender.messages[0])
+    assert made.sender.messages[0]["fields"]["environment"]["SHOP_DB_PASSWORD"] == "[Filtered]"
+
+
+def test_names_of_the_applications_own_hold_for_texts_and_lines_of_code_too() -> None:
+    made = client(scrub=["door code"])
+    try:
+        door_code = "4711x"
+        raise ValueError(f"door-code={door_code}")
+    except ValueError:
+        made.raven("doorCode: 4711x", door_code=door_code, line="door_code='4711x'")
+    # Put together, since this line is shown too.
+    assert "".join(("4711", "x")) not in json.dumps(made.sender.messages[0])
+
+
+@pytest.mark.parametrize("piece", ["password=", "://:", "password='\\\\", "cookie", "eyJaaaa.", "api-", "password ' "])
+def test_no_text_takes_long_to_look_through(piece: str) -> None:
+    begin = time.thread_time()
+    scrubbing.Scrubber().text(piece * (scrubbing.LONGEST_TEXT // len(piece)))
+    # Milliseconds where it is linear; minutes where it is not.
+    assert time.thread_time() - begin < 5
+
+
+class Lazy:
+    @property
+    def __class__(self) -> Any:
+        raise KeyError("there is nothing behind this proxy")
+
+
+def test_a_proxy_for_nothing_is_shown_by_its_repr() -> None:
+    made = client(locals=True)
+    lazy = Lazy()
+    try:
+        raise ValueError("x")
+    except ValueError:
+        made.raven(user=lazy)
+    assert "Lazy object" in made.sender.messages[0]["fields"]["user"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a": "y" * 30_000, "b": "z" * 29_000},
+        {"items": list(range(12_000))},
+        {f"field {number}": "\U0001f40d" * 10 for number in range(2000)},
+        {"\U0001f40d" * 10_000: 1, "short": 2},
+    ],
+    ids=["two", "items", "many", "name"],
+)
+@pytest.mark.parametrize("msg", ["boom", "\U0001f40d" * 10_000], ids=["short", "long"])
+def test_an_event_with_large_fields_reaches_a_datagram_whole(fields: dict[str, Any], msg: str) -> None:
+    made = client(dsn=DSN)
+    with made.bind(bound="x" * 2000):
+        made.raven(msg, exc_info=ValueError("x" * 100_000), **fields)
+    message = made.sender.messages[0]
+    assert len(values.encode(message)[0]) <= LARGEST_DATAGRAM
+    assert json.loads(message["payload"])["exception"]["values"][0]["type"] == "ValueError"
+    assert message["fields"]["left_out"]
+    assert message["fields"]["dsn"] == DSN
+
+
+def test_fields_for_which_there_is_room_stay() -> None:
+    made = client()
+    made.raven(exc_info=ValueError("x"), short=7, long=["y" * 30_000] * 2, other="z" * 20_000)
+    fields = made.sender.messages[0]["fields"]
+    assert (fields["short"], fields["other"], fields["left_out"]) == (7, "z" * 20_000, ["long"])

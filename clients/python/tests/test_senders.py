@@ -306,3 +306,48 @@ def test_mb_blasts_and_counts(udp, tmp_path):
             while True:
                 udp.text()
         udp.socket.settimeout(30)
+
+
+FORKING = """
+import os, signal, sys, threading, time
+from metlog.client import MetlogClient
+from metlog.senders import FileSender
+
+client = MetlogClient(FileSender(sys.argv[1], "jsonl"), "forking")
+stop = threading.Event()
+written = [0] * 4
+
+def log(number):
+    while not stop.is_set():
+        client.info("x" * 200)
+        written[number] += 1
+
+threads = [threading.Thread(target=log, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+hanging = 0
+for _ in range(200):
+    process = os.fork()
+    if process == 0:
+        signal.alarm(30)
+        client.info("child")
+        os._exit(0)
+    hanging += os.waitpid(process, 0)[1] != 0
+    if hanging:
+        break
+stop.set()
+for thread in threads:
+    thread.join()
+print(hanging, sum(written))
+"""
+
+
+def test_children_write_to_the_file_of_a_process_whose_threads_do(tmp_path):
+    """Nothing that a thread held at the fork stops the child, and each line is whole."""
+    path = tmp_path / "log"
+    command = [sys.executable, "-c", FORKING, str(path)]
+    run = subprocess.run(command, timeout=300, capture_output=True, text=True, check=True)
+    hanging, written = map(int, run.stdout.split())
+    assert hanging == 0
+    payloads = [json.loads(line)["payload"] for line in path.read_text().splitlines()]
+    assert (payloads.count("child"), payloads.count("x" * 200)) == (200, written)

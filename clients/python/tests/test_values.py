@@ -269,3 +269,20 @@ class TestNumpy:
         message = {"a": numpy.int64(7), "b": numpy.float32(0.5), "c": numpy.bool_(True), "d": numpy.arange(3)}
         assert json.loads(encode(message)[0]) == {"a": 7, "b": 0.5, "c": True, "d": [0, 1, 2]}
         assert encode({"a": numpy.zeros(values.ARRAY_LIMIT + 1)})[1] == 1
+
+
+@pytest.mark.parametrize("error", [KeyError, RuntimeError, AttributeError])
+@pytest.mark.parametrize("indent", [None, 4, 2])
+def test_a_value_whose_class_cannot_be_asked_for_becomes_its_repr(error, indent):
+    class Proxy:
+        @property
+        def __class__(self):
+            raise error("nothing")
+
+        def __repr__(self):
+            return "<a proxy>"
+
+    text, unconvertible = encode({"a": [Proxy()]}, indent=indent)
+    assert json.loads(text) == {"a": ["<a proxy>"], "metlog_marks": {"unconvertible": ["a.0"]}}
+    assert unconvertible == 1
+    assert plain({"a": Proxy()}) == ({"a": "<a proxy>", "metlog_marks": {"unconvertible": ["a"]}}, 1)

@@ -5,16 +5,23 @@ Handlers of ours take nothing from that logger, so a complaint about a message n
 
 from __future__ import annotations
 
+import contextlib
+
 LOGGER_NAME = "metlog.internal"
+
+# What can be warned about in one process; behind that it is silent.
+MOST_TOPICS = 1000
 
 _said: set[str] = set()
 
 
 def once(what: str, message: str, *args: object) -> None:
-    """Warn once per process about `what`, whatever is said about it later."""
-    if what in _said:
+    """Warn once per process about `what`, whatever is said about it later. Never fails."""
+    if what in _said or len(_said) >= MOST_TOPICS:
         return
     _said.add(what)
     import logging
 
-    logging.getLogger(LOGGER_NAME).warning("metlog: " + message, *args)
+    # The application's own handlers and filters may raise.
+    with contextlib.suppress(Exception):
+        logging.getLogger(LOGGER_NAME).warning("metlog: " + message, *args)

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from metlog import _process
+
 # Seconds that the end of a process waits for what is in its queues, in all.
 TIMEOUT = 2.0
 
@@ -23,6 +25,20 @@ _PROCESS_MODULES = ("multiprocessing.util", "billiard.util")
 _PRIORITY = 10
 
 _finishers: list[Callable[[float], Any]] = []
+
+
+class _End:
+    """When the end of a process is to be over: it is told of its end by several hooks, and the first one begins it."""
+
+    def __init__(self) -> None:
+        self._process = _process.identity()
+        self.until = time.monotonic() + TIMEOUT
+
+    def is_of_this_process(self) -> bool:
+        return self._process == _process.identity()
+
+
+_end: _End | None = None
 
 
 def call(finish: Callable[[float], Any]) -> None:
@@ -37,9 +53,11 @@ def call(finish: Callable[[float], Any]) -> None:
 
 
 def _finish() -> None:
-    until = time.monotonic() + TIMEOUT
+    global _end  # noqa: PLW0603  a process ends once
+    if _end is None or not _end.is_of_this_process():
+        _end = _End()
     for finish in _finishers:
-        finish(max(0.0, until - time.monotonic()))
+        finish(max(0.0, _end.until - time.monotonic()))
 
 
 class _Watched:

@@ -155,7 +155,9 @@ class _Datagrams:
 
     def _send_to(self, place: _Host | _Path, datagram: bytes) -> bool:
         try:
-            family, address = place.resolve(socket.SOCK_DGRAM)[0]
+            addresses = place.resolve(socket.SOCK_DGRAM)
+            # Nobody answers a datagram that went to the wrong one of a name's addresses. Routers listen on IPv4 first.
+            family, address = next((one for one in addresses if one[0] == socket.AF_INET), addresses[0])
             outgoing = self._sockets.get(family)
             if outgoing is None:
                 outgoing = self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)

@@ -140,7 +140,8 @@ class MetlogClient:
                 except Exception as error:
                     # A broken filter lets messages through: better one too many than none.
                     self._ledger.add(_FILTER_ERRORS)
-                    _diagnostics.once(f"filter {keeps!r}", "the filter %r raised %r; messages pass it", keeps, error)
+                    name = values.callable_name(keeps)
+                    _diagnostics.once(f"filter {name}", "the filter %s raised %r; messages pass it", name, error)
             self._deliver(msg)
         finally:
             _reentry.leave(outside)

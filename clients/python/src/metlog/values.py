@@ -58,8 +58,8 @@ def encode(msg: Any, *, indent: int | None = None) -> tuple[str, int]:
             return text, 0
     except UnicodeError:
         raise
-    except (TypeError, ValueError, RuntimeError, _NoRuleError):
-        # RuntimeError: nested too deep, or changed by another thread meanwhile.
+    except Exception:
+        # What JSON has no word for, what is nested too deep or changes meanwhile, and what a value's own code raises.
         pass
     converted, unconvertible = _Walk(strict=True).message(msg)
     return encoder.encode(converted), unconvertible
@@ -92,6 +92,16 @@ def exception_text(error: BaseException) -> str:
     name = type_name(type(error))
     message = text_of(error)
     return f"{name}: {message}" if message else name
+
+
+def callable_name(called: Any) -> str:
+    """Return a function's name with its module, or that of the type of whatever else can be called. Never fails."""
+    try:
+        if hasattr(type(called), "__code__"):
+            return f"{called.__module__}.{called.__qualname__}"
+        return type_name(type(called))
+    except Exception:
+        return type(called).__qualname__
 
 
 def type_name(kind: type) -> str:
@@ -203,7 +213,16 @@ class _Walk:
         return converted, self.unconvertible
 
     def value(self, value: Any, place: str, level: int) -> Any:
-        if value is None or value is True or value is False or isinstance(value, str):
+        if value is None or value is True or value is False:
+            return value
+        try:
+            is_known = isinstance(value, (str, int, float, dict, list, tuple))
+        except Exception:
+            # A proxy that stands for nothing has no class either.
+            return self.unknown(repr_of(value), place)
+        if not is_known:
+            return self.other(value, place, level)
+        if isinstance(value, str):
             return value
         if isinstance(value, int):
             return self.integer(value, place)
@@ -212,9 +231,7 @@ class _Walk:
                 return value
             self.mark(NOT_FINITE, place)
             return None
-        if isinstance(value, (dict, list, tuple)):
-            return self.container(value, place, level)
-        return self.other(value, place, level)
+        return self.container(value, place, level)
 
     def integer(self, value: int, place: str) -> Any:
         try:

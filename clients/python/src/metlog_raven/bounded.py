@@ -9,8 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from metlog import values
+
 LONGEST_TEXT = 1024
 """Characters of one text; what is longer is cut and marked with ``…``."""
+
+MOST_BYTES = 4 * LONGEST_TEXT
+"""Bytes that are looked at for one text."""
 
 MOST_MEMBERS = 50
 """Members of one collection; what comes behind is left out and marked with ``…``."""
@@ -40,20 +45,26 @@ def representation(value: object) -> str:
 
 def plain(value: Any, depth: int = DEEPEST) -> Any:
     """Return the value itself where JSON has it, a bounded copy of a collection, and ``repr`` for the rest."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, int):
-        # Sentry's numbers have 64 bits.
-        return int(value) if abs(value) < 2**63 else representation(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else repr(value)
     try:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return text(value)
+        if isinstance(value, int):
+            # Sentry's numbers have 64 bits.
+            return int(value) if abs(value) < 2**63 else representation(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else repr(value)
+        if isinstance(value, (bytes, bytearray)):
+            return text(bytes(value[:MOST_BYTES]).decode("utf-8", "backslashreplace"))
+        if isinstance(value, BaseException):
+            return text(values.exception_text(value))
         if depth > 0 and isinstance(value, Mapping):
             return _mapping(value, depth)
         if depth > 0 and isinstance(value, (list, tuple, set, frozenset)):
             return _sequence(value, depth)
+        if depth > 0 and hasattr(type(value), "__dataclass_fields__"):
+            return _mapping({name: getattr(value, name) for name in type(value).__dataclass_fields__}, depth)
     except Exception:
         # A collection of the application's own that fails, or that another thread changes meanwhile.
         return representation(value)
@@ -66,7 +77,7 @@ def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         if len(copy) == MOST_MEMBERS:
             copy["…"] = f"{len(value) - MOST_MEMBERS} more"
             break
-        copy[text(name, 200)] = plain(held, depth - 1)
+        copy[text(name.decode("utf-8", "replace") if isinstance(name, bytes) else name, 200)] = plain(held, depth - 1)
     return copy
 
 

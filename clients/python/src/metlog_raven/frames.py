@@ -60,13 +60,13 @@ def _frame(frame: FrameType, number: int, scrubber: Scrubber, with_locals: bool)
         "lineno": number,
         "in_app": in_app,
     }
-    shown.update(_code_around(frame, number, LINES_AROUND if in_app else 0))
+    shown.update(_code_around(frame, number, LINES_AROUND if in_app else 0, scrubber))
     if with_locals:
         shown["vars"] = _locals(frame, scrubber)
     return shown
 
 
-def _code_around(frame: FrameType, number: int, around: int) -> dict[str, Any]:
+def _code_around(frame: FrameType, number: int, around: int, scrubber: Scrubber) -> dict[str, Any]:
     try:
         lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
     except Exception:
@@ -74,17 +74,17 @@ def _code_around(frame: FrameType, number: int, around: int) -> dict[str, Any]:
         return {}
     if not 0 < number <= len(lines):
         return {}
-    shown: dict[str, Any] = {"context_line": _line(lines[number - 1])}
+    shown: dict[str, Any] = {"context_line": _line(lines[number - 1], scrubber)}
     if around:
-        shown["pre_context"] = [_line(line) for line in lines[max(number - 1 - around, 0) : number - 1]]
-        shown["post_context"] = [_line(line) for line in lines[number : number + around]]
+        shown["pre_context"] = [_line(line, scrubber) for line in lines[max(number - 1 - around, 0) : number - 1]]
+        shown["post_context"] = [_line(line, scrubber) for line in lines[number : number + around]]
     return shown
 
 
 # The same places fail again and again.
 @functools.lru_cache(maxsize=2048)
-def _line(line: str) -> str:
-    return Scrubber().text(bounded.text(line.rstrip("\r\n"), LONGEST_LINE))
+def _line(line: str, scrubber: Scrubber) -> str:
+    return bounded.text(scrubber.text(line.rstrip("\r\n")), LONGEST_LINE)
 
 
 def _locals(frame: FrameType, scrubber: Scrubber) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from metlog import _failures, _tracing
+from metlog import _bound, _failures, _tracing, values
 from metlog._severity import SEVERITY
 from metlog.decorators.base import MetlogDecorator
 from metlog_raven import bounded
@@ -23,6 +23,18 @@ from metlog_raven.events import LONGEST_MESSAGE, Settings, event, exception_of
 from metlog_raven.scrubbing import Scrubber
 
 METLOG_PLUGIN_NAME = "raven"
+
+MOST_BYTES = 57_000
+"""Bytes of an event and its message's fields together, as JSON; the rest of a datagram is for the envelope."""
+
+LEAST_BYTES = 4_000
+"""Bytes of fields for which there is room in any case, beside an event that was made elsewhere and is too long."""
+
+MOST_NAMES = 10
+"""Names that are told of fields that were left out."""
+
+LONGEST_NAME = 20
+"""Characters of each of them."""
 
 logger = logging.getLogger("metlog.internal")
 
@@ -106,19 +118,55 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
         """
         passed_through = "payload" in fields
         payload = fields.pop("payload", None)
+        # Secrets are found in what JSON has: a mapping or a data class of any kind would hide its names.
+        told, unconvertible = values.plain(fields)
+        marks = told.pop(values.MARKS, None)
+        if unconvertible:
+            self._ledger.add("unconvertible", unconvertible)
         meant = None if passed_through else exception_of(exc_info)
         if meant is None and payload is None:
             return
         if meant is not None:
-            more = {"logger": logger, "severity": severity, "handled": handled, "extra": fields}
+            more = {"logger": logger, "severity": severity, "handled": handled, "extra": told}
             payload = _event(settings, self, meant, msg, more)
             _failures.note(meant[0])
         said = {"epoch_timestamp": time.time(), "msg": scrubber.text(bounded.text(msg, LONGEST_MESSAGE)), "dsn": dsn}
-        said.update(scrubber.value(fields))
+        said.update(scrubber.value(told))
+        if marks:
+            said[values.MARKS] = marks
+        bound = _bound.merged(self._key, None) if hasattr(self, "_key") else {}
+        _leave_out(said, MOST_BYTES - _size(payload) - _size(bound))
         self.metlog(type="sentry", logger=logger, severity=severity, payload=payload, fields=said)
 
     raven.metlog_name = METLOG_PLUGIN_NAME  # type: ignore[attr-defined]
     return raven
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of a value as JSON."""
+    return len(values.encode(values.plain(value)[0])[0])
+
+
+def _leave_out(said: dict[str, Any], most_bytes: int) -> None:
+    """Leave out the longest fields until there is room for the others; ``left_out`` names them."""
+    most_bytes = max(most_bytes, LEAST_BYTES)
+    sizes = {name: _size({name: value}) for name, value in said.items() if name not in ("epoch_timestamp", "dsn")}
+    # As long as the names can become.
+    room = most_bytes - _size({"left_out": ["\U0001f40d" * LONGEST_NAME] * MOST_NAMES})
+    size = sum(sizes.values())
+    if size <= most_bytes:
+        return
+    left_out: list[str] = []
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        if size <= room:
+            break
+        left_out.append(name)
+        held = said.pop(name)
+        size -= sizes[name]
+        if name == "msg":
+            said[name] = bounded.text(held, LONGEST_NAME)
+            size += _size(said[name])
+    said["left_out"] = [bounded.text(name, LONGEST_NAME) for name in left_out[:MOST_NAMES]]
 
 
 def _event(settings: Settings, client: Any, meant: Any, msg: str, more: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Takes secrets out of what is about to leave the process.
 
 By the name that a value has (``password``, ``api_key``, ``Authorization`` …), and inside text by its shape: passwords
-in URLs, ``token=…``, bearer tokens, card numbers.
+in URLs, ``token=…``, headers, bearer tokens, card numbers. A secret that nothing marks as one cannot be seen.
 """
 
 from __future__ import annotations
@@ -24,17 +24,22 @@ _SECRET_NAMES = (
     "credential", "authorization", "cookie", "csrf", "xsrf", "sessionid", "session_id", "session_key", "signature",
     "card_number", "cardnumber", "cvv", "iban", "pwd",
 )  # fmt: skip
-_NAMES = "|".join(_SECRET_NAMES)
+_URL = re.compile(r"(?<=://)[^\s<>]+")
+_PORT = re.compile(r"\d{1,5}(?:[/?#,;'\")}\]]|$)")
+_PAIR = 2
 
-_URL_PASSWORD = re.compile(r"(?<=://)([^\s/@:]*):([^\s/@]+)@")
-# Every repetition has a bound, so that no text takes long. A name may be the end of a longer one; behind it come an
-# equals sign or a colon and the value: quoted, or up to the next space or separator.
-_ASSIGNMENT = re.compile(
-    rf"((?:{_NAMES})[\w-]{{0,40}}['\"]?\s{{0,8}}[=:]>?\s{{0,8}})"
-    r"(?:(['\"]).{0,1000}?(?:\2|$)|(?:(?:basic|bearer|token)\s{1,8})?[^\s,;&'\")}\]]+)",
-    re.IGNORECASE,
+_QUOTED = r"b?(?P<{0}>\\{{0,3}}['\"])(?:(?!(?P={0}))(?:\\.|[^\\]))*(?P={0})?"
+"""A quoted value, to its end or that of the text. Nothing that it consumes is tried twice."""
+
+# Headers whose value has several parts: it is quoted as a whole, or goes on to the end of the line.
+_HEADER = re.compile(
+    r"((?:authorization|cookie)[\w-]{0,40}\\{0,3}['\"]?\s{0,8}[=:]>?\s{0,8})(?!\[Filtered\])"
+    rf"(?:{_QUOTED.format('quote')}|[^\r\n]+)",
+    re.IGNORECASE | re.DOTALL,
 )
+_DIGEST = re.compile(r"\b(digest)\s{1,8}\w{1,40}=[^\r\n]*", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer)\s{1,8}[\w.~+/=-]{16,}", re.IGNORECASE)
+_WEB_TOKEN = re.compile(r"\beyJ[\w-]{4,}(?:\.[\w-]*){1,4}")
 _CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w.-])")
 
 
@@ -43,10 +48,14 @@ class Scrubber:
 
     def __init__(self, more_names: Iterable[str] = ()) -> None:
         """Learn more names, or parts of names, that the application's own secrets have."""
-        self._names = (*_SECRET_NAMES, *(_plain(name) for name in more_names))
+        names = (*_SECRET_NAMES, *more_names)
+        self._names = tuple(plain for plain in map(_plain, names) if plain)
+        self._assignment = _assignment(names)
 
     def is_secret(self, name: object) -> bool:
         """Return whether a value of this name is a secret."""
+        if isinstance(name, bytes):
+            name = name.decode("latin-1")
         if not isinstance(name, str):
             return False
         plain = _plain(name)
@@ -57,19 +66,25 @@ class Scrubber:
         if len(text) > LONGEST_TEXT:
             text = f"{text[: LONGEST_TEXT - 1]}…"
         if "://" in text:
-            text = _URL_PASSWORD.sub(rf"\1:{FILTERED}@", text)
-        text = _ASSIGNMENT.sub(rf"\1{FILTERED}", text)
+            text = _URL.sub(_without_password, text)
+        text = _HEADER.sub(rf"\1{FILTERED}", text)
+        text = self._assignment.sub(_without_value, text)
+        text = _DIGEST.sub(rf"\1 {FILTERED}", text)
         text = _BEARER.sub(rf"\1 {FILTERED}", text)
+        text = _WEB_TOKEN.sub(FILTERED, text)
         return _CARD.sub(_unless_no_card, text)
 
     def value(self, value: Any, depth: int = DEEPEST) -> Any:
-        """Return a value without the secrets in it; what cannot be looked at is left out."""
-        if isinstance(value, str):
-            return self.text(value)
+        """Return a plain value (as JSON has them) without the secrets in it; what cannot be looked at is left out."""
         try:
+            if isinstance(value, str):
+                return self.text(value)
             if isinstance(value, dict):
-                return {name: self._member(name, held, depth) for name, held in value.items()}
+                return {self._key(name): self._member(name, held, depth) for name, held in value.items()}
             if isinstance(value, (list, tuple)):
+                if len(value) == _PAIR and self.is_secret(value[0]):
+                    # A header, as servers and clients hold them.
+                    return [value[0], FILTERED]
                 return [self._member(None, held, depth) for held in value]
         except Exception:
             # A collection of the application's own that fails, or that another thread changes meanwhile.
@@ -79,9 +94,46 @@ class Scrubber:
     def _member(self, name: object, held: Any, depth: int) -> Any:
         return FILTERED if depth == 0 or self.is_secret(name) else self.value(held, depth - 1)
 
+    def _key(self, name: Any) -> Any:
+        # A secret as a key, such as a URL that something is counted by.
+        return self.text(name) if isinstance(name, str) else name
+
 
 def _plain(name: str) -> str:
-    return name.lower().replace("-", "_").replace(" ", "_")
+    return re.sub(r"[-_ ]", "", str(name).lower())
+
+
+def _assignment(names: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds a secret's name and its value: behind an equals sign or a colon, or as the next of a pair.
+
+    A name may be a part of a longer one. The value is quoted, or goes on to the next space or separator.
+    """
+    parts = [[re.escape(part) for part in re.split(r"[-_ ]", str(name)) if part] for name in names]
+    either = "|".join("[-_ ]?".join(words) for words in parts if words)
+    return re.compile(
+        rf"(?P<name>(?:{either})[\w-]{{0,40}}(?:\\{{0,3}}['\"])?\s{{0,8}}[=:]>?\s{{0,8}})(?!\[Filtered\])"
+        rf"(?:{_QUOTED.format('quote')}"
+        r"|(?:(?:basic|bearer|token)\s{1,8})?(?:[^\s,;&'\")}\]]|['\"](?=\w))+)"
+        rf"|(?P<first>(?:{either})[\w-]{{0,40}}\\{{0,3}}['\"]\s{{0,8}},\s{{0,8}}){_QUOTED.format('second')}",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+
+def _without_value(match: re.Match[str]) -> str:
+    return f"{match['name'] or match['first']}{FILTERED}"
+
+
+def _without_password(match: re.Match[str]) -> str:
+    """Take the password out of what is behind ``://``. One with a slash or an at sign ends at the last at sign."""
+    return "://".join(map(_without_one_password, match.group().split("://")))
+
+
+def _without_one_password(rest: str) -> str:
+    user, _, behind = rest.partition(":")
+    secret, at, host = behind.rpartition("@")
+    if not (at and secret) or re.search("[/?#]", user) or _PORT.match(behind):
+        return rest
+    return f"{user}:{FILTERED}@{host}"
 
 
 def _unless_no_card(match: re.Match[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import os
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO, Union
+from typing import Any, Protocol, Union
 
 from metlog.path import resolve_name
 from metlog.senders.base import Sender
@@ -19,10 +20,23 @@ JSONL = "jsonl"
 _INDENT = 4
 
 
+class Stream(Protocol):
+    """What a message can be written to."""
+
+    def write(self, text: str, /) -> Any:
+        """Take a text."""
+
+    def flush(self) -> Any:
+        """Pass on what was taken."""
+
+    def close(self) -> Any:
+        """Take no more."""
+
+
 class StreamSender(Sender):
     """Writes messages to a stream, such as an open file."""
 
-    def __init__(self, stream: TextIO, formatter: Formatter = None) -> None:
+    def __init__(self, stream: Stream, formatter: Formatter = None) -> None:
         """Make a sender.
 
         :param stream: Is written to and flushed for each message.
@@ -54,6 +68,31 @@ class StdOutSender(StreamSender):
         super().__init__(sys.stdout, formatter)
 
 
+class _Appended:
+    """A text file that is written to without a buffer and without a lock, so that a forked child finds none taken."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115  open as long as the sender
+        self.name = path
+
+    def write(self, text: str) -> int:
+        """Append a text at once, so that lines of several threads and processes stay whole."""
+        data = memoryview(text.encode("utf-8"))
+        while data:
+            data = data[os.write(self._file.fileno(), data) :]
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class FileSender(StreamSender):
     """Appends messages to a file."""
 
@@ -63,7 +102,7 @@ class FileSender(StreamSender):
         :param filepath: Where the file is.
         :param formatter: As for `StreamSender`.
         """
-        super().__init__(open(filepath, "a", encoding="utf-8"), formatter)  # noqa: SIM115  open as long as the sender
+        super().__init__(_Appended(filepath), formatter)
 
     def close(self, timeout: float = 2.0) -> bool:
         """Close the file."""
