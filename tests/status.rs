@@ -4,7 +4,14 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{Router, router::METLOG, senders};
+use crate::support::{
+    Router, Setup,
+    ledger::{ask, number},
+    messages,
+    receivers::{drain_pipe, make_pipe},
+    router::METLOG,
+    senders,
+};
 
 const CONFIGURATION: &str = r#"
 shutdown_timeout = "1s"
@@ -46,7 +53,7 @@ fn a_healthy_router_says_so_and_shows_its_ledger() {
     let output = metlog(&router, &["status"]);
     let said = text(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.lines().next().expect("a line").ends_with("is healthy: every endpoint delivers"), "{said}");
+    assert!(said.lines().next().expect("a line").ends_with("is healthy: no endpoint fails"), "{said}");
     for part in ["3 frames received", "1 frame rejected at input `tcp`: invalid-json 1", "no route took"] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -70,6 +77,51 @@ fn a_failing_endpoint_is_named_and_is_the_exit_status() {
     let json: Value = serde_json::from_str(&text(&metlog(&router, &["status", "--json"]))).expect("JSON");
     assert_eq!(json["health"], "in trouble");
     router.stop();
+}
+
+/// An endpoint without any failure: its pipe has a reader, which is only slow.
+const OVERFLOWING: &str = r#"
+[inputs.tcp]
+kind = "tcp"
+listen = "127.0.0.1:0"
+
+[endpoints.slow]
+kind = "file"
+path = "pipe"
+buffer = { memory = "1MiB", when_full = "drop_newest" }
+
+[[routes]]
+match = { logger = "slow" }
+to = ["slow"]
+"#;
+
+#[test]
+fn an_endpoint_whose_buffer_overflows_is_in_trouble_although_it_does_not_fail() {
+    const SENT: usize = 10_000;
+    let setup = Setup::new(OVERFLOWING);
+    let pipe = setup.path("pipe");
+    make_pipe(&pipe);
+    // For both directions, which waits for nobody.
+    let idle = std::fs::File::options().read(true).write(true).open(&pipe).expect("open the pipe");
+    let router = setup.start();
+    senders::tcp(router.address("tcp"), messages::text_of(&messages::numbered("slow", SENT, 500)).as_bytes());
+    let ledger = router.wait("everything is received", |ledger| ledger.received("tcp") == SENT as u64);
+    let dropped = number(&ledger.endpoint("slow")["dropped"]["buffer-full"]);
+    assert!(dropped > 0 && ledger.endpoint("slow")["failure"].is_null(), "{ledger:?}");
+
+    let output = metlog(&router, &["status"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("IN TROUBLE\n  endpoint `slow` loses messages: buffer-full "), "{said}");
+    let health = ask(router.api(), "/healthz").expect("an answer");
+    assert_eq!(health["status"], "degraded");
+    assert!(number(&health["endpoints"][0]["dropped_last_minute"]["buffer-full"]) > 0, "{health}");
+
+    let reader = drain_pipe(&pipe);
+    router.wait_until_delivered(SENT as u64);
+    drop(idle);
+    let delivered = router.stop().ledger.delivered("slow");
+    assert_eq!(reader.join().expect("read the pipe").len() as u64, delivered);
 }
 
 #[test]

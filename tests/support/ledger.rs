@@ -9,6 +9,18 @@ use serde_json::Value;
 
 use super::wait::PATIENCE;
 
+/// What a router's API answers at this path; `None` if it does not answer.
+pub fn ask(api: SocketAddr, path: &str) -> Option<Value> {
+    let mut stream = TcpStream::connect(api).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Some(serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
 /// The ledger at one moment.
 #[derive(Debug, Clone)]
 pub struct Ledger(pub Value);
@@ -16,14 +28,7 @@ pub struct Ledger(pub Value);
 impl Ledger {
     /// Asks a router; `None` if it does not answer.
     pub fn read(api: SocketAddr) -> Option<Ledger> {
-        let mut stream = TcpStream::connect(api).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        write!(stream, "GET /api/v1/pipeline HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        Some(Ledger(serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))))
+        ask(api, "/api/v1/pipeline").map(Ledger)
     }
 
     /// One input's account.

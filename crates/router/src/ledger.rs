@@ -21,6 +21,7 @@ use crate::batch::Handover;
 
 mod accounts;
 mod files;
+mod overflow;
 
 pub use self::{
     accounts::{Account, EndpointAccount, InputAccount, Ledger},
@@ -327,6 +328,7 @@ pub struct EndpointCounters {
     /// Deliveries that failed and were tried again.
     pub retries: Counter,
     dropped: [Counter; DropReason::ALL.len()],
+    overflow: overflow::Overflow,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     noticed: Mutex<BTreeMap<&'static str, u64>>,
     failure: Mutex<Option<Failure>>,
@@ -352,6 +354,7 @@ impl Default for EndpointCounters {
             delivered: Counter::default(),
             retries: Counter::default(),
             dropped: std::array::from_fn(|_| Counter::default()),
+            overflow: overflow::Overflow::default(),
             refused: Mutex::default(),
             noticed: Mutex::default(),
             failure: Mutex::default(),
@@ -385,6 +388,13 @@ impl EndpointCounters {
     /// Counts messages that were dropped.
     pub fn drop_messages(&self, reason: DropReason, messages: usize) {
         self.dropped[reason as usize].add(messages as u64);
+    }
+
+    /// Counts messages that were dropped at this moment of the monotonic clock because there was no room for them: the endpoint
+    /// is in trouble for a minute.
+    pub fn overflow(&self, now: Duration, reason: DropReason, messages: usize) {
+        self.drop_messages(reason, messages);
+        self.overflow.add(now, reason, messages as u64);
     }
 
     /// Counts messages that the endpoint refused for good.
@@ -440,6 +450,7 @@ impl EndpointCounters {
             delivered: self.delivered.get(),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             dropped,
+            dropped_last_minute: self.overflow.last_minute(now),
             queued: messages as u64,
             queued_bytes: bytes as u64,
             buffer_limit_bytes: buffer.limit_bytes() as u64,
@@ -459,6 +470,8 @@ pub struct EndpointLedger {
     pub delivered: u64,
     pub refused: BTreeMap<&'static str, u64>,
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Those of them that found no room in the last minute, to five seconds.
+    pub dropped_last_minute: BTreeMap<&'static str, u64>,
     pub queued: u64,
     /// Bytes of memory that the buffer is charged.
     pub queued_bytes: u64,

@@ -7,7 +7,7 @@
 //! Readiness is about taking messages: the API is served once every input listens, and answers 503 as soon as the
 //! router begins to stop, so that a load balancer sends no more.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -32,7 +32,7 @@ const HEALTHY_AGE: Duration = Duration::from_secs(60);
 pub struct Health {
     /// In one word.
     pub status: Status,
-    /// Endpoints that fail, or that have held a message for more than a minute. Left out for who has no token.
+    /// Endpoints that fail, that have held a message for more than a minute, or that lost some in the last one. Left out for who has no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<Troubled>>,
 }
@@ -41,9 +41,9 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Every endpoint delivers.
+    /// No endpoint is in trouble.
     Ok,
-    /// At least one endpoint does not.
+    /// At least one endpoint is.
     Degraded,
     /// The router delivers what it has and then ends.
     Stopping,
@@ -58,6 +58,9 @@ pub struct Troubled {
     pub oldest_undelivered_seconds: Option<f64>,
     /// What its last attempt said, if that failed.
     pub failure: Option<Failure>,
+    /// Messages that found no room in the last minute, by reason.
+    #[serde(default)]
+    pub dropped_last_minute: BTreeMap<String, u64>,
 }
 
 /// `GET /healthz`.
@@ -76,14 +79,14 @@ pub async fn healthz(
     Json(Health { status, endpoints: guard.knows(&headers).then_some(troubled) })
 }
 
-/// Whether an endpoint fails, or has held a message for too long.
+/// Whether an endpoint fails, has held a message for too long, or loses messages.
 pub fn is_in_trouble(endpoint: &Endpoint) -> bool {
     if endpoint.removed {
         // Nothing goes there any more, and what it still held is delivered or counted as dropped.
         return false;
     }
     let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
-    endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64()
+    endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64() || !endpoint.dropped_last_minute.is_empty()
 }
 
 fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
@@ -94,6 +97,7 @@ fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
             name: endpoint.name.clone(),
             oldest_undelivered_seconds: endpoint.oldest_undelivered_seconds,
             failure: endpoint.failure.clone(),
+            dropped_last_minute: endpoint.dropped_last_minute.clone(),
         })
         .collect()
 }
@@ -120,7 +124,6 @@ pub async fn readyz(Shared(observed): Shared<Arc<Observed>>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn endpoint(name: &str, age: Option<f64>, failure: Option<&str>) -> Endpoint {
         Endpoint {
@@ -131,6 +134,7 @@ mod tests {
             delivered: 0,
             refused: BTreeMap::new(),
             dropped: BTreeMap::new(),
+            dropped_last_minute: BTreeMap::new(),
             queued: 1,
             queued_bytes: 100,
             buffer_limit_bytes: 1000,
@@ -149,14 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_a_failure_or_a_message_older_than_a_minute() {
+    fn trouble_is_a_failure_a_message_older_than_a_minute_or_a_loss_within_the_last_one() {
+        let mut overflowing = endpoint("overflowing", None, None);
+        overflowing.dropped_last_minute.insert("buffer-full".to_owned(), 3);
+        let mut lost_once = endpoint("lost-once", None, None);
+        lost_once.dropped.insert("buffer-full".to_owned(), 3);
         let endpoints = [
+            lost_once,
+            overflowing,
             endpoint("idle", None, None),
             endpoint("busy", Some(59.0), None),
             endpoint("stuck", Some(61.0), None),
             endpoint("failing", Some(0.1), Some("connection refused")),
         ];
         let names: Vec<_> = troubled(&endpoints).into_iter().map(|endpoint| endpoint.name).collect();
-        assert_eq!(names, ["stuck", "failing"]);
+        assert_eq!(names, ["overflowing", "stuck", "failing"]);
     }
 }

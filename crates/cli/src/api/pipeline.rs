@@ -186,6 +186,9 @@ pub struct Endpoint {
     pub refused: BTreeMap<String, u64>,
     /// Messages that were given up before delivery, by reason. Reasons that never occurred are left out.
     pub dropped: BTreeMap<String, u64>,
+    /// Those of them that found no room in the last minute, to five seconds. None: it loses nothing at the moment.
+    #[serde(default)]
+    pub dropped_last_minute: BTreeMap<String, u64>,
     /// Messages that wait in its buffer.
     pub queued: u64,
     /// Bytes of memory that the buffer is charged.
@@ -317,6 +320,7 @@ impl Endpoint {
             delivered: ledger.delivered,
             refused: by_reason(ledger.refused),
             dropped: by_reason(ledger.dropped),
+            dropped_last_minute: by_reason(ledger.dropped_last_minute),
             queued: ledger.queued,
             queued_bytes: ledger.queued_bytes,
             buffer_limit_bytes: ledger.buffer_limit_bytes,

@@ -38,8 +38,8 @@ enum Action {
     /// The configuration goes to standard output, with comments that say where each part came from. What could not be
     /// turned, and what is not quite the same, is said on standard error with its file, line and column.
     ///
-    /// Known are the inputs udp, tcp and stdin, the filters tagger and catchall, and the outputs metlog_file,
-    /// metlog_statsd, metlog_cef, metlog_sentry_dsn, metlog_sentry and stdout.
+    /// Known are the inputs udp, tcp, stdin, zeromq and zeromq_hs, the filters tagger and catchall, and the outputs
+    /// metlog_file, metlog_statsd, metlog_cef, metlog_sentry_dsn, metlog_sentry and stdout.
     ///
     /// Exit status 0 when everything was turned, 1 when something was left out or the file cannot be read.
     ///

@@ -170,6 +170,7 @@ fn report(last: &Pipeline) {
             unrouted = input.unrouted,
             blank = input.blank,
             rejected = by_reason(&input.rejected),
+            timestamp_unreadable = (input.timestamp_unreadable > 0).then_some(input.timestamp_unreadable),
             "closed"
         );
     }

@@ -95,7 +95,7 @@ impl Running {
             Some(settings) if self.api.as_ref().is_none_or(|(listen, _)| *listen != settings.listen) => {
                 match Bound::bind(settings).and_then(|bound| bound.on(&self.topology)) {
                     Ok(ready) => Some(ready),
-                    Err(error) => return Reloaded::refused(format!("{error:#}")),
+                    Err(error) => return Reloaded::refused(format!("error: {error:#}")),
                 }
             }
             _ => None,
@@ -104,7 +104,7 @@ impl Running {
         let before = self.topology.listening().to_vec();
         let report = match self.topology.reload(configuration) {
             Ok(report) => report,
-            Err(error) => return Reloaded::refused(error.to_string()),
+            Err(error) => return Reloaded::refused(format!("error: {error}")),
         };
         self.observed.follow(plan);
         for listening in self.topology.listening().iter().filter(|listening| !before.contains(listening)) {

@@ -179,6 +179,7 @@ impl Screen<'_> {
         lines
     }
 
+    /// What is lost stands first: a narrow terminal cuts the end.
     fn totals(&self, pipeline: &Pipeline) -> Line<'static> {
         let inputs = |number: fn(&Input) -> u64| -> f64 {
             pipeline.inputs.iter().map(|input| self.looks.of_input(input, number)).sum()
@@ -188,13 +189,13 @@ impl Screen<'_> {
         };
         let waiting = pipeline.endpoints.iter().map(|endpoint| endpoint.queued).sum();
         Line::raw(format!(
-            " in {}/s, {}/s   out {}/s   waiting {}   rejected {}/s   dropped {}/s",
+            " dropped {}/s   rejected {}/s   in {}/s, {}/s   out {}/s   waiting {}",
+            rate(endpoints(dropped)),
+            rate(inputs(rejected)),
             rate(inputs(|input| input.received)),
             bytes(inputs(|input| input.bytes) as u64),
             rate(endpoints(|endpoint| endpoint.delivered)),
             count(waiting),
-            rate(inputs(rejected)),
-            rate(endpoints(dropped)),
         ))
     }
 
@@ -265,7 +266,7 @@ impl Screen<'_> {
 
     /// One line for each reason for which something was lost, the largest first.
     fn losses(&self, pipeline: &Pipeline) -> Vec<Line<'static>> {
-        let line = |Loss { number, text, speed }: Loss| {
+        let line = |Loss { number, text, speed, .. }: Loss| {
             let now = if speed > 0.0 { format!(", now {}/s", rate(speed)) } else { String::new() };
             let style = if speed > 0.0 { self.bad() } else { Style::new() };
             Line::styled(format!(" {:>11}  {text}{now}", count(number)), style)
@@ -339,8 +340,8 @@ mod tests {
         assert_eq!(
             drawn(&screen(&looks), 80, 24),
             r" metlog 0.1.0 at 127.0.0.1:5580   in trouble   up 2 h 3 min
- endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row, for
- in 3.4k/s, 996 KiB/s   out 3.4k/s   waiting 400   rejected 0/s   dropped 10/s
+ endpoint `stats` fails: connection\u{1b}[2J refused (14 attempts in a row, for…
+ dropped 10/s   rejected 0/s   in 3.4k/s, 996 KiB/s   out 3.4k/s   waiting 400
 
  ENDPOINT        KIND       OUT/s      WAITING     BUFFER     OLDEST  DROPPED/s
  stats           statsd         0          400       75 %  2 min 5 s         10
@@ -351,8 +352,8 @@ mod tests {
 
  LOST OR UNUSED SINCE THE START
          113  stats dropped: buffer-full, now 10/s
-          10  tcp rejected: invalid-json
            7  stats refused: not-a-number
+          10  tcp rejected: invalid-json
            5  tcp received: no route took it
            2  tcp rejected: too-large
 
@@ -393,6 +394,30 @@ mod tests {
         assert!(
             text.contains("tcp             tcp") && text.ends_with("q quit   s sorted by trouble"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_cut_ends_with_an_ellipsis_and_what_is_lost_is_not_cut() {
+        let mut looks = Looks::default();
+        looks.add(pipeline(100.0, 123_456_789));
+        let mut latest = pipeline(102.0, 123_656_789);
+        *latest.endpoints[1].dropped.get_mut("buffer-full").unwrap() = 43_893;
+        latest.endpoints[1].queued = 123_456;
+        latest.endpoints[0].name = "a-name-of-more-columns-than-there-are".to_owned();
+        looks.add(latest);
+        let text = drawn(&screen(&looks), 80, 24);
+        assert!(
+            text.contains(
+                "\n dropped 21.9k/s   rejected 0/s   in 100k/s, 28.6 MiB/s   out 0/s   waiting 123…\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("\n a-name-of-more… file "), "{text}");
+        let narrow = drawn(&screen(&looks), 40, 12);
+        assert!(
+            narrow.lines().all(|line| line.chars().count() < 40 || line.ends_with(['…', 'G'])),
+            "{narrow}"
         );
     }
 

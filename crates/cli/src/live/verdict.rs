@@ -46,6 +46,7 @@ impl Verdict {
 
 fn problem(endpoint: &Endpoint) -> String {
     let name = shown(&endpoint.name, SHOWN);
+    let lost = by_reason(&endpoint.dropped_last_minute);
     let mut text = match &endpoint.failure {
         Some(failure) => {
             let error = shown(&failure.error, SHOWN);
@@ -58,8 +59,13 @@ fn problem(endpoint: &Endpoint) -> String {
                 }
             }
         }
+        None if lost.is_some() => format!("endpoint `{name}` loses messages"),
         None => format!("endpoint `{name}` does not keep up"),
     };
+    if let Some(reasons) = lost {
+        let separator = if endpoint.failure.is_some() { "; messages are lost:" } else { ":" };
+        text += &format!("{separator} {reasons} in the last minute");
+    }
     if let Some(age) = endpoint.oldest_undelivered_seconds {
         let waiting = counted(endpoint.queued, "message waits", "messages wait");
         text += &format!("; {waiting}, the oldest for {}", span(age));
@@ -81,6 +87,11 @@ fn input_notes(input: &Input, flags: &str) -> Vec<String> {
     }
     for (number, one, several) in [
         (input.unrouted, "message that no route took", "messages that no route took"),
+        (
+            input.timestamp_unreadable,
+            "message whose timestamp is no date",
+            "messages whose timestamp is no date",
+        ),
         (input.kernel_drops, "datagram dropped by the kernel", "datagrams dropped by the kernel"),
         (input.connections.refused, "connection refused", "connections refused"),
     ] {
@@ -162,6 +173,26 @@ mod tests {
             ]
         );
         assert!(!verdict.is_healthy());
+    }
+
+    #[test]
+    fn an_endpoint_that_lost_messages_in_the_last_minute_says_so_whether_it_fails_or_not() {
+        let mut pipeline = pipeline(100.0, 1000);
+        let stats = &mut pipeline.endpoints[1];
+        stats.dropped_last_minute.insert("buffer-full".to_owned(), 16_500);
+        stats.oldest_undelivered_seconds = Some(0.3);
+        let both = Verdict::of(&pipeline, "").problems.remove(0);
+        assert!(
+            both.contains(", for 2 min 6 s); messages are lost: buffer-full 16,500 in the last minute; 400"),
+            "{both}"
+        );
+        pipeline.endpoints[1].failure = None;
+        assert_eq!(
+            Verdict::of(&pipeline, "").problems,
+            [
+                "endpoint `stats` loses messages: buffer-full 16,500 in the last minute; 400 messages wait, the oldest for 300 ms"
+            ]
+        );
     }
 
     #[test]

@@ -370,7 +370,7 @@ impl Lanes {
     fn push(&mut self, now: Duration, key: LaneKey, piece: Piece, is_inherited: bool) {
         if !self.lanes.contains_key(&key) {
             if self.lanes.len() >= self.most_lanes && !self.evict() && !is_inherited {
-                return self.drop_piece(DropReason::TooManyLanes, &piece);
+                return self.drop_piece(now, DropReason::TooManyLanes, &piece);
             }
             self.lanes.insert(key.clone(), self.new_lane(&key));
         }
@@ -379,7 +379,7 @@ impl Lanes {
         let is_bounded = !is_inherited && self.buffer.when_full() != WhenFull::Block;
         let limit = is_bounded.then(|| self.buffer.limit_bytes() / LANE_PART);
         if let Err(piece) = lane.push(piece, limit) {
-            return self.drop_piece(DropReason::LaneFull, &piece);
+            return self.drop_piece(now, DropReason::LaneFull, &piece);
         }
         if let Some(told) = lane.told.take() {
             self.show(now, &key, told, 0);
@@ -387,8 +387,8 @@ impl Lanes {
         self.get_ready(&key);
     }
 
-    fn drop_piece(&self, reason: DropReason, piece: &Piece) {
-        self.counters.drop_messages(reason, piece.messages());
+    fn drop_piece(&self, now: Duration, reason: DropReason, piece: &Piece) {
+        self.counters.overflow(now, reason, piece.messages());
         self.buffer.release(piece.ticket, piece.messages(), piece.handover.charged_bytes());
     }
 

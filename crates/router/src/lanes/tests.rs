@@ -234,6 +234,7 @@ fn a_lane_that_is_held_up_takes_a_quarter_of_the_buffer_and_no_more() {
     let ledger = stage.ledger();
     assert_eq!(ledger.delivered, 1000);
     assert_eq!(ledger.queued + ledger.dropped["lane-full"], 501);
+    assert_eq!(ledger.dropped_last_minute, ledger.dropped, "it is in trouble");
     assert!(ledger.queued_bytes <= 16 << 10 && ledger.queued > 5, "{ledger:?}");
 }
 
@@ -269,6 +270,7 @@ fn the_number_of_lanes_is_bounded_and_idle_ones_make_room() {
     stage.push(&["d"]);
     stage.next(SECOND * 2);
     assert_eq!(stage.ledger().dropped["too-many-lanes"], 1);
+    assert_eq!(stage.ledger().dropped_last_minute["too-many-lanes"], 1, "it is in trouble");
     stage.lanes.answered(SECOND * 2, &c, retry_after(1, Some(SECOND * 60)));
     stage.push(&["d"]);
     assert_eq!(

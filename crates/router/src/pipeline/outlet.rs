@@ -103,13 +103,16 @@ impl Outlet {
             Pushed::Accepted => self.counters.enqueued.add(messages as u64),
             Pushed::Displaced { messages: displaced, .. } => {
                 self.counters.enqueued.add(messages as u64);
-                self.counters.drop_messages(DropReason::BufferFull, displaced);
+                self.counters.overflow(now, DropReason::BufferFull, displaced);
             }
             Pushed::Waiting(handover) => {
                 let handover = if early.is_some() { handover.acknowledged_by(early) } else { handover };
                 return Some(Parked::new(self, handover));
             }
-            Pushed::Full(_) => self.count_dropped(DropReason::BufferFull, messages),
+            Pushed::Full(_) => {
+                self.counters.enqueued.add(messages as u64);
+                self.counters.overflow(now, DropReason::BufferFull, messages);
+            }
             Pushed::Closed(handover) => {
                 let reason = self.counters.end();
                 // Without the endpoint it is done with; without the router it has to come again.

@@ -21,6 +21,8 @@ pub struct Rejection {
 const CUT: &str = "the message was cut short: look for a limit on its way, or send it over TCP";
 const ONE_MAP: &str =
     "a message in msgpack is one map with text as keys, and nothing else is in its datagram";
+const MSGPACK: &str =
+    "this looks like msgpack: put `\\0msgpack::` in front, or give the input `decoder = \"msgpack\"`";
 const PLAIN_TEXT: &str = "for lines of plain text, give the input `decoder = \"line\"`";
 
 impl Rejection {
@@ -79,6 +81,8 @@ fn not_utf8(frame: &[u8], position: Option<usize>) -> (String, Option<&'static s
     let help = match frame {
         [0x1F, 0x8B, ..] => "this is compressed with gzip; send it as it is",
         [0x28, 0xB5, 0x2F, 0xFD, ..] => "this is compressed with zstd; send it as it is",
+        // A map of few keys, or of more.
+        [0x80..=0x8F | 0xDE | 0xDF, ..] => MSGPACK,
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "this is UTF-16; send UTF-8",
         _ => "send UTF-8; Latin-1 and other encodings must be converted by the sender",
     };
@@ -115,6 +119,7 @@ fn not_json(frame: &[u8], position: usize) -> (String, Option<&'static str>) {
     if last.is_none() {
         return match byte {
             0 => ("it begins with a NUL byte".to_owned(), None),
+            0x80..=0x8F | 0xDE | 0xDF => ("this is no JSON".to_owned(), Some(MSGPACK)),
             _ => ("this is no JSON".to_owned(), Some(PLAIN_TEXT)),
         };
     }
@@ -196,6 +201,19 @@ mod tests {
         check(r#"{/* x */"type": "t"}"#, "comments", "");
         check("<34>Oct 11 22:14:15 host su: failed", "no JSON", "decoder = \"line\"");
         check("\0", "NUL", "");
+    }
+
+    #[test]
+    fn what_begins_like_a_map_in_msgpack_says_how_it_is_sent() {
+        for first in [0x80, 0x8F, 0xDE, 0xDF] {
+            let frame = [first, 0xA4, b't', b'y', b'p', b'e'];
+            for reason in [Reason::InvalidUtf8, Reason::InvalidJson] {
+                let help = Rejection::new(reason, &frame, Some(0)).help.unwrap_or_default();
+                assert!(help.contains("`\\0msgpack::`") && help.contains("decoder = \"msgpack\""), "{help}");
+            }
+        }
+        let help = Rejection::new(Reason::InvalidUtf8, &[0xE4, b'h'], Some(0)).help.unwrap_or_default();
+        assert!(help.contains("Latin-1"), "{help}");
     }
 
     #[test]

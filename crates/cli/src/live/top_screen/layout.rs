@@ -4,7 +4,7 @@ use ratatui::{
     buffer::Buffer,
     layout::{Constraint, Rect},
     style::Style,
-    text::Line,
+    text::{Line, Span},
     widgets::{Cell, Row, Table, Widget},
 };
 
@@ -22,6 +22,14 @@ pub(super) struct Section {
 }
 
 impl Section {
+    /// The columns that one of its columns takes, other than the names.
+    fn width(&self, column: usize) -> u16 {
+        match column {
+            0 | 1 => 7,
+            _ => self.widths[column - 2],
+        }
+    }
+
     /// Draws it with so many of its rows; gives the row below it.
     pub(super) fn draw(&self, rows: usize, y: u16, area: Rect, buffer: &mut Buffer, styles: &Styles) -> u16 {
         let area = below(area, y);
@@ -32,9 +40,16 @@ impl Section {
             50..74 => &[0, 2, 3, 4, 5],
             _ => &[0, 1, 2, 3, 4, 5, 6],
         };
+        let inside = Rect { x: area.x + area.width.min(1), width: area.width.saturating_sub(2), ..area };
+        // One blank stands between columns; the names get what the others leave.
+        let fixed: u16 = columns.iter().skip(1).map(|&column| 1 + self.width(column)).sum();
+        let width = |column| match column {
+            0 => inside.width.saturating_sub(fixed),
+            _ => self.width(column),
+        };
         let cells = |cells: &[String; 7]| {
             let cell = |&column: &usize| {
-                let line = Line::raw(cells[column].clone());
+                let line = shortened(&Line::raw(cells[column].as_str()), width(column));
                 Cell::from(if column < 2 { line.left_aligned() } else { line.right_aligned() })
             };
             Row::new(columns.iter().map(cell).collect::<Vec<_>>())
@@ -43,10 +58,8 @@ impl Section {
         let shown_rows = self.rows.iter().take(kept).map(|(row, style)| cells(row).style(*style));
         let widths = columns.iter().map(|&column| match column {
             0 => Constraint::Fill(1),
-            1 => Constraint::Length(7),
-            _ => Constraint::Length(self.widths[column - 2]),
+            _ => Constraint::Length(self.width(column)),
         });
-        let inside = Rect { x: area.x + area.width.min(1), width: area.width.saturating_sub(2), ..area };
         let height = (1 + kept as u16).min(area.height);
         Table::new(shown_rows, widths).header(header).render(Rect { height, ..inside }, buffer);
         let end = y + height;
@@ -56,6 +69,31 @@ impl Section {
         let more = format!(" … {} more", self.rows.len() - kept);
         end + place(&[Line::styled(more, styles.aside)], below(area, end), buffer)
     }
+}
+
+/// The line as it is where it fits so many columns; otherwise as much of it as fits, and an ellipsis.
+fn shortened(line: &Line<'_>, columns: u16) -> Line<'static> {
+    let columns = usize::from(columns);
+    let is_cut = line.width() > columns;
+    let mut room = if is_cut { columns.saturating_sub(1) } else { columns };
+    let mut spans = Vec::new();
+    for span in &line.spans {
+        let mut text = String::new();
+        for grapheme in span.styled_graphemes(Style::new()) {
+            let width = Span::raw(grapheme.symbol).width();
+            if width > room {
+                room = 0;
+                break;
+            }
+            room -= width;
+            text.push_str(grapheme.symbol);
+        }
+        spans.push(Span::styled(text, span.style));
+    }
+    if is_cut && columns > 0 {
+        spans.push(Span::styled("…", spans.last().map_or(Style::new(), |span| span.style)));
+    }
+    Line::from(spans).style(line.style)
 }
 
 /// The rows that each part gets: one after the other takes one more, until all have what they want.
@@ -91,11 +129,11 @@ pub(super) fn below(area: Rect, y: u16) -> Rect {
     Rect { y, height: area.bottom() - y, ..area }
 }
 
-/// Writes lines from the top of an area; gives how many there was room for.
+/// Writes lines from the top of an area, each cut to its width; gives how many there was room for.
 pub(super) fn place(lines: &[Line<'_>], area: Rect, buffer: &mut Buffer) -> u16 {
     let placed = lines.len().min(usize::from(area.height)) as u16;
     for (line, y) in lines.iter().zip(area.y..area.y + placed) {
-        line.render(Rect { y, height: 1, ..area }, buffer);
+        shortened(line, area.width).render(Rect { y, height: 1, ..area }, buffer);
     }
     placed
 }

@@ -12,43 +12,51 @@ use crate::{
 pub(super) struct Loss {
     /// Messages or frames since the router started.
     pub(super) number: u64,
+    /// Whether these were messages that should have been delivered. What is no message, or what no route wants, may be harmless.
+    is_loss: bool,
     /// Who, and why.
     pub(super) text: String,
     /// How many a second there are now.
     pub(super) speed: f64,
 }
 
-/// All of them, the largest first.
+/// All of them: real losses before what is unusable or unused, and the largest first.
 pub(super) fn of(looks: &Looks, pipeline: &Pipeline) -> Vec<Loss> {
     let mut losses = Vec::new();
-    let mut add = |who: &str, what: &str, counts: &BTreeMap<String, u64>, speed: &dyn Fn(&str) -> f64| {
+    let mut add = |who: &str,
+                   what: &str,
+                   is_loss: bool,
+                   counts: &BTreeMap<String, u64>,
+                   speed: &dyn Fn(&str) -> f64| {
         for (reason, number) in counts {
             let text = format!("{} {what}: {}", shown(who, SHOWN), shown(reason, SHOWN));
-            losses.push(Loss { number: *number, text, speed: speed(reason) });
+            losses.push(Loss { number: *number, is_loss, text, speed: speed(reason) });
         }
     };
     for endpoint in &pipeline.endpoints {
         let name = &endpoint.name;
-        add(name, "dropped", &endpoint.dropped, &|reason| {
+        add(name, "dropped", true, &endpoint.dropped, &|reason| {
             looks.of_endpoint(endpoint, |endpoint| endpoint.dropped.get(reason).copied().unwrap_or(0))
         });
-        add(name, "refused", &endpoint.refused, &|reason| {
+        add(name, "refused", true, &endpoint.refused, &|reason| {
             looks.of_endpoint(endpoint, |endpoint| endpoint.refused.get(reason).copied().unwrap_or(0))
         });
     }
     for input in &pipeline.inputs {
         let name = &input.name;
-        add(name, "rejected", &input.rejected, &|reason| {
+        add(name, "rejected", false, &input.rejected, &|reason| {
             looks.of_input(input, |input| input.rejected.get(reason).copied().unwrap_or(0))
         });
-        let others = [("no route took it", input.unrouted), ("dropped by the kernel", input.kernel_drops)];
-        let others: BTreeMap<String, u64> =
-            others.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| (what.to_owned(), n)).collect();
-        add(name, "received", &others, &|reason| match reason {
-            "no route took it" => looks.of_input(input, |input| input.unrouted),
-            _ => looks.of_input(input, |input| input.kernel_drops),
+        let one = |what: &str, number: u64| -> BTreeMap<String, u64> {
+            (number > 0).then(|| (what.to_owned(), number)).into_iter().collect()
+        };
+        add(name, "received", true, &one("dropped by the kernel", input.kernel_drops), &|_| {
+            looks.of_input(input, |input| input.kernel_drops)
+        });
+        add(name, "received", false, &one("no route took it", input.unrouted), &|_| {
+            looks.of_input(input, |input| input.unrouted)
         });
     }
-    losses.sort_by_key(|loss| Reverse(loss.number));
+    losses.sort_by_key(|loss| Reverse((loss.is_loss, loss.number)));
     losses
 }
