@@ -101,10 +101,14 @@ fn the_command_names_the_endpoints_whose_files_are_not_open_anew() {
     let said = said(&output);
     assert!(said.contains("endpoint `by-logger`: still delivering"), "{said}");
     assert!(said.contains("endpoint `fixed`: cannot open logs/fixed.jsonl: Not a directory"), "{said}");
-    let reader = receivers::drain_pipe(&router.path("pipe"));
+    // Held open, so that the reader sees no end when the router closes the pipe to open it anew.
+    let pipe = router.path("pipe");
+    let held = fs::File::options().read(true).write(true).open(&pipe).expect("open the pipe");
+    let reader = receivers::drain_pipe(&pipe);
     fs::remove_file(router.path("logs")).expect("remove");
     wait::until("all is open anew", || reopen(&router, &[]).status.success().then_some(()));
     router.stop();
+    drop(held);
     assert_eq!(reader.join().expect("the pipe's reader"), [""; 0]);
 }
 
