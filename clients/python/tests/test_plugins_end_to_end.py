@@ -182,7 +182,7 @@ def test_exceptions_are_what_sentry_reads(tmp_path: pathlib.Path, ending: list[A
     assert first["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"] == "fail"
     assert first["exception"]["values"][0]["stacktrace"]["frames"][-1]["context_line"].strip() == "raise Odd(text)"
     assert first["logentry"]["formatted"] == "an order failed: plain"
-    assert first["extra"] == {"order": 7, "nothing": "nan", "password": "[Filtered]"}
+    assert first["extra"] == {"order": 7, "nothing": None, "password": "[Filtered]"}
     assert first["level"] == "error"
     assert requests[-1]["normalized"]["level"] == "fatal"
     client.close()
