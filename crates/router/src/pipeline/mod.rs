@@ -269,10 +269,11 @@ impl Pipeline {
     #[inline]
     fn take_in_place(&mut self, open: &mut OpenBatch, start: usize) -> Option<usize> {
         let FrameDecoder::Json(decoder) = &self.decoder else { return None };
+        let lines = open.slab.get(start..)?;
         let number = open.entries.len();
         open.entries.push(Entry { start: start as u32, end: 0, number: number as u32, index: Index::EMPTY });
         let entry = open.entries.last_mut()?;
-        let Some(length) = decoder.decode_line(open.slab.get(start..)?, &mut entry.index) else {
+        let Some(length) = decoder.decode_line(lines, &mut entry.index) else {
             open.entries.pop();
             return None;
         };
