@@ -213,7 +213,21 @@ mod tests {
             r#"{"type":"nev\u0065r","timestamp":"2012-08-29T12:00:00","logger":"\ud800","payload":{"a":1}}"#,
             r#"{"type":"oldstyle","timestamp":"2012-08-29T12:00:00","severity":3,"env_version":"0.8","metlog_hostname":""}"#,
         ];
-        let candidates = ["", "t", "never", "nevar", "6", "3", "99", "12345", "0.8", "{}", "{\"a\":1}", "\u{fffd}", "oldstyle"];
+        let candidates = [
+            "",
+            "t",
+            "never",
+            "nevar",
+            "6",
+            "3",
+            "99",
+            "12345",
+            "0.8",
+            "{}",
+            "{\"a\":1}",
+            "\u{fffd}",
+            "oldstyle",
+        ];
         for message in messages {
             let index = index(message);
             for key in Key::ALL {
