@@ -1,11 +1,12 @@
 //! `kind = "file"`: messages from files, read once or followed as they grow.
 //!
-//! A `Scanner` looks which files the patterns match and starts a `Follower` for each that is new; the reader threads drive
-//! both. A file is known by its device and inode and by how it begins, not by its name, so a renamed file is read to its end and
+//! A `Scanner` has a `Look` taken at which files the patterns match, on a thread of its own, and starts a `Follower` for each that
+//! is new; the reader threads drive both. A file is known by its device and inode and by how it begins, not by its name, so a renamed file is read to its end and
 //! its successor from the beginning. Positions are kept over a restart and move when the endpoints have acknowledged.
 
 mod follower;
 mod identity;
+mod look;
 pub mod multiline;
 mod open_bound;
 mod patterns;
