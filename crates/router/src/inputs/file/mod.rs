@@ -7,7 +7,6 @@
 mod follower;
 mod identity;
 mod look;
-pub mod multiline;
 mod open_bound;
 mod patterns;
 mod position;
@@ -27,13 +26,15 @@ use std::{
 };
 
 use self::{
-    multiline::{Joiner, Multiline},
     open_bound::OpenBound,
     patterns::{Patterns, Scope},
     positions::Positions,
     scanner::Scanner,
 };
-use super::{InputContext, InputSettings, OpenError, OpenedInput};
+use super::{
+    InputContext, InputSettings, OpenError, OpenedInput,
+    multiline::{Joiner, Multiline},
+};
 use crate::{
     config::{Section, choices, parameters},
     ledger::{FilesLedger, LeftAlone, MOST_LISTED},
@@ -161,7 +162,7 @@ impl InputSettings for Parameters {
             context: context.clone(),
             settings: self.clone(),
             positions,
-            joiner: self.multiline.as_ref().map(|settings| Joiner::new(settings, context.message_bytes)),
+            joiner: self.joiner(context.message_bytes),
             open: OpenBound::new(self.max_open),
             turn: Arc::default(),
             complaints: Mutex::default(),
@@ -173,6 +174,10 @@ impl InputSettings for Parameters {
             address: self.path.to_string(),
             sockets: Vec::new(),
         })
+    }
+
+    fn joiner(&self, message_bytes: usize) -> Option<Joiner> {
+        self.multiline.as_ref().map(|settings| Joiner::new(settings, message_bytes))
     }
 
     fn check(&self, section: &mut Section<'_>) {
