@@ -51,9 +51,9 @@ def is_exc_info(value: Any, template: Any) -> bool:
     """Return whether a positional argument can only be meant as `exc_info`: a template without ``%`` takes none."""
     if isinstance(value, bool):
         return True
-    if isinstance(template, str) and "%" not in template:
-        if value is None or isinstance(value, BaseException) or (type(value) is int and value in (0, 1)):
-            return True
+    takes_none = isinstance(template, str) and "%" not in template
+    if takes_none and (value is None or isinstance(value, BaseException) or (type(value) is int and value in (0, 1))):
+        return True
     return (
         isinstance(value, tuple)
         and len(value) == _PARTS
