@@ -22,7 +22,7 @@ from metlog._severity import SEVERITY
 from metlog.filters import CODES, Filter
 from metlog.senders import NoSendSender, TcpSender, UdpSender, UnixSender
 from metlog.senders.base import Sender
-from metlog.senders.network import NetworkSender
+from metlog.senders.network import NetworkSender, queued
 from metlog.timers import _NoOpTimer, _Timer, _UnsampledTimer
 
 __all__ = ["SEVERITY", "MetlogClient"]
@@ -158,6 +158,7 @@ class MetlogClient:
         if self._closed:
             self._ledger.add(CLOSED)
             return
+        queued_before = queued.count
         try:
             try:
                 sender.send_message(msg)
@@ -169,10 +170,11 @@ class MetlogClient:
                 self._ledger.add(_UNCONVERTIBLE, unconvertible)
                 sender.send_message(converted)
         except Exception as error:
-            self._ledger.add(SENDER_ERROR)
+            if not _is_accounted_for(sender, queued_before):
+                self._ledger.add(SENDER_ERROR)
             self._errors.sending(error, msg)
             return
-        if not (isinstance(sender, Sender) and sender.keeps_ledger):
+        if not _is_accounted_for(sender, queued_before):
             self._ledger.add(_SENT)
 
     def metlog(
@@ -460,6 +462,15 @@ class MetlogClient:
         self._closed = True
         self._path = None
         return self.sender.close(timeout) if isinstance(self.sender, Sender) else True
+
+
+def _is_accounted_for(sender: Any, queued_before: int) -> bool:
+    """Return whether a message that a sender was just given is part of the sender's own account."""
+    if not (isinstance(sender, Sender) and sender.keeps_ledger):
+        return False
+    # Of a network sender the core keeps it, which does not hear of what goes another way: because the method is
+    # overridden, or because somebody has taken the socket.
+    return not isinstance(sender, NetworkSender) or queued.count != queued_before
 
 
 _WAY = _native_path.Way(
