@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Optional
 from unittest import mock
 
+import hostile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,7 @@ def _values() -> st.SearchStrategy[Any]:
         st.sampled_from([Color.RED, Level.HIGH, Strange(), decimal.Decimal("1.50"), uuid.UUID(int=7)]),
         st.datetimes(),
         st.binary(max_size=0),
+        st.sampled_from(hostile.NAMES).map(hostile.make),
     )
     keys = st.one_of(text, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.builds(Text, text))
     return st.recursive(
@@ -230,6 +232,13 @@ def test_the_native_path_writes_compact_json_in_the_order_of_old(receiver: Recei
 )
 def test_special_values_are_the_same_both_ways(receiver: Receiver, value: Any) -> None:
     same_both_ways(receiver, lambda client: client.metlog("x", fields={"value": value}))
+
+
+@pytest.mark.parametrize("name", hostile.UNREADABLE)
+def test_fields_that_cannot_be_read_are_the_same_both_ways(receiver: Receiver, name: str) -> None:
+    fields = hostile.make(name)
+    same_both_ways(receiver, lambda client: client.metlog("x", fields=fields))
+    same_both_ways(receiver, lambda client: client.incr("x", fields=fields))
 
 
 def test_a_cycle_ends_on_the_way_by_python(receiver: Receiver) -> None:

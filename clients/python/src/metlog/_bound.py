@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
+from collections.abc import Collection, Mapping
 from typing import Any
 
-# The bound fields of each client, by its key. Never changed in place: tasks share it until they bind something.
-_bound: ContextVar[Mapping[int, dict[str, Any]] | None] = ContextVar("metlog_bound", default=None)
-
-#: Returns something true if any client has bound fields here: the quickest that can be asked.
-is_any: Callable[[], object] = _bound.get
+from metlog import values
+from metlog._scopes import Entry, Scopes
 
 _keys = itertools.count()
 
@@ -22,10 +17,53 @@ def new_key() -> int:
     return next(_keys)
 
 
+class Binding:
+    """Binds fields to a client while its block runs. It may be entered several times, also at once."""
+
+    def __init__(self, key: int, fields: Mapping[str, Any], *, unbinds: Collection[str] = ()) -> None:
+        """Prepare; nothing is bound yet.
+
+        :param key: The client's.
+        :param fields: What is bound.
+        :param unbinds: Names that are bound further out and do not hold inside.
+        """
+        self.key = key
+        self.fields = dict(fields)
+        self.unbinds = unbinds
+        # In the order in which they were entered. A dictionary, whose single operations threads may share.
+        self._entries: dict[Entry[Binding], None] = {}
+
+    def __enter__(self) -> Binding:
+        """Bind the fields in this thread or task."""
+        self._entries[_scopes.enter(self)] = None
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Unbind them."""
+        own = [entry for entry in _scopes.entered() if entry in self._entries]
+        # Left in another context than it was entered in, as a generator may be: then there is none of them here.
+        for entry in (own or list(self._entries))[-1:]:
+            self._entries.pop(entry, None)
+            _scopes.leave(entry)
+
+
+_scopes: Scopes[Binding] = Scopes("metlog_bound")
+
+#: Returns something else than None if any client has bound fields here.
+is_any = _scopes.is_any
+
+
 def current(key: int) -> dict[str, Any]:
     """Return the fields that are bound here, to be left unchanged."""
-    clients = _bound.get()
-    return clients.get(key, _NO_FIELDS) if clients else _NO_FIELDS
+    fields = _NO_FIELDS
+    for entry in _scopes.entered():
+        binding = entry.value
+        if binding.key != key:
+            continue
+        if fields and binding.unbinds:
+            fields = {name: value for name, value in fields.items() if name not in binding.unbinds}
+        fields = {**fields, **binding.fields} if fields else binding.fields
+    return fields
 
 
 def merged(key: int, fields: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -37,32 +75,19 @@ def merged(key: int, fields: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of fields; anything but a mapping is the caller's mistake."""
-    if not isinstance(fields, Mapping):
+    """Return a copy of fields; anything but a mapping is the caller's mistake.
+
+    A mapping that cannot be read, because its own code raises or another thread changes it meanwhile, is sent as what
+    can be said about it.
+    """
+    if type(fields) is dict:
+        return fields.copy()
+    if not values.is_a(fields, Mapping, otherwise=True):
         raise TypeError(f"fields must be a mapping, not {type(fields).__qualname__}")
-    return dict(fields)
-
-
-class Binding:
-    """Binds fields to a client while its block runs."""
-
-    def __init__(self, key: int, fields: Mapping[str, Any]) -> None:
-        """Prepare; nothing is bound yet."""
-        self._key = key
-        self._fields = dict(fields)
-        self._tokens: list[Token[Mapping[int, dict[str, Any]] | None]] = []
-
-    def __enter__(self) -> Binding:
-        """Bind the fields in this thread or task."""
-        clients = _bound.get() or {}
-        self._tokens.append(_bound.set({**clients, self._key: {**clients.get(self._key, {}), **self._fields}}))
-        return self
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Bind again what was bound before."""
-        # Left in another context than it was entered in, as a generator may be: that context never had the fields.
-        with contextlib.suppress(ValueError, IndexError):
-            _bound.reset(self._tokens.pop())
+    try:
+        return dict(fields)
+    except Exception:
+        return {"fields": values.Unreadable(fields)}
 
 
 _NO_FIELDS: dict[str, Any] = {}
