@@ -47,7 +47,7 @@ use tokio::task::AbortHandle;
 
 use self::guard::Guard;
 pub use self::{
-    health::is_in_trouble,
+    health::{is_failing, is_in_trouble},
     observed::{Observed, Plan},
     orders::{Order, Orders},
 };
