@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(
             Verdict::of(&pipeline, "").problems,
             [
-                "endpoint `stats` fails: connection\\u{1b}[2J refused (2 attempts in a row, for 1 min 30 s); nothing waits, and nothing was sent for 59 s: the next message will tell"
+                "endpoint `stats` fails: connection\\u{1b}[2J refused (2 attempts in a row, for 1 min 30 s); nothing waits, and nothing was sent for 59.0 s: the next message will tell"
             ]
         );
     }
