@@ -55,6 +55,17 @@ pub enum Step {
     MakeWay,
 }
 
+/// A wait that an endpoint's peer asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedRest {
+    /// On the monotonic clock.
+    until: Duration,
+    /// Since when it is in the way.
+    since: Duration,
+    /// What happened, in words.
+    error: String,
+}
+
 /// How driving an endpoint came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driven {
@@ -79,6 +90,8 @@ pub struct Runner {
     not_before: Option<Duration>,
     /// The peer itself asked for the wait until `not_before`.
     peer_asked: bool,
+    /// What was said then, for whoever comes next.
+    asked: Option<AskedRest>,
     is_stopping: bool,
     lingers_until: Option<Duration>,
     /// The last request to open files anew that was done.
@@ -110,12 +123,32 @@ impl Runner {
             failing_since: None,
             not_before: None,
             peer_asked: false,
+            asked: None,
             is_stopping: false,
             lingers_until: None,
             reopen_done: 0,
             is_waiting: false,
             idle_since: Duration::ZERO,
         }
+    }
+
+    /// What the peer asked for and still holds: a limit is about who sends, and a successor that is the same to the peer is to
+    /// [`heed`](Runner::heed) it.
+    pub fn take_asked(&mut self) -> Option<AskedRest> {
+        self.asked.take()
+    }
+
+    /// Leaves the peer alone as it has asked the endpoint before to do.
+    pub fn heed(&mut self, now: Duration, asked: AskedRest) {
+        if now >= asked.until {
+            return;
+        }
+        self.retry.failed(None);
+        self.not_before = Some(asked.until);
+        self.peer_asked = true;
+        self.failing_since = Some(asked.since);
+        self.show(now, asked.error.clone(), self.retry.failures());
+        self.asked = Some(asked);
     }
 
     /// What to do now. `waker` rings when a step that waits may be over.
@@ -239,6 +272,7 @@ impl Runner {
         });
         self.work.handovers_mut().clear();
         self.idle_since = now;
+        self.asked = None;
         match answer.then {
             Then::Done => self.succeeded(),
             Then::Retry { error, after } => {
@@ -310,6 +344,8 @@ impl Runner {
             tracing::warn!(endpoint = self.name, error, "cannot deliver; trying again");
         }
         self.not_before = Some(now + wait);
+        let since = self.failing_since.unwrap_or(now);
+        self.asked = after.map(|_| AskedRest { until: now + wait, since, error });
     }
 }
 
@@ -345,7 +381,7 @@ impl Wake for Unpark {
 
 /// Drives an endpoint on the calling thread until its buffer is closed and empty, the deadline for stopping passes, or it
 /// makes way for another.
-pub fn drive_blocking(mut runner: Runner, endpoint: &mut dyn Endpoint, clock: &dyn Clock) -> Driven {
+pub fn drive_blocking(runner: &mut Runner, endpoint: &mut dyn Endpoint, clock: &dyn Clock) -> Driven {
     let unpark = Arc::new(Unpark { thread: thread::current(), rung: AtomicBool::new(false) });
     let waker = Waker::from(unpark.clone());
     loop {
@@ -381,7 +417,7 @@ pub fn drive_blocking(mut runner: Runner, endpoint: &mut dyn Endpoint, clock: &d
 
 /// Drives an endpoint as a task; the same loop as [`drive_blocking`].
 pub async fn drive_network(
-    mut runner: Runner,
+    runner: &mut Runner,
     endpoint: &mut dyn NetworkEndpoint,
     clock: Arc<dyn Clock>,
 ) -> Driven {
@@ -443,6 +479,7 @@ mod tests {
     use std::{sync::atomic::AtomicUsize, time::Instant};
 
     use super::*;
+    use crate::endpoints::Refusals;
     use crate::testing::{Taking, batch_of, buffer, lines};
     use crate::{clock::SystemClock, network::NetworkRuntime};
 
@@ -458,6 +495,39 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_a_peer_asked_for_is_heeded_by_a_successor_and_what_was_backed_off_is_not() {
+        let waker = Waker::noop();
+        let busy = |after| Answer {
+            settled: 0,
+            refused: Refusals::default(),
+            then: Then::Retry { error: "busy".to_owned(), after },
+        };
+        let (mut before, buffer, _control) = runner(Duration::ZERO);
+        push(&buffer, 1);
+        assert_eq!(before.next(SECOND, waker), Step::Deliver);
+        before.answered(SECOND, busy(Some(SECOND * 60)));
+        let asked = before.take_asked().expect("the peer asked");
+
+        let (mut after, buffer, _control) = runner(Duration::ZERO);
+        push(&buffer, 1);
+        after.heed(SECOND * 2, asked.clone());
+        assert_eq!(after.next(SECOND * 2, waker), Step::SleepUntil(SECOND * 61));
+        let failure = after.counters.read(&buffer, SECOND * 2).failure.expect("it is shown");
+        assert_eq!((failure.error.as_str(), failure.since), ("busy", SECOND));
+        assert_eq!(after.take_asked(), Some(asked.clone()), "also for the one after that");
+        assert_eq!(after.next(SECOND * 61, waker), Step::Deliver);
+        after.answered(SECOND * 61, Answer::delivered(1));
+        assert_eq!(after.counters.read(&buffer, SECOND * 61).failure, None);
+
+        let (mut late, buffer, _control) = runner(Duration::ZERO);
+        push(&buffer, 1);
+        late.heed(SECOND * 61, asked);
+        assert_eq!(late.next(SECOND * 61, waker), Step::Deliver, "it is over");
+        late.answered(SECOND * 61, busy(None));
+        assert_eq!(late.take_asked(), None);
+    }
 
     #[test]
     fn when_the_router_stops_a_failing_endpoint_gets_another_chance_at_once() {
@@ -551,7 +621,8 @@ mod tests {
         let taken = Arc::new(AtomicUsize::new(0));
         thread::scope(|scope| {
             let mut endpoint = Taking(taken.clone());
-            scope.spawn(move || drive_blocking(runner, &mut endpoint, &SystemClock::new()));
+            let mut runner = runner;
+            scope.spawn(move || drive_blocking(&mut runner, &mut endpoint, &SystemClock::new()));
             is_delivered_while_it_lingers(&buffer, &taken);
         });
     }
@@ -562,9 +633,10 @@ mod tests {
         let taken = Arc::new(AtomicUsize::new(0));
         let network = NetworkRuntime::start().unwrap();
         let mut endpoint = Taking(taken.clone());
-        network
-            .handle()
-            .spawn(async move { drive_network(runner, &mut endpoint, Arc::new(SystemClock::new())).await });
+        network.handle().spawn(async move {
+            let mut runner = runner;
+            drive_network(&mut runner, &mut endpoint, Arc::new(SystemClock::new())).await
+        });
         is_delivered_while_it_lingers(&buffer, &taken);
         network.stop();
     }

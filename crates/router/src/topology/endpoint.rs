@@ -33,7 +33,7 @@ use crate::{
     latch::Latch,
     ledger::{EndpointAccount, EndpointCounters, Failure},
     pipeline::Outlet,
-    runner::{Driven, MAKE_WAY_TIME, Runner, abandon, drive_blocking, drive_network},
+    runner::{AskedRest, Driven, MAKE_WAY_TIME, Runner, abandon, drive_blocking, drive_network},
     territory::Territory,
 };
 
@@ -65,12 +65,16 @@ pub(super) struct RunningEndpoint {
     succession: Arc<Succession>,
 }
 
+/// Who an endpoint is to its server; see [`EndpointSettings::sender`].
+type Sender = Option<u64>;
+
 /// An opened endpoint that nobody drives yet.
 pub(super) struct Candidate {
     opened: Opened,
     /// What it was opened with.
     own: Fingerprint,
     linger: Duration,
+    sender: Sender,
     /// The files that it writes.
     territory: Option<Territory>,
     /// When it may write them. Behind the endpoint, so that it closes its files before others take them.
@@ -91,8 +95,8 @@ impl Candidate {
         let context =
             EndpointContext { name: component.name.clone(), clock: clock.clone(), counters, open_files };
         let opened = settings.open(context)?;
-        let (linger, territory) = (settings.linger(), settings.territory());
-        Ok(Candidate { opened, own, linger, territory, turn: Turn::default() })
+        let (linger, territory, sender) = (settings.linger(), settings.territory(), settings.sender());
+        Ok(Candidate { opened, own, linger, sender, territory, turn: Turn::default() })
     }
 
     /// Has it write its files when those of `ending` have let go of them.
@@ -124,6 +128,7 @@ impl RunningEndpoint {
             ground: ground.clone(),
             next: Mutex::new(None),
             asked: Mutex::default(),
+            asked_rest: Mutex::default(),
             ended: Latch::new(1),
         });
         let has_lanes = candidate.has_lanes();
@@ -241,6 +246,8 @@ struct Succession {
     next: Mutex<Option<Candidate>>,
     /// What the peers of an endpoint with lanes asked for, for the next one with lanes.
     asked: Mutex<Vec<AskedWait>>,
+    /// What the peer of one without lanes asked for, for the next one that is the same to it.
+    asked_rest: Mutex<Option<(Sender, AskedRest)>>,
     ended: Latch,
 }
 
@@ -353,19 +360,31 @@ impl Succession {
         candidate
     }
 
-    fn runner(&self, linger: Duration) -> Runner {
-        Runner::new(
+    /// A runner that leaves the peer alone where it has asked `sender` to do so.
+    fn runner(&self, linger: Duration, sender: Sender) -> Runner {
+        let mut runner = Runner::new(
             &self.name,
             self.outlet.buffer.clone(),
             self.outlet.counters.clone(),
             self.control.clone(),
             linger,
             self.ground.random.hash_one(&self.name),
-        )
+        );
+        if let Some((asked, rest)) = self.asked_rest().take()
+            && sender.is_some()
+            && asked == sender
+        {
+            runner.heed(self.ground.clock.monotonic(), rest);
+        }
+        runner
+    }
+
+    fn asked_rest(&self) -> MutexGuard<'_, Option<(Sender, AskedRest)>> {
+        self.asked_rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drive(self: &Arc<Self>, candidate: Candidate, begun: bool) -> io::Result<()> {
-        let Candidate { opened, linger, turn, .. } = candidate;
+        let Candidate { opened, linger, sender, turn, .. } = candidate;
         let this = self.clone();
         match opened {
             Opened::Blocking(endpoint) => {
@@ -373,7 +392,7 @@ impl Succession {
                 thread.spawn(move || this.drive_blocking(endpoint, linger, turn, begun))?;
             }
             Opened::Network(endpoint) => {
-                self.ground.network.spawn(this.drive_network(endpoint, linger));
+                self.ground.network.spawn(this.drive_network(endpoint, linger, sender));
             }
             Opened::Lanes(endpoint, most_lanes) => {
                 self.ground.network.spawn(this.drive_lanes(endpoint, most_lanes));
@@ -398,7 +417,9 @@ impl Succession {
                     if !std::mem::replace(&mut begun, true) {
                         endpoint.begin();
                     }
-                    let driven = drive_blocking(self.runner(linger), &mut *endpoint, &*self.ground.clock);
+                    // No server asks anything of these.
+                    let mut runner = self.runner(linger, None);
+                    let driven = drive_blocking(&mut runner, &mut *endpoint, &*self.ground.clock);
                     if driven != Driven::MakesWay {
                         break;
                     }
@@ -423,10 +444,17 @@ impl Succession {
         self.end();
     }
 
-    async fn drive_network(self: Arc<Self>, mut endpoint: Box<dyn NetworkEndpoint>, linger: Duration) {
+    async fn drive_network(
+        self: Arc<Self>,
+        mut endpoint: Box<dyn NetworkEndpoint>,
+        linger: Duration,
+        sender: Sender,
+    ) {
         let next = loop {
             let clock = self.ground.clock.clone();
-            let driven = drive_network(self.runner(linger), &mut *endpoint, clock).await;
+            let mut runner = self.runner(linger, sender);
+            let driven = drive_network(&mut runner, &mut *endpoint, clock).await;
+            *self.asked_rest() = runner.take_asked().map(|rest| (sender, rest));
             if let Some(next) = self.next_after(driven) {
                 break next;
             }
@@ -559,6 +587,7 @@ mod tests {
                 ground: Arc::new(ground),
                 next: Mutex::new(None),
                 asked: Mutex::default(),
+                asked_rest: Mutex::default(),
                 ended: Latch::new(1),
             });
             succession.drive(candidate, false).unwrap();
@@ -590,7 +619,7 @@ mod tests {
         let taken = Arc::new(AtomicUsize::new(0));
         let opened = opened(Taking(taken.clone()));
         let (own, linger) = (Fingerprint::default(), Duration::ZERO);
-        (Candidate { opened, own, linger, territory: None, turn: Turn::default() }, taken)
+        (Candidate { opened, own, linger, sender: None, territory: None, turn: Turn::default() }, taken)
     }
 
     #[test]
