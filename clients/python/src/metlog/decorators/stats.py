@@ -11,6 +11,8 @@ from metlog.decorators.util import short_name
 
 
 class _StatsDecorator(MetlogDecorator):
+    """Has a call of the client around each call."""
+
     def is_ready(self) -> bool:
         """Return whether there is a client."""
         return self.client is not None
