@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,3 +115,21 @@ UNREADABLE = ("no-keys", "changing", "unbound")
 
 def make(name: str) -> Any:
     return _MAKERS[name]()
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """Stands for such a value where others would look at it before."""
+
+    name: str
+
+
+def in_place(value: Any) -> Any:
+    """Return a value with those that `Named` stands for in their places."""
+    if type(value) is Named:
+        return make(value.name)
+    if type(value) is dict:
+        return {key: in_place(held) for key, held in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(in_place, value))
+    return value

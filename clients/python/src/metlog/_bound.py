@@ -40,11 +40,17 @@ class Binding:
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         """Unbind them."""
-        own = [entry for entry in _scopes.entered() if entry in self._entries]
-        # Left in another context than it was entered in, as a generator may be: then there is none of them here.
-        for entry in (own or list(self._entries))[-1:]:
-            self._entries.pop(entry, None)
-            _scopes.leave(entry)
+        for entry in reversed(_scopes.entered()):
+            if entry.value is self:
+                break
+        else:
+            # Left in another context than it was entered in, as a generator may be: then there is none of them here.
+            entries = list(self._entries)
+            if not entries:
+                return
+            entry = entries[-1]
+        self._entries.pop(entry, None)
+        _scopes.leave(entry)
 
 
 _scopes: Scopes[Binding] = Scopes("metlog_bound")

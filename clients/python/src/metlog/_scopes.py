@@ -61,13 +61,17 @@ class Scopes(Generic[T]):
         token, entry.token = entry.token, None
         if token is None:
             return
-        entries = self._entered.get()
+        entries = self._entered.get() or ()
         try:
             self._entered.reset(token)
         except ValueError:
             # It began in another context, where the next look finds it ended.
             entry.has_ended = True
-        self._keep(entries or (), without=entry)
+        else:
+            if len(entries) == 1 and entries[0] is entry and self._entered.get() is None:
+                # As nearly always: nothing was around it, and nothing else goes on.
+                return
+        self._keep(entries, without=entry)
 
     def _keep(self, entries: tuple[Entry[T], ...], without: Entry[T] | None = None) -> tuple[Entry[T], ...]:
         kept = tuple(entry for entry in entries if entry is not without and not entry.has_ended)
