@@ -5,13 +5,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use metlog::senders::{Sender, TcpSender, UdpSender, UnixDatagramSender, UnixStreamSender};
+use metlog::senders::{Encoder, Sender, TcpSender, UdpSender, UnixDatagramSender, UnixStreamSender};
 use metlog::{AddressError, Client, DropReason};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::retired;
+use crate::{diagnostics, retired};
 
 /// Takes encoded messages from any thread and sends them from one of its own.
 #[pyclass(module = "metlog._native", frozen, weakref)]
@@ -39,6 +39,7 @@ impl Starter {
                 .hostname(&self.hostname)
                 .queue_bytes(self.queue_bytes)
                 .sequence(self.sequence)
+                .diagnostics(diagnostics::note)
                 .build_or_mute()
         })
     }
@@ -89,16 +90,23 @@ fn sender(destination: &Bound<'_, PyAny>) -> PyResult<Box<dyn Sender>> {
         Ok(pairs.into_iter().map(join).collect())
     };
     let path = || destination.getattr("path")?.extract::<String>();
+    let encoder = || -> PyResult<Encoder> {
+        match destination.getattr("encoder")?.extract::<String>()?.as_str() {
+            "json" => Ok(Encoder::Json),
+            "msgpack" => Ok(Encoder::Msgpack),
+            other => Err(PyValueError::new_err(format!("unknown encoder: {other:?}"))),
+        }
+    };
     let wrong = |error: AddressError| PyValueError::new_err(error.to_string());
     let transport: String = destination.getattr("transport")?.extract()?;
     Ok(match transport.as_str() {
         "udp" => {
             let pack = destination.getattr("pack")?.extract()?;
-            Box::new(UdpSender::to_all(&addresses()?).map_err(wrong)?.pack(pack))
+            Box::new(UdpSender::to_all(&addresses()?).map_err(wrong)?.pack(pack).encoder(encoder()?))
         }
         "tcp" => Box::new(TcpSender::first_of(&addresses()?).map_err(wrong)?),
         "unix" => Box::new(UnixStreamSender::new(path()?)),
-        "unix-datagram" => Box::new(UnixDatagramSender::new(path()?)),
+        "unix-datagram" => Box::new(UnixDatagramSender::new(path()?).encoder(encoder()?)),
         other => return Err(PyValueError::new_err(format!("unknown transport: {other:?}"))),
     })
 }
@@ -106,8 +114,11 @@ fn sender(destination: &Bound<'_, PyAny>) -> PyResult<Box<dyn Sender>> {
 #[pymethods]
 impl Core {
     /// Queues one message, a JSON object as UTF-8; `False` if it was dropped.
-    fn submit(&self, encoded: &[u8]) -> bool {
-        std::str::from_utf8(encoded).is_ok_and(|message| self.started.client().send_json(message))
+    fn submit(&self, py: Python<'_>, encoded: &[u8]) -> bool {
+        let queued =
+            std::str::from_utf8(encoded).is_ok_and(|message| self.started.client().send_json(message));
+        diagnostics::spread(py);
+        queued
     }
 
     /// The ledger of this process: accepted = sent + the sum of dropped + queued. What the native path filtered is not
@@ -128,17 +139,39 @@ impl Core {
         Ok(ledger)
     }
 
-    /// Waits until everything is sent or dropped, for at most so many seconds; `False` if that was too short.
-    fn flush(&self, py: Python<'_>, timeout: f64) -> bool {
-        let Some(client) = self.started.client.get() else { return true };
-        py.detach(|| client.flush(duration(timeout)))
+    /// Waits until everything is sent or dropped, for at most so many seconds; `False` if that was too short. A signal
+    /// whose handler raises, as Ctrl-C does, ends it.
+    fn flush(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let Some(client) = self.started.client.get() else { return Ok(true) };
+        let flushed = interruptible(py, |go_on| client.flush_while(duration(timeout), go_on));
+        diagnostics::spread(py);
+        flushed
     }
 
-    /// Sends what waits for at most so many seconds and ends; `False` if something was dropped.
-    fn close(&self, py: Python<'_>, timeout: f64) -> bool {
+    /// Sends what waits for at most so many seconds and ends; `False` if something was dropped. It can be interrupted as
+    /// `flush` can; the core ends all the same.
+    fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let client = self.started.client();
-        py.detach(|| client.close(duration(timeout)))
+        let closed = interruptible(py, |go_on| client.close_while(duration(timeout), go_on));
+        diagnostics::spread(py);
+        closed
     }
+}
+
+/// Waits without the interpreter's lock. `wait` is given what it has to ask now and then: whether no handler of a signal
+/// has raised. What one has raised is returned.
+pub(crate) fn interruptible(
+    py: Python<'_>,
+    wait: impl FnOnce(&mut dyn FnMut() -> bool) -> bool + Send,
+) -> PyResult<bool> {
+    let mut raised = None;
+    let done = py.detach(|| {
+        wait(&mut || {
+            raised = Python::attach(|py| py.check_signals()).err();
+            raised.is_none()
+        })
+    });
+    raised.map_or(Ok(done), Err)
 }
 
 /// Seconds as a time to wait; what is no such time is none.

@@ -5,6 +5,7 @@
 
 mod conditions;
 mod core;
+mod diagnostics;
 mod filters;
 mod path;
 mod records;
@@ -20,6 +21,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::core::{Core, open_core};
+    #[pymodule_export]
+    use super::diagnostics::{spread_diagnostics, take_diagnostics};
     #[pymodule_export]
     use super::path::NativePath;
     #[pymodule_export]

@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::conditions::{Conditions, Through, get};
+use crate::diagnostics;
 use crate::records;
 use crate::timer::{self, Call, Rounded, Timer};
 use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
@@ -171,6 +172,7 @@ impl NativePath {
             timestamp: None,
         };
         self.conditions.client().send(&message);
+        diagnostics::spread(py);
         Ok(())
     }
 

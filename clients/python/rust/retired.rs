@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use metlog::Client;
 use pyo3::prelude::*;
 
-use crate::core::duration;
+use crate::core::{duration, interruptible};
 
 /// How long such a client may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,20 +44,20 @@ pub(crate) fn retire(client: Client) {
     let _ = std::thread::Builder::new().name("metlog-retired".to_owned()).spawn(close);
 }
 
-/// Waits until they are done, but not longer than so many seconds.
+/// Waits until they are done, but not longer than so many seconds, and no longer than until a signal's handler raises.
 #[pyfunction]
-pub(crate) fn flush_retired(py: Python<'_>, timeout: f64) {
+pub(crate) fn flush_retired(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let deadline = Instant::now() + duration(timeout).min(TIMEOUT);
     let mut clients = Vec::new();
     with_retired(|retired| {
         let here = retired.iter().filter(|retired| retired.process == std::process::id());
         clients.extend(here.map(|retired| retired.client.clone()));
     });
-    py.detach(|| {
-        for client in clients {
-            client.flush(deadline.saturating_duration_since(Instant::now()));
-        }
-    });
+    let flush = |go_on: &mut dyn FnMut() -> bool| {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        clients.iter().all(|client| client.flush_while(left(), &mut *go_on))
+    };
+    interruptible(py, flush).map(drop)
 }
 
 /// Does something with the list, unless somebody else never lets go of it.

@@ -29,7 +29,11 @@ pub(crate) struct Call {
     pub(crate) decimals: usize,
 }
 
-/// Measures a block. The numbers are changed only with the interpreter's lock held.
+/// Measures a block.
+///
+/// Several threads may use one timer at the same time, and not every interpreter has a lock that lets only one of them in
+/// here. So a timer belongs to the first thread that enters it, which it becomes in one step, and a span's end takes its
+/// beginning away in one step; from its owner's first entry on, no other thread measures here.
 #[pyclass(module = "metlog._native", frozen, weakref)]
 pub(crate) struct Timer {
     call: Call,
@@ -70,7 +74,7 @@ impl Timer {
             further.set_item("severity", &call.severity)?;
             further.set_item("fields", &call.fields)?;
             further.set_item("rate", &call.rate)?;
-            let class = call.path.get().timers(py).getattr("_Timer")?;
+            let class = call.path.get().timers(py).getattr("_TimerBeside")?;
             Ok(class.call1((&call.client, &call.name, further, call.decimals))?.unbind())
         };
         Ok(self.full.get_or_try_init(py, make)?.bind(py))
@@ -105,8 +109,9 @@ impl Timer {
         let owner = timer.thread.load(Ordering::Relaxed);
         let is_free =
             timer.begin.load(Ordering::Relaxed) == 0 && timer.elsewhere.load(Ordering::Relaxed) == 0;
-        if is_free && (owner == 0 || owner == thread) {
-            timer.thread.store(thread, Ordering::Relaxed);
+        let takes_it =
+            || timer.thread.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_free && (owner == thread || owner == 0 && takes_it()) {
             timer.elapsed.store(UNKNOWN, Ordering::Relaxed);
             let now = now();
             timer.last_begin.store(now, Ordering::Relaxed);
@@ -137,14 +142,17 @@ impl Timer {
                     .timers(py)
                     .call_method1("is_open", (self.full(py)?,))?
                     .is_truthy()?);
-        if !is_here {
-            self.elsewhere.fetch_sub(1, Ordering::Relaxed);
+        // A span that was moved between threads may be ended by two of them at once.
+        if !is_here || self.begin.swap(0, Ordering::Relaxed) == 0 {
+            let one_less = |count: u64| count.checked_sub(1);
+            // There is none where somebody leaves what nobody has entered.
+            let _ = self.elsewhere.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
             self.full(py)?.call_method1("__exit__", (kind, error, traceback))?;
             return Ok(());
         }
-        self.begin.store(0, Ordering::Relaxed);
-        self.elapsed.store(now - begin, Ordering::Relaxed);
-        self.send(py, now - begin)
+        let elapsed = now.saturating_sub(begin);
+        self.elapsed.store(elapsed, Ordering::Relaxed);
+        self.send(py, elapsed)
     }
 
     /// Measures each call of a function.

@@ -1,8 +1,8 @@
 """For applications under test: at the end of each of their processes, what the default client says is written down.
 
-Imported before the client is made, so that the report is written after Metlog's own end. It flushes nothing itself: what
-the hooks of the package do is all that is done. Only their bound is longer, so that it is none on a busy machine; that it
-is kept has tests of its own.
+Imported before the client is made, so that the report is written after Metlog's own end. It flushes nothing itself:
+what the hooks of the package do is all that is done. Only their bound is longer, so that it is none on a busy machine;
+that it is kept has tests of its own.
 """
 
 from __future__ import annotations

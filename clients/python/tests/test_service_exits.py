@@ -1,4 +1,4 @@
-"""Services that end in an orderly way, each in its own: what they accepted has come to a real router when they are gone."""
+"""Services that end in an orderly way, each in its own: what they accepted is with a router when they are gone."""
 
 from __future__ import annotations
 
@@ -234,9 +234,7 @@ PAGES = 50
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_an_application_under_uvicorn_says_at_its_end_is_sent(stage: Stage, workers: int) -> None:
     stage.write("web.py", WEB)
-    server = stage.start(
-        *["-m", "uvicorn", "--port", "0", "--workers", workers, "web:reported"], PYTHONUNBUFFERED="1"
-    )
+    server = stage.start(*["-m", "uvicorn", "--port", "0", "--workers", workers, "web:reported"], PYTHONUNBUFFERED="1")
     (port,) = set(stage.said(server, r"running on http://127\.0\.0\.1:(\d+)"))
     wait_for(
         "all workers are there",

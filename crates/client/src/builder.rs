@@ -1,8 +1,10 @@
 //! Putting a client together.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::diagnostics::Listener;
 use crate::extensions::Extensions;
 use crate::filters::Filter;
 use crate::senders::{AddressError, NoopSender, Sender};
@@ -35,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) close_timeout: Duration,
     /// Whether messages over a network carry `metlog_seq` and `metlog_src`.
     pub(crate) sequence: bool,
+    /// Hears what the client says about itself; without one it is written to standard error.
+    pub(crate) diagnostics: Option<Listener>,
     /// Never sends; others are made from it.
     pub(crate) sender: Box<dyn Sender>,
 }
@@ -76,6 +80,7 @@ impl Default for ClientBuilder {
                 linger: Duration::from_millis(2),
                 close_timeout: Duration::from_secs(1),
                 sequence: true,
+                diagnostics: None,
                 sender: Box::new(NoopSender),
             },
             severity: Severity::default(),
@@ -143,6 +148,28 @@ impl ClientBuilder {
     /// lost on the way. They do by default.
     pub fn sequence(mut self, sequence: bool) -> ClientBuilder {
         self.parts.settings.sequence = sequence;
+        self
+    }
+
+    /// Who hears what the client says about itself (a destination that cannot be reached, and works again; a message that
+    /// was cut), in place of standard error. It is called on the sending thread, so it must not wait.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let said = Arc::new(Mutex::new(Vec::new()));
+    /// let notes = Arc::clone(&said);
+    /// let client = metlog::Client::builder()
+    ///     .sender(metlog::UnixStreamSender::new("/no/such/socket"))
+    ///     .diagnostics(move |text| notes.lock().unwrap().push(text.to_owned()))
+    ///     .build()?;
+    /// client.incr("hits");
+    /// client.close(std::time::Duration::from_millis(100));
+    /// assert!(said.lock().unwrap()[0].starts_with("unix stream /no/such/socket: "));
+    /// # Ok::<(), metlog::BuildError>(())
+    /// ```
+    pub fn diagnostics(mut self, listener: impl Fn(&str) + Send + Sync + 'static) -> ClientBuilder {
+        self.parts.settings.diagnostics = Some(Arc::new(listener));
         self
     }
 

@@ -16,7 +16,7 @@ use crate::filters::Filter;
 use crate::fork::ForkCell;
 use crate::senders::{Capture, CaptureSender, FileSender, NoopSender, StdoutSender, TcpSender, UdpSender};
 use crate::stats::Stats;
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 use crate::{Draft, Fields, Members, Message, Number, Payload, Severity, Timer, clock, exception, timer};
 
 /// The type of a log line, from the days when Metlog took them over from the logging that was there before.
@@ -75,7 +75,9 @@ impl Settings {
         };
         let source = (over_network && self.sequence).then(crate::system::random_bits);
         let template = Template::new(&self.logger, std::process::id(), &self.hostname, source);
-        Worker::start(template, self.queue_bytes, self.linger, self.close_timeout, sender)
+        let names_logger = !self.logger.is_empty();
+        let shared = Shared::new(template, names_logger, self.queue_bytes, self.linger);
+        Worker::start(shared, self.close_timeout, sender, self.diagnostics.clone())
     }
 }
 
@@ -268,14 +270,25 @@ impl Client {
     /// Waits until everything that was sent before is out (or dropped), but not longer than `timeout`. `false` when
     /// the time was over first.
     pub fn flush(&self, timeout: Duration) -> bool {
+        self.flush_while(timeout, || true)
+    }
+
+    /// As [`Client::flush`], but `go_on` is asked twenty times a second whether to wait any longer.
+    pub fn flush_while(&self, timeout: Duration, go_on: impl FnMut() -> bool) -> bool {
         // A forked child that has sent nothing has no thread to wait for.
-        self.inner.worker.peek().is_none_or(|worker| worker.flush(timeout))
+        self.inner.worker.peek().is_none_or(|worker| worker.flush(timeout, go_on))
     }
 
     /// Sends what waits and ends the client, within `timeout`. `false` if something was left behind. Messages that
     /// come later are dropped and counted.
     pub fn close(&self, timeout: Duration) -> bool {
-        self.worker().close(timeout)
+        self.close_while(timeout, || true)
+    }
+
+    /// As [`Client::close`], but `go_on` is asked twenty times a second whether to wait any longer. The client ends
+    /// within `timeout` all the same, whether somebody waits for that or not.
+    pub fn close_while(&self, timeout: Duration, go_on: impl FnMut() -> bool) -> bool {
+        self.worker().close(timeout, go_on)
     }
 
     /// What became of the messages so far.

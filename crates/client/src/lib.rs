@@ -25,6 +25,7 @@ mod builder;
 mod client;
 mod clock;
 pub mod config;
+mod diagnostics;
 mod draft;
 mod exception;
 mod extensions;

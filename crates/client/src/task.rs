@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use metlog_message::encode::{Fields, MemberBuffer, Payload, Record, SecondCache, When};
+use metlog_message::{Decoder, Index, Key};
 
 use crate::pool::Chunk;
 use crate::queue::lock;
@@ -46,6 +47,8 @@ pub(crate) struct Task {
     reported: [u64; DropReason::COUNT],
     reported_at: Option<Instant>,
     clock: SecondCache,
+    /// The logger of a message that was sent lately, for reports of a client whose messages each bring their own.
+    logger: String,
 }
 
 /// A chunk of which the first `done` messages are accounted for.
@@ -76,6 +79,7 @@ impl Task {
             reported: [0; DropReason::COUNT],
             reported_at: None,
             clock: SecondCache::default(),
+            logger: String::new(),
         }
     }
 
@@ -136,6 +140,14 @@ impl Task {
         let found = self.shared.queue.collect(&mut self.chunks);
         ledger.in_flight += found;
         drop(ledger);
+        if !self.shared.names_logger
+            && let Some(chunk) = self.chunks.front()
+        {
+            let mut index = Index::EMPTY;
+            if let Some(end) = Decoder::default().decode_line(&chunk.bytes, &mut index) {
+                self.logger = index.text(&chunk.bytes[..end], Key::Logger).into_owned();
+            }
+        }
         self.pending.extend(self.chunks.drain(..).map(|chunk| Pending { chunk, done: 0, own: false }));
         found
     }
@@ -211,7 +223,7 @@ impl Task {
         let record = Record {
             kind: "metlog.dropped",
             when: When::At(crate::clock::now()),
-            logger: None,
+            logger: (!self.shared.names_logger).then_some(self.logger.as_str()),
             severity: Severity::Warning as u8,
             payload: Payload::Integer(i64::try_from(count).unwrap_or(i64::MAX)),
             fields: Fields::Members(members.members()),

@@ -2,12 +2,13 @@
 //! read the account.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use metlog_message::encode::{Record, Template};
 
+use crate::diagnostics::{self, Listener};
 use crate::queue::{Pushed, Queue, lock};
 use crate::senders::Sender;
 use crate::stats::{DropReason, Stats};
@@ -15,6 +16,9 @@ use crate::task::Task;
 
 /// How long after its deadline a closing client waits for the sending thread to come back from a system call.
 const GRACE: Duration = Duration::from_millis(50);
+
+/// How often somebody who waits is asked whether to go on.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// No deadline is further away than this: a caller's `Duration::MAX` must not overflow.
 pub(crate) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -30,6 +34,8 @@ pub(crate) const WAITING: u8 = 3;
 /// What the application's threads and the sending thread share.
 pub(crate) struct Shared {
     pub(crate) template: Template,
+    /// Whether the template names a logger; where not, each message brings its own.
+    pub(crate) names_logger: bool,
     /// The last number given out as `metlog_seq`.
     pub(crate) sequence: AtomicU64,
     pub(crate) queue: Queue,
@@ -39,6 +45,56 @@ pub(crate) struct Shared {
     pub(crate) control: Mutex<Control>,
     pub(crate) progress: Condvar,
     pub(crate) linger: Duration,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        template: Template,
+        names_logger: bool,
+        queue_bytes: usize,
+        linger: Duration,
+    ) -> Shared {
+        Shared {
+            template,
+            names_logger,
+            sequence: AtomicU64::new(0),
+            queue: Queue::new(queue_bytes),
+            rest: AtomicU8::new(AWAKE),
+            ledger: Mutex::default(),
+            control: Mutex::default(),
+            progress: Condvar::new(),
+            linger,
+        }
+    }
+
+    /// Waits until something is so, for at most `timeout`, and as long as `go_on` says.
+    fn wait<'a>(
+        &'a self,
+        mut control: MutexGuard<'a, Control>,
+        timeout: Duration,
+        mut go_on: impl FnMut() -> bool,
+        is_so: impl Fn(&Control) -> bool,
+    ) -> MutexGuard<'a, Control> {
+        let deadline = Instant::now() + timeout.min(FAR);
+        while !is_so(&control) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.progress.wait_timeout(control, left.min(ASK_EVERY));
+            control = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !is_so(&control) {
+                // It is the caller's code, which may do anything but find this locked.
+                drop(control);
+                let goes_on = go_on();
+                control = lock(&self.control);
+                if !goes_on {
+                    break;
+                }
+            }
+        }
+        control
+    }
 }
 
 /// The sending thread's part of the account. Messages move from the queue to here, and from `in_flight` to an end,
@@ -73,25 +129,19 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts the sending thread, if there is a sender for it.
     pub(crate) fn start(
-        template: Template,
-        queue_bytes: usize,
-        linger: Duration,
+        shared: Shared,
         close_timeout: Duration,
         sender: std::io::Result<Box<dyn Sender>>,
+        diagnostics: Option<Listener>,
     ) -> (Worker, std::io::Result<()>) {
-        let shared = Arc::new(Shared {
-            template,
-            sequence: AtomicU64::new(0),
-            queue: Queue::new(queue_bytes),
-            rest: AtomicU8::new(AWAKE),
-            ledger: Mutex::default(),
-            control: Mutex::default(),
-            progress: Condvar::new(),
-            linger,
-        });
+        let shared = Arc::new(shared);
         let spawned = sender.and_then(|sender| {
             let task = Task::new(Arc::clone(&shared), sender);
-            std::thread::Builder::new().name("metlog".to_owned()).spawn(move || task.run())
+            let run = move || {
+                diagnostics::listen(diagnostics);
+                task.run();
+            };
+            std::thread::Builder::new().name("metlog".to_owned()).spawn(run)
         });
         let (thread, result) = match spawned {
             Ok(thread) => (Some(thread), Ok(())),
@@ -150,17 +200,17 @@ impl Worker {
         self.shared.queue.count_sampled_out();
     }
 
-    /// Waits until everything that was queued before is out or dropped, but not longer than `timeout`.
-    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+    /// Waits until everything that was queued before is out or dropped, but not longer than `timeout`, and only as long as
+    /// `go_on` says.
+    pub(crate) fn flush(&self, timeout: Duration, go_on: impl FnMut() -> bool) -> bool {
         let Some(thread) = &self.thread else { return true };
         let mut control = lock(&self.shared.control);
         control.flushes_asked += 1;
         let ticket = control.flushes_asked;
         thread.thread().unpark();
-        let waited = self.shared.progress.wait_timeout_while(control, timeout.min(FAR), |control| {
-            control.flushes_done < ticket && !control.finished
-        });
-        let control = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let control = self
+            .shared
+            .wait(control, timeout, go_on, |control| control.flushes_done >= ticket || control.finished);
         let (flushed, finished) = (control.flushes_done >= ticket, control.finished);
         drop(control);
         flushed || finished && self.left_nothing_behind()
@@ -172,8 +222,8 @@ impl Worker {
     }
 
     /// Takes no more messages, sends what waits, and ends the sending thread, all within `timeout`. Whether nothing
-    /// was left behind.
-    pub(crate) fn close(&self, timeout: Duration) -> bool {
+    /// was left behind. It is waited for only as long as `go_on` says.
+    pub(crate) fn close(&self, timeout: Duration, go_on: impl FnMut() -> bool) -> bool {
         self.shared.queue.close();
         let Some(thread) = &self.thread else { return true };
         let timeout = timeout.min(FAR);
@@ -181,9 +231,9 @@ impl Worker {
         let deadline = Instant::now() + timeout;
         control.stop = Some(control.stop.map_or(deadline, |earlier| earlier.min(deadline)));
         thread.thread().unpark();
-        let waited =
-            self.shared.progress.wait_timeout_while(control, timeout + GRACE, |control| !control.finished);
-        let finished = waited.unwrap_or_else(PoisonError::into_inner).0.finished;
+        let control = self.shared.wait(control, timeout + GRACE, go_on, |control| control.finished);
+        let finished = control.finished;
+        drop(control);
         finished && self.left_nothing_behind()
     }
 
@@ -215,7 +265,7 @@ impl Drop for Worker {
             lock(&self.shared.control).stop = Some(Instant::now());
             return;
         }
-        self.close(self.close_timeout);
+        self.close(self.close_timeout, || true);
         if let Some(thread) = self.thread.take()
             && lock(&self.shared.control).finished
         {

@@ -451,3 +451,33 @@ fn a_message_larger_than_the_whole_queue_is_too_large() {
     assert!(client.flush(LONG));
     assert_eq!(client.stats().dropped(), 1);
 }
+
+#[test]
+fn a_client_without_a_logger_reports_drops_under_that_of_its_messages() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    let blob = "y".repeat(70_000);
+    client.send_json(&format!(
+        r#"{{"type":"x","timestamp":"2012-07-18T21:13:25Z","logger":"shop","fields":{{"blob":"{blob}"}}}}"#
+    ));
+    assert!(client.flush(LONG));
+    let report = &udp.messages(1)[0];
+    assert_eq!((&report["type"], &report["logger"]), (&"metlog.dropped".into(), &"shop".into()));
+}
+
+#[test]
+fn who_waits_may_change_his_mind_and_the_client_ends_in_time_all_the_same() {
+    let client = Client::builder().sender(Gated::default()).build().unwrap();
+    client.incr("hits");
+    let start = Instant::now();
+    let mut asked = 0;
+    let mut twice = || {
+        asked += 1;
+        asked < 2
+    };
+    assert!(!client.flush_while(LONG, &mut twice));
+    assert!(!client.close_while(Duration::from_secs(1), &mut twice));
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    assert_eq!(asked, 3);
+    until("the client has ended", || client.stats().dropped_for(DropReason::Shutdown) == 1);
+}

@@ -90,6 +90,8 @@ class Destination:
     seq: bool = True
     # Whether several messages may share a datagram, with line breaks between them.
     pack: bool = False
+    # "json" or "msgpack": what is in a datagram.
+    encoder: str = "json"
 
 
 def native() -> Any:

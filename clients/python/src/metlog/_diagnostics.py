@@ -1,4 +1,4 @@
-"""What the package says about itself: a few lines for the logger ``metlog.internal``, each only once.
+"""What the package says about itself: a few lines for the logger ``metlog.internal``, most of them only once.
 
 Handlers of ours take nothing from that logger, so a complaint about a message never becomes a message.
 """
@@ -20,6 +20,11 @@ def once(what: str, message: str, *args: object) -> None:
     if what in _said or len(_said) >= MOST_TOPICS:
         return
     _said.add(what)
+    say(message, *args)
+
+
+def say(message: str, *args: object) -> None:
+    """Warn, for callers that see to it that it is not too often. Never fails."""
     import logging
 
     # The application's own handlers and filters may raise.

@@ -8,14 +8,20 @@ that everybody sees: `MetlogClient.metlog`, `MetlogClient.send_message`, the fil
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import threading
 import time
 import weakref
 from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from metlog import _bound, _exit, timers
-from metlog._core import Core, Destination, native
+from metlog import _bound, _diagnostics, _exit, timers
+from metlog._core import Core, Destination
+
+# Seconds that the end of a process waits at least for its last lines to be logged.
+LAST_LINES_PATIENCE = 0.1
 
 # What decides, of a client and of a sender. A log line or message of any type depends on the client's first two, a
 # counter on three, and a timer's message on all of them.
@@ -24,6 +30,15 @@ _OF_SENDERS = ("send_message", "encode")
 
 # A class, and what it has of the names above.
 _Original = tuple[type, dict[str, Any]]
+
+
+class _State:
+    """The native module, from its first core on.
+
+    No call imports it: a child that is forked at that moment would wait for ever for whoever imported it.
+    """
+
+    module: Any = None
 
 
 class Way:
@@ -43,15 +58,13 @@ class Way:
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
+        if _State.module is None:
+            return None
         if self._terms is None:
-            module = native()
-            if module is None:
-                self._terms = False
-            else:
-                self._terms = module.Terms(
-                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
-                )
-        return self._terms.path(client) if self._terms else None
+            self._terms = _State.module.Terms(
+                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
+            )
+        return self._terms.path(client)
 
 
 def _original(owner: type, names: Sequence[str]) -> _Original:
@@ -63,7 +76,9 @@ _cores: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def open_core(module: Any, destination: Destination) -> Core:
     """Return a native core, which is flushed when the process ends."""
+    _State.module = module
     _exit.call(_finish)
+    module.spread_diagnostics(_spread)
     core: Core = module.open_core(destination)
     _cores.add(core)
     return core
@@ -73,6 +88,44 @@ def _finish(timeout: float) -> None:
     until = time.monotonic() + timeout
     for core in list(_cores):
         core.flush(max(0.0, until - time.monotonic()))
-    module = native()
-    if module is not None:
-        module.flush_retired(max(0.0, until - time.monotonic()))
+    _State.module.flush_retired(max(0.0, until - time.monotonic()))
+    _log_the_last(_State.module, max(LAST_LINES_PATIENCE, until - time.monotonic()))
+
+
+def _spread() -> None:
+    """Have what the sending threads say logged, by a thread of its own.
+
+    Whoever calls this may hold a lock for which a handler of the application's waits, or interrupt, as the handler of a
+    signal or a finaliser, the very code that starts threads. So this is the one way of starting a thread that takes no
+    lock and waits for nothing.
+    """
+    # No more threads, or the interpreter is about to end: then the end tells.
+    with contextlib.suppress(RuntimeError):
+        _thread.start_new_thread(_log, ())
+
+
+def _log() -> None:
+    _log_lines(*_State.module.take_diagnostics())
+
+
+def _log_lines(lines: list[str], left_out: int) -> None:
+    for line in lines:
+        _diagnostics.say("%s", line)
+    if left_out:
+        _diagnostics.say("%d more lines were left out", left_out)
+
+
+def _log_the_last(module: Any, timeout: float) -> None:
+    """Log what is left at the end of the process, which waits for a handler of the application's only so long."""
+    lines, left_out = module.take_diagnostics()
+    if not lines:
+        return
+    done = threading.Event()
+
+    def log() -> None:
+        _log_lines(lines, left_out)
+        done.set()
+
+    with contextlib.suppress(RuntimeError):
+        _thread.start_new_thread(log, ())
+        done.wait(timeout)

@@ -20,7 +20,7 @@ from itertools import islice
 
 from metlog import _diagnostics, _exit, _process
 from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, CoreStats, Destination
-from metlog._transports import Backoff, Settled, Transport, UnreachableError, open_transport
+from metlog._transports import Backoff, Settled, Transport, UnreachableError, open_transport, shortened
 
 # What a message in the queue costs beside its bytes.
 OVERHEAD_BYTES = 64
@@ -28,8 +28,11 @@ OVERHEAD_BYTES = 64
 # Messages that a transport is given at once.
 BATCH = 256
 
-# Bytes of one message; the router takes no more.
+# Bytes of one message; the router takes no more. The payload of a longer one is cut.
 LARGEST_MESSAGE = 1024 * 1024
+
+# What metlog_seq and metlog_src take of these.
+NUMBER_BYTES = 80
 
 # Seconds that a core which nobody has any more waits for its lock.
 RETIRE_PATIENCE = 0.1
@@ -113,6 +116,11 @@ class _Line:
     # The side of the application.
 
     def submit(self, encoded: bytes) -> bool:
+        shorter = None
+        if len(encoded) > LARGEST_MESSAGE - NUMBER_BYTES:
+            # Before the lock is taken, because it takes its time.
+            shorter = shortened(encoded, LARGEST_MESSAGE - NUMBER_BYTES)
+            encoded = shorter or encoded
         with self._changed:
             self._accepted += 1
             if self._closed:
@@ -121,12 +129,13 @@ class _Line:
                 self._sequence += 1
                 encoded = self._numbered(encoded)
             size = len(encoded) + OVERHEAD_BYTES
-            if len(encoded) > LARGEST_MESSAGE:
+            if len(encoded) > LARGEST_MESSAGE or size > self._destination.queue_bytes:
                 return self._drop(TOO_LARGE)
             if self._queued_bytes + size > self._destination.queue_bytes:
                 return self._drop(QUEUE_FULL)
             self._queue.append(encoded)
             self._queued_bytes += size
+            self._truncated += shorter is not None
             problem = None
             if self._thread is None:
                 problem = self._start()

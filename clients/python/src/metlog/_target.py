@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from metlog.senders import FileSender, StdOutSender, TcpSender, UdpSender, UnixSender
 from metlog.senders.base import Sender
+from metlog.senders.network import JSON
 
 # Where a router on this machine listens.
 DEFAULT = "udp://127.0.0.1:5565"
@@ -20,7 +21,8 @@ def sender_for(target: str) -> Sender:
     """Return the sender for a target; one that is none is a ValueError, a file that cannot be written an OSError.
 
     Network targets take ``?seq=false`` (no sequence numbers), and a Unix socket ``?mode=datagram``. UDP takes several
-    hosts, with commas between them, and ``?pack=true`` (several messages may share a datagram).
+    hosts, with commas between them, and ``?pack=true`` (several messages may share a datagram). Where messages go in
+    datagrams there is ``?encoder=msgpack``.
     """
     parts = urlsplit(target)
     make = _SCHEMES.get(parts.scheme)
@@ -80,9 +82,9 @@ def _host_and_port(place: str) -> tuple[str, int]:
 
 
 def _network(options: dict[str, str]) -> dict[str, Any]:
-    seq = _switch(options, "seq", "true")
+    further = {"seq": _switch(options, "seq", "true"), "encoder": options.pop("encoder", JSON)}
     _none_left(options)
-    return {"seq": seq}
+    return further
 
 
 def _switch(options: dict[str, str], name: str, default: str) -> bool:

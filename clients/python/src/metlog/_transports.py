@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from metlog import _diagnostics
+from metlog import _diagnostics, _msgpack
 from metlog._core import TOO_LARGE, Destination
 
 # Bytes in one datagram; a longer message's payload is cut.
@@ -55,6 +55,10 @@ class UnreachableError(Exception):
         self.settled = settled
 
 
+class _TooLargeError(Exception):
+    """The system has no datagram of this length."""
+
+
 class Transport(Protocol):
     """Sends messages."""
 
@@ -87,9 +91,10 @@ class Backoff:
 def open_transport(destination: Destination) -> Transport:
     """Return the transport for a destination. It opens nothing yet."""
     if destination.transport == "udp":
-        return _Datagrams([_Host(host, port) for host, port in destination.addresses])
+        places = [_Host(host, port) for host, port in destination.addresses]
+        return _Datagrams(places, destination.encoder, LARGEST_DATAGRAM)
     if destination.transport == "unix-datagram":
-        return _Datagrams([_Path(destination.path)])
+        return _Datagrams([_Path(destination.path)], destination.encoder, None)
     if destination.transport == "tcp":
         host, port = destination.addresses[0]
         return _Lines(_Host(host, port), socket.SOCK_STREAM)
@@ -132,26 +137,49 @@ class _Host:
 class _Datagrams:
     """One datagram for each message and destination."""
 
-    def __init__(self, places: Sequence[_Host | _Path]) -> None:
+    def __init__(self, places: Sequence[_Host | _Path], encoder: str, largest: int | None) -> None:
+        """Make a transport; where `largest` is None, the system says which datagrams are too large."""
         self._places = places
+        self._encoder = encoder
+        self._largest = largest
         self._sockets: dict[int, socket.socket] = {}
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         sent = truncated = 0
         for message in messages:
-            datagram = message
-            if len(message) > LARGEST_DATAGRAM:
+            is_too_large = self._largest is not None and len(message) > self._largest
+            try:
+                if not is_too_large and not self._send_to_all(self._datagram(message)):
+                    raise UnreachableError(Settled(sent, truncated))
+            except _TooLargeError:
+                is_too_large = True
+            if is_too_large:
                 shorter = shortened(message, LARGEST_DATAGRAM)
                 if shorter is None:
                     return Settled(sent, truncated, TOO_LARGE)
-                datagram = shorter
                 _diagnostics.once("oversize", "a message is too large for a datagram; its payload was cut")
-            # One destination that is gone does not cost the others anything.
-            if not any([self._send_to(place, datagram) for place in self._places]):
-                raise UnreachableError(Settled(sent, truncated))
+                try:
+                    if not self._send_to_all(shorter):
+                        raise UnreachableError(Settled(sent, truncated))
+                except _TooLargeError:
+                    return Settled(sent, truncated, TOO_LARGE)
             sent += 1
-            truncated += datagram is not message
+            truncated += is_too_large
         return Settled(sent, truncated)
+
+    def _datagram(self, message: bytes) -> bytes:
+        """Return what goes into a datagram for a message; what msgpack cannot hold, or makes too long, stays JSON."""
+        if self._encoder == "msgpack":
+            with contextlib.suppress(_msgpack.NoMsgpackError, ValueError, RecursionError):
+                datagram = _msgpack.PREFIX + _msgpack.packed(json.loads(message))
+                if len(datagram) <= LARGEST_DATAGRAM:
+                    return datagram
+        return message
+
+    def _send_to_all(self, datagram: bytes) -> bool:
+        """Send a datagram to every destination; False if none took it."""
+        # One destination that is gone does not cost the others anything.
+        return any([self._send_to(place, datagram) for place in self._places])
 
     def _send_to(self, place: _Host | _Path, datagram: bytes) -> bool:
         try:
@@ -168,6 +196,8 @@ class _Datagrams:
                     outgoing.sendto(datagram, address)
                     return True
                 except OSError as error:
+                    if error.errno == errno.EMSGSIZE:
+                        raise _TooLargeError from None
                     if error.errno not in _BUSY or time.monotonic() >= until:
                         raise
                     # A full socket of a Unix receiver cannot be waited for; it is asked again soon.
@@ -280,15 +310,17 @@ def shortened(message: bytes, limit: int) -> bytes | None:
     if not isinstance(payload, str):
         return None
     marker = f" [truncated from {len(message)} bytes]"
-    low, high = 0, len(payload)
-    best = None
-    while low <= high:
-        kept = (low + high) // 2
-        parts["payload"] = payload[:kept] + marker
-        candidate = json.dumps(parts).encode("ascii")
-        if len(candidate) <= limit:
-            best = candidate
-            low = kept + 1
+    parts["payload"] = marker
+    room = limit - len(json.dumps(parts))
+    if room < 0:
+        return None
+    # As many characters as there is room for, of which each takes one byte at least.
+    low, high = 0, min(len(payload), room)
+    while low < high:
+        kept = (low + high + 1) // 2
+        if len(json.dumps(payload[:kept])) - len('""') <= room:
+            low = kept
         else:
             high = kept - 1
-    return best
+    parts["payload"] = payload[:low] + marker
+    return json.dumps(parts).encode("ascii")

@@ -2,8 +2,8 @@
 
     application = metlog.asgi.Middleware(application)       # or app.add_middleware(metlog.asgi.Middleware)
 
-Servers end their processes in ways of their own (uvicorn by the signal that it got), in which no exit function of Python
-runs. So what waits is sent when the application's lifespan ends.
+Servers end their processes in ways of their own (uvicorn by the signal that it got), in which no exit function of
+Python runs. So what waits is sent when the application's lifespan ends.
 
 A route's template comes from FastAPI or Starlette. Another framework says it in ``scope["metlog.route"]``, or by a
 function.

@@ -22,7 +22,7 @@ from metlog._severity import SEVERITY
 from metlog.filters import CODES, Filter
 from metlog.senders import NoSendSender, TcpSender, UdpSender, UnixSender
 from metlog.senders.base import Sender
-from metlog.senders.network import NetworkSender
+from metlog.senders.network import NetworkSender, queued
 from metlog.timers import _NoOpTimer, _Timer, _UnsampledTimer
 
 __all__ = ["SEVERITY", "MetlogClient"]
@@ -103,7 +103,8 @@ class MetlogClient:
         else:
             # A name of digits is a number in a configuration.
             self._disabled_timers = {str(name) for name in disabled_timers}
-        self.filters: list[Filter] = [] if filters is None else list(filters)
+        # The very list that was given: who has it may change it, as ever.
+        self.filters: list[Filter] = [] if filters is None else filters if isinstance(filters, list) else list(filters)
         self._closed = False
         self._said_unconfigured = False
 
@@ -157,6 +158,7 @@ class MetlogClient:
         if self._closed:
             self._ledger.add(CLOSED)
             return
+        queued_before = queued.count
         try:
             try:
                 sender.send_message(msg)
@@ -168,10 +170,11 @@ class MetlogClient:
                 self._ledger.add(_UNCONVERTIBLE, unconvertible)
                 sender.send_message(converted)
         except Exception as error:
-            self._ledger.add(SENDER_ERROR)
+            if not _is_accounted_for(sender, queued_before):
+                self._ledger.add(SENDER_ERROR)
             self._errors.sending(error, msg)
             return
-        if not (isinstance(sender, Sender) and sender.keeps_ledger):
+        if not _is_accounted_for(sender, queued_before):
             self._ledger.add(_SENT)
 
     def metlog(
@@ -365,9 +368,10 @@ class MetlogClient:
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Send a log line of severity alert with the traceback of the exception that is being handled.
 
-        Arguments as for `info`. A first argument that is a bool, or what ``sys.exc_info`` returns, is `exc_info`.
+        Arguments as for `info`. A first argument that can only be meant as `exc_info` is that: a bool, what
+        ``sys.exc_info`` returns, and behind a template without ``%`` also an exception, None, 0 and 1.
         """
-        if args and _text.is_exc_info(args[0]):
+        if args and _text.is_exc_info(args[0], msg):
             kwargs.setdefault("exc_info", args[0])
             args = args[1:]
         kwargs.setdefault("exc_info", True)
@@ -458,6 +462,15 @@ class MetlogClient:
         self._closed = True
         self._path = None
         return self.sender.close(timeout) if isinstance(self.sender, Sender) else True
+
+
+def _is_accounted_for(sender: Any, queued_before: int) -> bool:
+    """Return whether a message that a sender was just given is part of the sender's own account."""
+    if not (isinstance(sender, Sender) and sender.keeps_ledger):
+        return False
+    # Of a network sender the core keeps it, which does not hear of what goes another way: because the method is
+    # overridden, or because somebody has taken the socket.
+    return not isinstance(sender, NetworkSender) or queued.count != queued_before
 
 
 _WAY = _native_path.Way(

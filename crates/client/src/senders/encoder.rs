@@ -23,7 +23,8 @@ pub enum Encoder {
     #[default]
     Json,
     /// msgpack, one message in each datagram, which begins with `\0msgpack::`. What msgpack cannot hold as it is (a whole
-    /// number of more than 64 bits, half of a surrogate pair) goes as JSON.
+    /// number of more than 64 bits, half of a surrogate pair) goes as JSON, and so does what would only in msgpack be too
+    /// large for a datagram.
     Msgpack,
 }
 
@@ -49,14 +50,15 @@ pub(crate) struct Recoded {
 }
 
 impl Recoded {
-    /// Takes these messages in place of those before.
-    pub(crate) fn fill<'m>(&mut self, messages: impl Iterator<Item = &'m [u8]>) {
+    /// Takes these messages in place of those before. One that would be longer than `limit` in msgpack stays JSON.
+    pub(crate) fn fill<'m>(&mut self, messages: impl Iterator<Item = &'m [u8]>, limit: usize) {
         self.bytes.clear();
         self.ends.clear();
         for message in messages {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(MSGPACK);
-            if !msgpack::from_json(message, &mut self.bytes) {
+            let recoded = msgpack::from_json(message, &mut self.bytes);
+            if !recoded || self.bytes.len() - start > limit {
                 self.bytes.truncate(start);
                 self.bytes.extend_from_slice(message);
             }
@@ -78,13 +80,15 @@ mod tests {
     #[test]
     fn each_message_says_that_it_is_msgpack_unless_it_has_to_stay_json() {
         let mut recoded = Recoded::default();
-        recoded.fill([b"{\"a\":1}".as_slice(), b"{\"a\":99999999999999999999}", b"{}"].into_iter());
+        recoded.fill([b"{\"a\":1}".as_slice(), b"{\"a\":99999999999999999999}", b"{}"].into_iter(), 50);
         let datagrams: Vec<&[u8]> = recoded.datagrams().collect();
         assert_eq!(
             datagrams,
             [b"\0msgpack::\x81\xa1a\x01".as_slice(), b"{\"a\":99999999999999999999}", b"\0msgpack::\x80"]
         );
-        recoded.fill(std::iter::empty());
+        recoded.fill([b"[1.5,1.5]".as_slice()].into_iter(), 20);
+        assert_eq!(recoded.datagrams().collect::<Vec<_>>(), [b"[1.5,1.5]".as_slice()]);
+        recoded.fill(std::iter::empty(), 50);
         assert_eq!(recoded.datagrams().count(), 0);
     }
 }

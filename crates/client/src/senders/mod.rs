@@ -30,6 +30,7 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::diagnostics::say;
 use crate::stats::DropReason;
 
 mod address;
@@ -190,15 +191,6 @@ impl Answer {
     }
 }
 
-/// Says something on the client's own log, which is a line on standard error. Callers see to it that a condition
-/// is said once, not once per message.
-///
-/// In one write, and around the standard library's lock: a process that forks while this thread says something must not
-/// find that lock taken in the child.
-pub(crate) fn say(text: std::fmt::Arguments<'_>) {
-    crate::system::write_to_standard_error(format!("metlog: {text}\n").as_bytes());
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -243,17 +235,5 @@ pub(crate) mod tests {
         let split: Vec<_> = [0, 3, 4, 5, 7, 11].map(|bytes| batch.split_at(bytes)).into();
         assert_eq!(split, [(0, 0), (0, 3), (1, 0), (2, 0), (2, 2), (3, 0)]);
         assert_eq!(batch.slice(2, 3).split_at(2), (0, 2));
-    }
-
-    #[test]
-    fn the_log_does_not_need_the_standard_library_s_lock() {
-        let held = std::io::stderr().lock();
-        let (said, done) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            say(format_args!("said while standard error is locked"));
-            said.send(())
-        });
-        assert!(done.recv_timeout(Duration::from_secs(10)).is_ok());
-        drop(held);
     }
 }

@@ -1,5 +1,8 @@
 //! A message that is longer than its transport carries: its payload is cut, with a marker, and it stays JSON.
 
+/// A longer message does not go into a datagram whole: over UDP the largest is 65,507 bytes, and not every system takes it.
+pub(crate) const LARGEST_DATAGRAM_BYTES: usize = 60_000;
+
 /// Writes a form of `message` that is at most `limit` bytes long to `out`, with a marker that says that it was `whole`
 /// bytes long. `false` where there is none, because it is not the payload that is long; then `out` is of no use.
 ///

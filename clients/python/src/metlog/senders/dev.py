@@ -53,7 +53,7 @@ class _Descriptor:
         """Nothing waits."""
 
     def close(self) -> None:
-        """The descriptor is the stream's to close."""
+        """Do nothing: the descriptor is the stream's to close."""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -65,8 +65,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
 class StreamSender(Sender):
     """Writes messages to a stream, such as an open file.
 
-    A forked child writes past the buffer of a file that it inherited: a thread of its parent may hold the buffer's lock,
-    and nobody would ever let go of it there.
+    A forked child writes past the buffer of a file that it inherited: a thread of its parent may have held the
+    buffer's lock, and nobody would ever let go of it.
     """
 
     def __init__(self, stream: Stream, formatter: Formatter = None) -> None:
@@ -128,11 +128,14 @@ class _Appended:
 
     def write(self, text: str) -> int:
         """Append a text at once, so that lines of several threads and processes stay whole."""
-        _write_all(self._file.fileno(), text.encode("utf-8"))
+        _write_all(self.fileno(), text.encode("utf-8"))
         return len(text)
 
     def flush(self) -> None:
         """Nothing waits."""
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     @property
     def closed(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from metlog._core import Destination
-from metlog.senders.network import DEFAULT_QUEUE_BYTES, NetworkSender, as_port
+from metlog.senders.network import DEFAULT_QUEUE_BYTES, JSON, NetworkSender, as_encoder, as_host, as_port
 
 
 class UdpSender(NetworkSender):
@@ -25,6 +25,7 @@ class UdpSender(NetworkSender):
         queue_bytes: int = DEFAULT_QUEUE_BYTES,
         seq: bool = True,
         pack: bool = False,
+        encoder: str = JSON,
     ) -> None:
         """Make a sender.
 
@@ -34,15 +35,17 @@ class UdpSender(NetworkSender):
         :param seq: Whether messages carry ``metlog_seq`` and ``metlog_src``, so that a receiver can count losses.
         :param pack: Whether several messages may share a datagram, with line breaks between them, as the router reads
                      them. It takes the native module, and costs the sending thread a tenth.
+        :param encoder: What is in a datagram: ``json``, or ``msgpack``, which is one message in each.
         """
-        hosts = [host] if isinstance(host, str) else list(host)
+        hosts = [as_host(each) for each in ([host] if isinstance(host, str) else host)]
         ports = [as_port(each) for each in ([port] if isinstance(port, (int, str)) else port)]
         if not hosts or not ports:
             raise ValueError("a UdpSender needs a host and a port")
         ports.extend(ports[-1:] * (len(hosts) - len(ports)))
         self._destinations = tuple(zip(hosts, ports))
         self._socket: Any = None
-        super().__init__(Destination("udp", self._destinations, queue_bytes=queue_bytes, seq=seq, pack=pack))
+        further: dict[str, Any] = {"pack": pack, "encoder": as_encoder(encoder)}
+        super().__init__(Destination("udp", self._destinations, queue_bytes=queue_bytes, seq=seq, **further))
 
     @property
     def socket(self) -> Any:

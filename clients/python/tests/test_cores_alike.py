@@ -1,0 +1,383 @@
+"""The native core and the plain one promise the same (`metlog._core`), and each test here asks both."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from receivers import DEADLINE, LineReceiver, wait_for
+
+from metlog import _core, _native_path
+from metlog._core import Destination
+from metlog._plain_core import PlainCore
+from metlog.client import MetlogClient
+from metlog.senders import TcpSender, UdpSender, UnixSender
+
+
+@pytest.fixture(params=["native", "plain"])
+def core_kind(request, monkeypatch):
+    if request.param == "plain":
+        monkeypatch.setenv(_core.NATIVE_VARIABLE, "0")
+    elif _core.native() is None:
+        pytest.skip("there is no native module here")
+    return request.param
+
+
+@pytest.fixture
+def open_core(core_kind):
+    """Open cores that are closed at the end of the test."""
+    cores = []
+
+    def open_one(destination):
+        module = _core.native()
+        core = PlainCore(destination) if module is None else _native_path.open_core(module, destination)
+        cores.append(core)
+        return core
+
+    yield open_one
+    for core in cores:
+        core.close(0)
+
+
+@pytest.fixture
+def unix_datagrams(tmp_path):
+    path = str(tmp_path / "datagrams")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(path)
+        receiver.settimeout(DEADLINE)
+        yield path, receiver
+
+
+def message(payload: str, logger: str = "shop", **fields) -> dict:
+    # The keys of an envelope, in its order, which is what both cut by.
+    return {
+        "type": "x",
+        "timestamp": "2012-07-18T21:13:25Z",
+        "logger": logger,
+        "severity": 6,
+        "payload": payload,
+        "fields": fields,
+    }
+
+
+def encoded(*arguments, **fields) -> bytes:
+    return json.dumps(message(*arguments, **fields)).encode("ascii")
+
+
+def adds_up(stats) -> bool:
+    return stats["accepted"] == stats["sent"] + sum(stats["dropped"].values()) + stats["queued"]
+
+
+# Payloads of which a cut can go wrong: escapes of one, two and six letters, pairs of these, and none.
+PAYLOADS = ["x", "\\", '"\n', "é", "😀", "a\u0000"]
+
+
+@pytest.mark.parametrize("unit", PAYLOADS, ids=ascii)
+def test_a_payload_that_no_datagram_holds_is_cut(open_core, udp, unit):
+    core = open_core(Destination("udp", (("127.0.0.1", udp.port),), seq=False))
+    text = encoded(unit * 70_000, note="kept")
+    assert core.submit(text)
+    datagram = udp.text()
+    cut = json.loads(datagram)
+    before, marker, after = cut["payload"].partition(f" [truncated from {len(text)} bytes]")
+    assert (marker != "", after, cut["fields"]) == (True, "", {"note": "kept"})
+    # Nothing but the payload's beginning, and as much of it as there is room for.
+    assert (unit * 70_000).startswith(before)
+    assert 60_000 - 12 < len(datagram) <= 60_000
+    assert core.flush(DEADLINE)
+    stats = core.stats()
+    assert (stats["sent"], stats["truncated"], stats["dropped"]) == (1, 1, {})
+
+
+def test_a_payload_longer_than_a_message_may_be_is_cut(open_core, tcp):
+    core = open_core(Destination("tcp", (("127.0.0.1", tcp.port),)))
+    assert core.submit(encoded("x" * 1_200_000))
+    assert core.submit(encoded("after"))
+    assert core.flush(DEADLINE)
+    wait_for(lambda: len(tcp.lines) == 2, "both messages")
+    cut, after = tcp.messages()
+    assert 1_048_000 < len(tcp.lines[0]) <= 1_048_576
+    assert " [truncated from 1200" in cut["payload"][-40:]
+    assert (cut["metlog_seq"], after["metlog_seq"], after["payload"]) == (1, 2, "after")
+    stats = core.stats()
+    assert (stats["sent"], stats["truncated"], stats["dropped"]) == (2, 1, {})
+
+
+def test_what_cannot_be_cut_is_too_large(open_core, udp):
+    core = open_core(Destination("udp", (("127.0.0.1", udp.port),)))
+    core.submit(encoded("", blob="y" * 70_000))
+    assert not core.submit(encoded("", blob="y" * 1_100_000))
+    assert core.flush(DEADLINE)
+    stats = core.stats()
+    assert stats["dropped"] == {"too-large": 2}
+    assert adds_up(stats)
+
+
+def test_what_no_queue_holds_is_too_large(open_core, udp):
+    core = open_core(Destination("udp", (("127.0.0.1", udp.port),), queue_bytes=32_768))
+    assert not core.submit(encoded("y" * 40_000))
+    assert core.stats()["dropped"] == {"too-large": 1}
+
+
+def test_a_unix_datagram_is_as_large_as_the_system_has_them(open_core, unix_datagrams):
+    path, receiver = unix_datagrams
+    core = open_core(Destination("unix-datagram", path=path, seq=False))
+    core.submit(encoded("x" * 100_000))
+    assert json.loads(receiver.recv(1 << 20))["payload"] == "x" * 100_000
+    core.submit(encoded("x" * 900_000))
+    cut = receiver.recv(1 << 20)
+    assert len(cut) == 60_000
+    assert " [truncated from 900" in json.loads(cut)["payload"]
+    core.submit(encoded("", blob="x" * 900_000))
+    assert core.flush(DEADLINE)
+    stats = core.stats()
+    assert (stats["truncated"], stats["dropped"]) == (1, {"too-large": 1})
+    assert adds_up(stats)
+
+
+def test_a_report_of_drops_has_the_logger_of_the_messages(open_core, tmp_path):
+    path = str(tmp_path / "stream")
+    core = open_core(Destination("unix", path=path, queue_bytes=32_768))
+    answers = [core.submit(encoded("x" * 1000)) for _ in range(200)]
+    assert not all(answers)
+    receiver = LineReceiver(path)
+
+    def reports():
+        return [one for one in receiver.messages() if one["type"] == "metlog.dropped"]
+
+    core.flush(DEADLINE)
+    wait_for(lambda: sum(int(one["payload"]) for one in reports()) == answers.count(False), "the report")
+    assert {one["logger"] for one in reports()} == {"shop"}
+    receiver.close()
+
+
+@pytest.mark.parametrize("host", ["", " ", "a b", "a\0b", "a\nb", "a..b", "x" * 64 + ".org", None, 7])
+@pytest.mark.parametrize("kind", [UdpSender, TcpSender])
+def test_what_is_no_host_is_a_value_error(core_kind, kind, host):
+    with pytest.raises((ValueError, TypeError) if host in (None, 7) and kind is UdpSender else ValueError):
+        kind(host, 5565)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "localhost", "example.org.", "bücher.example", "a_b"])
+@pytest.mark.parametrize("kind", [UdpSender, TcpSender])
+def test_what_may_be_a_host_is_taken(core_kind, kind, host):
+    kind(host, 5565)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", None])
+def test_what_is_no_path_is_a_value_error(core_kind, path):
+    with pytest.raises(ValueError, match="path"):
+        UnixSender(path)
+
+
+def test_a_path_may_be_one_of_pathlib(core_kind, tmp_path):
+    receiver = LineReceiver(str(tmp_path / "socket"))
+    client = MetlogClient(UnixSender(pathlib.Path(tmp_path) / "socket"), "tests")
+    client.incr("hits")
+    wait_for(lambda: receiver.lines, "the message")
+    receiver.close()
+
+
+class Overridden(UdpSender):
+    """Delivers in a way of its own, or in the usual one, or fails."""
+
+    def send_message(self, msg):
+        if msg["payload"] == "usual":
+            super().send_message({**msg, "severity": 7})
+        elif msg["payload"] == "bad":
+            raise OSError("out of order")
+        elif msg["payload"] == "both":
+            super().send_message(msg)
+            raise OSError("out of order")
+
+
+class TestStats:
+    """A client accounts for every message, whoever delivers it."""
+
+    def stats(self, client) -> tuple:
+        assert client.flush(DEADLINE)
+        stats = client.stats()
+        assert adds_up(stats)
+        return stats["accepted"], stats["sent"], stats["dropped"]
+
+    @pytest.mark.parametrize(
+        ("payload", "account"),
+        [
+            ("usual", (1, 1, {})),
+            ("its own way", (1, 1, {})),
+            ("bad", (1, 0, {"sender-error": 1})),
+            ("both", (1, 1, {})),
+        ],
+    )
+    def test_of_a_sender_whose_class_is_derived(self, core_kind, udp, payload, account):
+        client = MetlogClient(Overridden("127.0.0.1", udp.port), "tests")
+        client.metlog("x", payload=payload)
+        assert self.stats(client) == account
+
+    def test_of_a_sender_whose_socket_was_taken(self, core_kind, udp):
+        sender = UdpSender("127.0.0.1", udp.port)
+        client = MetlogClient(sender, "tests")
+        client.incr("queued")
+        socket = sender.socket
+        client.incr("sent at once")
+        assert self.stats(client) == (2, 2, {})
+        socket.close()
+        client.incr("lost")
+        assert self.stats(client) == (3, 2, {"sender-error": 1})
+        del sender.socket
+        client.incr("queued")
+        assert self.stats(client) == (4, 3, {"sender-error": 1})
+
+    def test_of_a_sender_whose_method_was_replaced(self, core_kind, udp):
+        sender = UdpSender("127.0.0.1", udp.port)
+        client = MetlogClient(sender, "tests")
+        seen = []
+        sender.send_message = seen.append
+        client.incr("seen")
+        del sender.send_message
+        client.incr("queued")
+        assert (len(seen), *self.stats(client)) == (1, 2, 2, {})
+
+
+class TestDiagnostics:
+    """What the package says about itself goes to one logger, and to nobody else."""
+
+    @pytest.fixture
+    def lines(self):
+        """What the logger was given since the test began."""
+        lines = []
+
+        class Keeper(logging.Handler):
+            def emit(self, record):
+                lines.append(record.getMessage())
+
+        logger = logging.getLogger("metlog.internal")
+        keeper = Keeper()
+        before = logger.propagate
+        logger.propagate = False
+        logger.addHandler(keeper)
+        if _core.native() is not None:
+            # What earlier tests have left.
+            _core.native().take_diagnostics()
+        yield lines
+        logger.removeHandler(keeper)
+        logger.propagate = before
+
+    def test_a_router_that_is_not_there_is_told(self, core_kind, lines, tmp_path, capfd):
+        path = str(tmp_path / "nobody")
+        client = MetlogClient(UnixSender(path), "tests")
+        # A call has it told, whoever called before.
+        wait_for(lambda: client.incr("hits") or any(path in line for line in lines), "the line")
+        assert next(line for line in lines if path in line).startswith("metlog: ")
+        client.close(0)
+        assert capfd.readouterr().err == ""
+
+    def test_a_handler_that_waits_for_a_lock_of_the_caller_stops_nobody(self, core_kind, tmp_path):
+        lock = threading.Lock()
+        waits = threading.Event()
+        told = []
+
+        class Locking(logging.Handler):
+            def emit(self, record):
+                waits.set()
+                with lock:
+                    told.append(record.getMessage())
+
+        logger = logging.getLogger("metlog.internal")
+        handler = Locking()
+        logger.addHandler(handler)
+        path = str(tmp_path / "nobody")
+        client = MetlogClient(UnixSender(path), "tests")
+        try:
+            with lock:
+                wait_for(lambda: client.incr("hits") or waits.is_set(), "a line")
+                client.flush(0.01)
+                client.close(0.01)
+                assert told == []
+            wait_for(lambda: told, "the line")
+        finally:
+            logger.removeHandler(handler)
+
+    SCRIPT = """
+import logging, sys, time
+from metlog.client import MetlogClient
+from metlog.senders import UnixSender
+logging.basicConfig(stream=sys.stdout, format="%(name)s %(message)s")
+client = MetlogClient(UnixSender(sys.argv[1]), "tests")
+client.incr("hits")
+client.flush(float(sys.argv[2]))
+"""
+
+    @pytest.mark.parametrize("seconds", [0, 0.5])
+    def test_the_end_of_a_process_tells_what_is_left(self, core_kind, tmp_path, seconds):
+        command = [sys.executable, "-c", self.SCRIPT, str(tmp_path / "nobody"), str(seconds)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert run.stdout.count("metlog.internal metlog: ") == 1, run.stdout
+        assert run.stderr == ""
+
+
+class TestCtrlC:
+    """Somebody who waits can be told to stop waiting."""
+
+    @pytest.fixture
+    def core(self, open_core, tmp_path):
+        """A core that waits for a receiver that is not there."""
+        core = open_core(Destination("unix", path=str(tmp_path / "nobody")))
+        core.submit(encoded("x"))
+        return core
+
+    def interrupt(self, wait) -> None:
+        """Interrupt what waits, again and again, for the first time may be before it waits."""
+        over = threading.Event()
+
+        def press():
+            while not over.wait(0.2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        begin = time.monotonic()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                wait(4 * DEADLINE)
+        finally:
+            # One more of them must not be taken by the test.
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            over.set()
+            presser.join()
+            signal.signal(signal.SIGINT, before)
+        assert time.monotonic() - begin < 3 * DEADLINE
+
+    def test_a_flush_is_interrupted(self, core):
+        self.interrupt(core.flush)
+        assert core.stats()["queued"] == 1
+
+    def test_the_end_is_interrupted_and_comes_all_the_same(self, core):
+        self.interrupt(core.close)
+        assert not core.submit(encoded("late"))
+        assert not core.close(0)
+        wait_for(lambda: core.stats()["queued"] == 0, "the end")
+        assert core.stats()["dropped"] == {"closed": 1, "shutdown": 1}
+
+
+def test_without_a_thread_a_flush_is_interrupted_as_well(tmp_path, monkeypatch):
+    """Where no thread can be started, a flush of the plain core sends by itself."""
+    core = PlainCore(Destination("unix", path=str(tmp_path / "nobody")))
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        core.submit(encoded("x"))
+    TestCtrlC().interrupt(core.flush)
+    core.close(0)
