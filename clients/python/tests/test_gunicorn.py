@@ -98,6 +98,8 @@ class Service:
         (folder / "gunicorn.conf.py").write_text(CONFIGURATION)
         (folder / "application.py").write_text(APPLICATION % LAST_WORDS)
         command = [sys.executable, "-m", "gunicorn", "--workers", str(WORKERS), "--bind", "127.0.0.1:0"]
+        # Its control socket would be one for all that run here.
+        command += ["--no-control-socket"]
         # Whoever is replaced answers what it was asked before.
         command += ["--max-requests", str(REQUESTS), "--graceful-timeout", "60", *options, "application:app"]
         environment = {
@@ -125,7 +127,9 @@ class Service:
 
     def replace_workers(self) -> None:
         """Have all workers replaced, as an operator does."""
+        before = len(self.workers())
         self._server.send_signal(signal.SIGHUP)
+        wait_for("there are new workers", lambda: len(self.workers()) >= before + WORKERS)
 
     def load(self, meanwhile: Callable[[], None]) -> None:
         """Ask again and again, and do something else in the middle of it."""
@@ -171,7 +175,8 @@ class Service:
     def _is_complete(self) -> bool:
         ready = set(map(int, re.findall(r"Worker ready \(pid: (\d+)\)", self.log())))
         alive = {worker for worker in self.workers() if _is_alive(worker)}
-        return len(alive) == WORKERS and alive <= ready
+        leaving = set(map(int, re.findall(r"\[(\d+)\] \[INFO\] Autorestarting worker", self.log())))
+        return len(alive) == WORKERS and alive <= ready - leaving
 
     def terminate(self) -> None:
         """Ask it to end; asked twice, it is as if it was asked once."""
