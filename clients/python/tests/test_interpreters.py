@@ -125,5 +125,6 @@ assert not run(interpreter, f"PORT = {{sys.argv[1]}}" + '''{SEND}''')
 interpreters.destroy(interpreter)
 print(2)
 """
-    messages, _ = outcome(udp, code)
+    messages, said = outcome(udp, code)
     assert [message["type"] for message in messages] == ["counter", "oldstyle"]
+    assert "Error sending" not in said

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import secrets
 import socket
 import threading
 import time
@@ -106,7 +105,7 @@ class _Line:
         self._truncated = 0
         self._dropped: dict[str, int] = {}
         self._sequence = 0
-        self._source = secrets.token_hex(8)
+        self._source = os.urandom(8).hex()
         self._thread: threading.Thread | None = None
         self._resting = False
         self._closed = closed
@@ -246,8 +245,9 @@ class _Line:
 
     def _start(self) -> RuntimeError | None:
         _ending.watch(self)
-        thread = threading.Thread(target=self._run, name="metlog", daemon=True)
         try:
+            # Refused here already by an interpreter that has no such threads.
+            thread = threading.Thread(target=self._run, name="metlog", daemon=True)
             thread.start()
         except RuntimeError as error:
             return error
