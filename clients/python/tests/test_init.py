@@ -389,6 +389,19 @@ def test_a_child_of_a_call_that_goes_on_makes_its_own():
     )
 
 
+def test_a_call_with_a_wrong_argument_is_not_the_first():
+    outcome = Outcome(
+        "import logging, metlog\n"
+        "for wrong in ({'level': 'LOUD'}, {'target': 'carrier://pigeon'}):\n"
+        "    try: metlog.init(logger='myapp', **wrong)\n"
+        "    except ValueError: pass\n"
+        "    else: raise AssertionError(wrong)\n"
+        "metlog.init(logger='myapp')\n"
+        "logging.error('once')\n"
+    )
+    assert outcome.payloads() == ["once"]
+
+
 def test_a_second_call_makes_the_client_the_default_again():
     outcome = Outcome(
         BEGIN + "metlog.CLIENT_HOLDER.delete_client('myapp')\n"
