@@ -438,6 +438,16 @@ def test_what_a_test_captures_stays_captured_when_the_application_is_made_in_it(
     assert outcome.stdout == ""
 
 
+def test_an_application_may_have_the_name_of_the_captures_own_client():
+    outcome = Outcome(
+        "import metlog\n"
+        "from metlog.testing import capturing\n"
+        "with capturing(): client = metlog.init(logger='test')\n"
+        "metlog.CLIENT_HOLDER.default_client.info('sent')\n"
+    )
+    assert outcome.payloads() == ["sent"]
+
+
 def test_a_capture_hooks_nothing_where_all_is_disabled():
     outcome = Outcome(
         "import logging, sys, metlog\n"
