@@ -11,8 +11,11 @@ from typing import Any
 # The bound fields of each client, by its key. Never changed in place: tasks share it until they bind something.
 _bound: ContextVar[Mapping[int, dict[str, Any]] | None] = ContextVar("metlog_bound", default=None)
 
-#: Returns something true if any client has bound fields here: the quickest that can be asked.
+#: Returns something true if any client has bound fields here.
 is_any: Callable[[], object] = _bound.get
+
+#: Whether anything was ever bound in this process: the quickest that can be asked.
+ever = False
 
 _keys = itertools.count()
 
@@ -54,6 +57,8 @@ class Binding:
 
     def __enter__(self) -> Binding:
         """Bind the fields in this thread or task."""
+        global ever  # noqa: PLW0603  it is about the process
+        ever = True
         clients = _bound.get() or {}
         self._tokens.append(_bound.set({**clients, self._key: {**clients.get(self._key, {}), **self._fields}}))
         return self
