@@ -116,3 +116,30 @@ fn some_tests_can_be_chosen_and_none_is_an_error() {
     assert_eq!(status, Some(1));
     assert!(errors.contains("there are no tests in metlog.toml"), "{errors}");
 }
+
+#[test]
+fn lines_that_a_file_input_joins_are_one_message_in_its_tests_too() {
+    let (status, out, errors) = test(
+        r#"
+[inputs.app]
+kind = "file"
+path = "app.log"
+decoder = "line"
+multiline = { start = '^\d' }
+[endpoints.all]
+kind = "file"
+path = "all.log"
+format = "text"
+template = "{payload}"
+[[routes]]
+to = ["all"]
+[[tests]]
+name = "a stack trace belongs to the line above it"
+input = "app"
+messages = ["1 failed\n  at x\n  at y", "2 fine", "  still the second"]
+expect.all = ["1 failed\\n  at x\\n  at y", "2 fine\\n  still the second"]
+"#,
+        &[],
+    );
+    assert_eq!(status, Some(0), "{out}{errors}");
+}

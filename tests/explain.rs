@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Router, ledger::sum, messages, router::METLOG, senders, wait};
+use crate::support::{Router, Setup, ledger::sum, messages, router::METLOG, senders, wait};
 
 fn explain(folder: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(METLOG)
@@ -323,4 +323,41 @@ to = ["json"]
         assert_eq!(fs::read_to_string(stopped.path(path)).expect("a file"), *text, "{path}");
     }
     assert_eq!(fs::read_dir(stopped.path("out")).expect("look").count(), expected.len(), "no other files");
+}
+
+#[test]
+fn lines_that_a_file_input_joins_are_explained_as_the_messages_that_a_running_router_makes_of_them() {
+    let text = "before\n1 failed\n  at x\n\n  at y\n2 fine\n3 too long for one message\n  of forty bytes\n  so it is cut\n4 \
+                a line that is too long for a message, and in the middle\n  of others\n5 last\n  line";
+    let configuration = r#"
+[inputs.app]
+kind = "file"
+path = "app.txt"
+mode = "once"
+decoder = "line"
+multiline = { start = '^\d', max_bytes = "40B" }
+[limits]
+message = "50B"
+[endpoints.all]
+kind = "file"
+path = "all.log"
+format = "text"
+template = "{payload}"
+[[routes]]
+to = ["all"]
+"#;
+    let setup = Setup::new(configuration);
+    fs::write(setup.path("app.txt"), text).expect("write");
+    let folder = folder_with(configuration);
+    let told = said(&explain(folder.path(), &["--json"], text.as_bytes()));
+    let fates: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let sent: String = fates.iter().filter_map(|fate| fate["endpoints"][0]["text"].as_str()).collect();
+    let ran = setup.run_to_its_good_end();
+    assert_eq!(sent, fs::read_to_string(ran.path("all.log")).expect("read"));
+    let rejected = fates.iter().filter(|fate| fate["reason"] == "too-large").count();
+    assert_eq!(ran.ledger.input("app")["rejected"]["too-large"], rejected);
+    let places: Vec<&str> = fates.iter().filter_map(|fate| fate["place"].as_str()).collect();
+    let expected =
+        ["line 1", "lines 2-5", "line 6", "line 7", "lines 8-9", "line 10", "line 11", "lines 12-13"];
+    assert_eq!(places, expected);
 }

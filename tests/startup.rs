@@ -4,7 +4,10 @@ use std::{
     fs,
     net::{TcpListener, UdpSocket},
     os::unix::net::{UnixDatagram, UnixListener},
+    process::Stdio,
 };
+
+use serde_json::Value;
 
 use crate::support::{Router, Setup, messages, receivers, senders};
 
@@ -113,6 +116,37 @@ fn a_configuration_with_errors_starts_nothing() {
     let all = setup.path("all.jsonl");
     let output = setup.command().output().expect("run metlog");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean \"tcp\"?"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean \\\"tcp\\\"?"));
     assert!(!all.exists(), "no endpoint was opened");
+}
+
+/// Every line that the router writes with `--log-format json`; a second one that is something else fails.
+fn json_log(setup: &Setup) -> Vec<Value> {
+    let output = setup.command().stdin(Stdio::null()).output().expect("run metlog");
+    let text = String::from_utf8(output.stderr).expect("text");
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}\n\n{text}"));
+    text.lines().map(parse).collect()
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_json_where_the_log_is() {
+    let unused = configuration("kind = \"stdin\"") + "[endpoints.nobody]\nkind = \"null\"\n";
+    let log = json_log(&Setup::new(&unused));
+    let warning = log.iter().find(|line| line["level"] == "WARN").expect("a warning");
+    assert!(warning["message"].as_str().is_some_and(|text| text.contains("nobody")), "{warning}");
+    assert_eq!(warning["at"], "metlog.toml:8:1");
+    assert!(log.iter().any(|line| line["message"] == "every input has ended"), "{log:?}");
+
+    let broken = configuration("kind = \"tpc\"");
+    let log = json_log(&Setup::new(&broken));
+    assert_eq!(log[0]["level"], "ERROR");
+    assert_eq!(log[0]["at"], "metlog.toml:2:8");
+    assert_eq!(log[0]["label"], "did you mean \"tcp\"?");
+    assert_eq!(log.last().expect("a line")["message"], "metlog.toml cannot be used: 1 error");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("an address");
+    let log = json_log(&Setup::new(&configuration(&format!("kind = \"tcp\"\nlisten = \"{address}\""))));
+    let last = log.last().expect("a line");
+    assert!(last["message"].as_str().is_some_and(|text| text.contains("in use")), "{last}");
 }

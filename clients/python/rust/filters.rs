@@ -11,6 +11,8 @@ pub(crate) struct Rule {
     /// `metlog.filters.Rule`, as the filter had it, and the filter's code; either may be replaced.
     original: Py<PyAny>,
     code: Py<PyAny>,
+    /// Where the filter's function has its settings from; what it holds may be replaced as well.
+    cell: Py<PyAny>,
     kind: Kind,
     /// The settings: the very objects that the filter's function looks at.
     argument: Py<PyAny>,
@@ -30,6 +32,9 @@ impl Rule {
         let py = filter.py();
         let original = filter.getattr(intern!(py, "metlog_rule")).ok()?;
         let code = filter.getattr(intern!(py, "__code__")).ok()?;
+        // The one variable that the function has from its provider. Which cells there are cannot be changed.
+        let closure = filter.getattr(intern!(py, "__closure__")).ok()?;
+        let cell = closure.cast::<PyTuple>().ok()?.get_item(0).ok()?;
         let rule = original.cast::<PyTuple>().ok()?;
         let (kind, argument) = (rule.get_item(0).ok()?, rule.get_item(1).ok()?);
         if !codes.get_item(&kind).ok()??.is(&code) {
@@ -42,14 +47,19 @@ impl Rule {
             "type_severity_max" => Kind::TypeSeverityMax,
             _ => return None,
         };
-        Some(Rule { original: original.unbind(), code: code.unbind(), kind, argument: argument.unbind() })
+        let (original, code, cell) = (original.unbind(), code.unbind(), cell.unbind());
+        let rule = Rule { original, code, cell, kind, argument: argument.unbind() };
+        rule.holds(filter).then_some(rule)
     }
 
     /// Whether the filter is what it was.
     pub(crate) fn holds(&self, filter: &Bound<'_, PyAny>) -> bool {
         let py = filter.py();
         let same = |name, expected: &Py<PyAny>| filter.getattr(name).is_ok_and(|value| value.is(expected));
-        same(intern!(py, "__code__"), &self.code) && same(intern!(py, "metlog_rule"), &self.original)
+        let held = self.cell.bind(py).getattr(intern!(py, "cell_contents"));
+        same(intern!(py, "__code__"), &self.code)
+            && same(intern!(py, "metlog_rule"), &self.original)
+            && held.is_ok_and(|held| held.is(&self.argument))
     }
 
     /// Whether a message is kept. What cannot be decided is left to the filter itself.
@@ -78,6 +88,7 @@ impl Rule {
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.original)?;
         visit.call(&self.code)?;
+        visit.call(&self.cell)?;
         visit.call(&self.argument)
     }
 }

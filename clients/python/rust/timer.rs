@@ -74,7 +74,7 @@ impl Timer {
             further.set_item("severity", &call.severity)?;
             further.set_item("fields", &call.fields)?;
             further.set_item("rate", &call.rate)?;
-            let class = call.path.get().timers(py).getattr("_Timer")?;
+            let class = call.path.get().timers(py).getattr("_TimerBeside")?;
             Ok(class.call1((&call.client, &call.name, further, call.decimals))?.unbind())
         };
         Ok(self.full.get_or_try_init(py, make)?.bind(py))

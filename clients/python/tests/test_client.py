@@ -129,10 +129,24 @@ def test_exception_formats_its_arguments(captured):
 def test_exception_takes_exc_info_by_position_as_in_0_10_0(captured):
     error = raised()
     captured.client.exception("quiet", False)
+    captured.client.exception("quiet", None)
+    captured.client.exception("quiet", 0)
     captured.client.exception("loud", (ValueError, error, error.__traceback__))
-    quiet, loud = captured.messages()
-    assert quiet["payload"] == "quiet"
-    assert loud["payload"].endswith("ValueError: bad")
+    captured.client.exception("loud", error)
+    try:
+        raise error
+    except ValueError:
+        captured.client.exception("loud", 1)
+    payloads = [message["payload"] for message in captured.messages()]
+    assert payloads[:3] == ["quiet", "quiet", "quiet"]
+    assert [payload.splitlines()[0] for payload in payloads[3:]] == ["loud", "loud", "loud"]
+    assert all(payload.endswith("ValueError: bad") for payload in payloads[3:])
+
+
+def test_what_exception_cannot_take_for_exc_info_is_shown(captured):
+    captured.client.exception("the order failed", "A-7")
+    captured.client.exception("%s failed", None)
+    assert [message["payload"] for message in captured.messages()] == ["the order failed ('A-7',)", "None failed"]
 
 
 def test_the_callers_fields_stay_as_they_are(captured):

@@ -93,10 +93,12 @@ def test_the_configuration_can_be_seen_in_the_client():
         ("True", True), ("t", True), ("YES", True), ("on", True), ("false", False), ("F", False), ("no", False),
         ("Off", False), ("text", "text"), ("\n a \n\n 2", ["a", 2]), (7, 7), ("${METLOG_TEST}", "5"),
         ("x-${METLOG_TEST}-y", "x-5-y"), ("${METLOG_TEST_NONE:-otherwise}", "otherwise"),
+        ("${METLOG.TEST-2}/x", "6/x"), ("${METLOG.TEST-3:-7}", "7"), ("${}", "${}"),
     ],
 )  # fmt: skip
 def test_values_become_what_they_stand_for(monkeypatch, text, value):
     monkeypatch.setenv("METLOG_TEST", "5")
+    monkeypatch.setenv("METLOG.TEST-2", "6")
     assert _convert(text) == value
 
 

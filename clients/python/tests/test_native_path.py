@@ -498,6 +498,27 @@ def test_a_filter_s_settings_may_change_and_a_filter_that_fails_lets_messages_pa
     assert receiver.client.stats()["filter_errors"] == 2
 
 
+def test_a_filter_is_asked_itself_while_its_closure_has_another_setting(receiver: Receiver) -> None:
+    keeps: Any = severity_max_provider(3)
+    receiver.client.filters.append(keeps)
+    for expected in (False, True):
+        # By Python once, which makes the path anew.
+        receiver.client.error("kept")
+        assert is_native(receiver.text()) == expected
+    (cell,) = keeps.__closure__
+    cell.cell_contents = 6
+    for _ in range(2):
+        receiver.client.info("kept")
+        assert not is_native(receiver.text())
+    cell.cell_contents = 3
+    for expected in (False, True):
+        receiver.client.info("gone")
+        receiver.client.error("kept")
+        text = receiver.text()
+        assert json.loads(text)["payload"] == "kept"
+        assert is_native(text) or not expected
+
+
 def test_numbers_are_given_out_after_the_filters_and_in_both_ways_from_one_row(receiver: Receiver) -> None:
     receiver.client.filters.append(severity_max_provider(6))
     numbers = []

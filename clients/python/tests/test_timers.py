@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import threading
 import time
+from collections import deque
+from typing import Any
 
 import pytest
 
+from metlog import timers
 from metlog.client import MetlogClient
 
 # How far a busy machine may stretch a span before a test notices; what is asserted below a span is exact.
@@ -129,6 +133,85 @@ def test_spans_that_end_in_another_order_are_measured(precise):
     list(second)
     measured = payloads(precise)
     assert measured[0] >= LONG * 1000
+
+
+def _span_counts() -> tuple[int, int]:
+    """Return how many spans there are that an application cannot see, in all threads and tasks, and how many timers."""
+    gc.collect()
+    # Of their types, as some objects do things when they are asked for their class.
+    kinds = [type(each) for each in gc.get_objects()]
+    return kinds.count(timers._Span), sum(issubclass(kind, timers._Timer) for kind in kinds)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a timer each", "one timer"])
+def test_generators_that_are_closed_in_another_thread_leave_nothing_behind(precise, shared):
+    timer = precise.client.timer("t")
+
+    @timer
+    def decorated():
+        yield 1
+
+    def within():
+        with timer:
+            yield 1
+
+    before = _span_counts()
+    waiting: deque[Any] = deque()
+    sent = 0
+    for _ in range(200):
+        # Each is closed while later ones are open.
+        generator = within() if shared else decorated()
+        next(generator)
+        waiting.append(generator)
+        if len(waiting) > 4:
+            closing = threading.Thread(target=waiting.popleft().close)
+            closing.start()
+            closing.join()
+            sent += 1
+    while waiting:
+        waiting.popleft().close()
+        sent += 1
+    # The next span forgets what was ended elsewhere.
+    with timer, timer:
+        pass
+    del generator, closing
+    assert len(precise.sender.msgs) == min(sent + 2, 100)
+    assert precise.client.stats()["sent"] == sent + 2
+    spans, timers_left = _span_counts()
+    assert spans - before[0] <= 1
+    assert timers_left <= before[1]
+
+
+def test_a_generator_that_is_closed_in_another_thread_is_measured(precise):
+    @precise.client.timer("t")
+    def work():
+        yield 1
+
+    generator = work()
+    next(generator)
+    time.sleep(LONG)
+    closing = threading.Thread(target=generator.close)
+    closing.start()
+    closing.join()
+    assert payloads(precise)[0] >= LONG * 1000
+
+
+def test_asynchronous_generators_that_another_task_closes_leave_nothing_behind(precise):
+    @precise.client.timer("t")
+    async def work():
+        yield 1
+
+    async def main():
+        before = _span_counts()
+        for _ in range(50):
+            generator = work()
+            await generator.__anext__()
+            await asyncio.create_task(generator.aclose())
+        del generator
+        assert _span_counts() <= before
+
+    asyncio.run(main())
+    assert precise.client.stats()["sent"] == 50
 
 
 def test_an_exception_passes_and_is_measured(captured):

@@ -3,7 +3,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd as _;
+use std::os::fd::BorrowedFd;
 
 /// How many datagrams one call of [`send_datagrams`] takes.
 pub(crate) const DATAGRAMS_PER_CALL: usize = 64;
@@ -24,11 +26,10 @@ pub(crate) fn send_datagrams(socket: BorrowedFd<'_>, datagrams: &[&[u8]]) -> io:
         header.msg_hdr.msg_iov = vector;
         header.msg_hdr.msg_iovlen = 1;
     }
+    let (socket, count) = (socket.as_raw_fd(), count as libc::c_uint);
     // SAFETY: `headers` has at least `count` entries, each points to its own entry of `vectors`, and each of
-    // those to a slice that outlives the call.
-    let sent = unsafe {
-        libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_NOSIGNAL)
-    };
+    // those to a slice that outlives the call. The flags have another type with each C library.
+    let sent = unsafe { libc::sendmmsg(socket, headers.as_mut_ptr(), count, libc::MSG_NOSIGNAL as _) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 

@@ -70,6 +70,16 @@ pub struct Slot {
     pub end: u32,
 }
 
+/// One bit per [`Key`] whose value is a string wherever the message has one.
+const ALWAYS_STRINGS: u16 = 1 << Key::Type as u16
+    | 1 << Key::Timestamp as u16
+    | 1 << Key::Logger as u16
+    | 1 << Key::EnvVersion as u16
+    | 1 << Key::Hostname as u16;
+
+/// What a string's JSON text is longer than its bytes, if it has no escapes.
+const QUOTES: usize = 2;
+
 /// The severity of a message that has none: informational.
 pub(crate) const DEFAULT_SEVERITY: u8 = 6;
 
@@ -139,6 +149,22 @@ impl Index {
         }
     }
 
+    /// Whether the key's value as text ([`Index::text`]) is `expected`. Mostly a string's length alone says no, and the
+    /// message is not touched.
+    #[inline]
+    pub fn text_is(&self, message: &[u8], key: Key, expected: &[u8]) -> bool {
+        let slot = self.slots[key as usize];
+        let length = slot.end.wrapping_sub(slot.start) as usize;
+        let is_unescaped_string = !self.escaped & ALWAYS_STRINGS & 1 << key as u16 != 0 && length > 0;
+        if is_unescaped_string && length != expected.len() + QUOTES {
+            return false;
+        }
+        match self.plain(message, key) {
+            Some(plain) => plain == expected,
+            None => self.text(message, key).as_bytes() == expected,
+        }
+    }
+
     /// The key's value as text: strings decoded (a lone surrogate becomes U+FFFD), other values as their JSON
     /// text, a missing key as its default (`""`, and `6` for `severity`, `{}` for `fields`).
     pub fn text<'m>(&self, message: &'m [u8], key: Key) -> Cow<'m, str> {
@@ -177,6 +203,41 @@ mod tests {
         assert_eq!(index.plain(message.as_bytes(), Key::Payload), Some(&b""[..]));
         assert_eq!(index.plain(message.as_bytes(), Key::Fields), None);
         assert_eq!(index.plain(message.as_bytes(), Key::Severity), None);
+    }
+
+    #[test]
+    fn a_comparison_by_length_first_says_what_a_comparison_of_the_text_says() {
+        let messages = [
+            r#"{"type":"t","timestamp":"2012-08-29T12:00:00","logger":null,"payload":"never"}"#,
+            r#"{"type":"never","timestamp":"2012-08-29T12:00:00","payload":12345,"metlog_pid":99}"#,
+            r#"{"type":"nev\u0065r","timestamp":"2012-08-29T12:00:00","logger":"\ud800","payload":{"a":1}}"#,
+            r#"{"type":"oldstyle","timestamp":"2012-08-29T12:00:00","severity":3,"env_version":"0.8","metlog_hostname":""}"#,
+        ];
+        let candidates = [
+            "",
+            "t",
+            "never",
+            "nevar",
+            "6",
+            "3",
+            "99",
+            "12345",
+            "0.8",
+            "{}",
+            "{\"a\":1}",
+            "\u{fffd}",
+            "oldstyle",
+        ];
+        for message in messages {
+            let index = index(message);
+            for key in Key::ALL {
+                let text = index.text(message.as_bytes(), key);
+                for candidate in candidates {
+                    let is = index.text_is(message.as_bytes(), key, candidate.as_bytes());
+                    assert_eq!(is, text == candidate, "{message}: {key:?} {candidate:?}");
+                }
+            }
+        }
     }
 
     #[test]

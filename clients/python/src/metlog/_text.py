@@ -47,9 +47,12 @@ def as_text(value: Any) -> str:
     return values.text_of(value)
 
 
-def is_exc_info(value: Any) -> bool:
-    """Return whether a positional argument can only be meant as `exc_info`."""
+def is_exc_info(value: Any, template: Any) -> bool:
+    """Return whether a positional argument can only be meant as `exc_info`: a template without ``%`` takes none."""
     if isinstance(value, bool):
+        return True
+    takes_none = isinstance(template, str) and "%" not in template
+    if takes_none and (value is None or isinstance(value, BaseException) or (type(value) is int and value in (0, 1))):
         return True
     return (
         isinstance(value, tuple)
@@ -75,6 +78,6 @@ def traceback_text(exc_info: Any) -> str:
         return ""
     trace = exc_info[2] if isinstance(exc_info, tuple) else error.__traceback__
     try:
-        return "".join(traceback.format_exception(type(error), error, trace)).rstrip("\n")
+        return "".join(traceback.format_exception(type(error), error, trace)).removesuffix("\n")
     except Exception:
         return values.exception_text(error)

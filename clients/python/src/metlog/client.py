@@ -103,7 +103,8 @@ class MetlogClient:
         else:
             # A name of digits is a number in a configuration.
             self._disabled_timers = {str(name) for name in disabled_timers}
-        self.filters: list[Filter] = [] if filters is None else list(filters)
+        # The very list that was given: who has it may change it, as ever.
+        self.filters: list[Filter] = [] if filters is None else filters if isinstance(filters, list) else list(filters)
         self._closed = False
         self._said_unconfigured = False
 
@@ -369,9 +370,10 @@ class MetlogClient:
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Send a log line of severity alert with the traceback of the exception that is being handled.
 
-        Arguments as for `info`. A first argument that is a bool, or what ``sys.exc_info`` returns, is `exc_info`.
+        Arguments as for `info`. A first argument that can only be meant as `exc_info` is that: a bool, what
+        ``sys.exc_info`` returns, and behind a template without ``%`` also an exception, None, 0 and 1.
         """
-        if args and _text.is_exc_info(args[0]):
+        if args and _text.is_exc_info(args[0], msg):
             kwargs.setdefault("exc_info", args[0])
             args = args[1:]
         kwargs.setdefault("exc_info", True)

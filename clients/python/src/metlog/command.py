@@ -22,19 +22,38 @@ _STRIDE = 100
 _PATIENCE = 1.0
 
 
+mb_doc = """mb: sends messages to a Metlog router until it is stopped, and says how many that were.
+
+Usage:
+  mb HOST PORT [--metlogcfg=FILE] [--raw] [--seconds=N]
+
+Arguments:
+  HOST              The router's host name or address
+  PORT              The port of its UDP input
+
+Options:
+  --metlogcfg=FILE  An INI file whose section [metlog] configures the client
+  --raw             Send one text again and again, without a client
+  --seconds=N       Stop after so many seconds
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def format_help(self) -> str:
+        return mb_doc
+
+
 def mb(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status.
 
     :param arguments: Those of the command line unless given.
     """
-    parser = argparse.ArgumentParser(
-        prog="mb", description="Sends messages to a Metlog router until it is stopped, and says how many that were."
-    )
-    parser.add_argument("host", metavar="HOST", help="the router's host name or address")
-    parser.add_argument("port", metavar="PORT", type=int, help="the port of its UDP input")
-    parser.add_argument("--raw", action="store_true", help="send one text again and again, without a client")
-    parser.add_argument("--metlogcfg", metavar="FILE", help="an INI file whose section [metlog] configures the client")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop by itself after so many seconds")
+    parser = _Parser(prog="mb")
+    parser.add_argument("host", metavar="HOST")
+    parser.add_argument("port", metavar="PORT", type=int)
+    parser.add_argument("--raw", action="store_true")
+    parser.add_argument("--metlogcfg", metavar="FILE")
+    parser.add_argument("--seconds", metavar="N", type=float, default=float("inf"))
     given = parser.parse_args(arguments)
     begin = time.monotonic()
     until = begin + given.seconds

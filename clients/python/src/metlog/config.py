@@ -37,7 +37,7 @@ from metlog.exceptions import EnvironmentNotFoundError
 from metlog.path import DottedNameResolver
 
 _INTEGER = re.compile(r"-?[0-9]+\Z")
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w[^}]*?)(?::-([^}]*))?\}")
 _TRUE = ("true", "t", "yes", "on")
 _FALSE = ("false", "f", "no", "off")
 
@@ -111,7 +111,8 @@ def client_from_dict_config(
         CLIENT_HOLDER.global_config = {}
     CLIENT_HOLDER.global_config.update(own.get("global", {}))
 
-    resolver = DottedNameResolver(None)
+    # Relative names are relative to this package, as ever: `.senders.UdpSender`.
+    resolver = DottedNameResolver("metlog")
     filters = [resolver.resolve(provider)(**settings) for provider, settings in own.get("filters", [])]
     sender = _sender(own.get("sender", {}), resolver)
     arguments = (sender, own.get("logger", ""), own.get("severity", 6), own.get("disabled_timers", []), filters)

@@ -113,9 +113,10 @@ class LogHandler(logging.Handler):
         return CLIENT_HOLDER.get_client(self.logger) if self.logger else CLIENT_HOLDER.default_client
 
 
-def _is_our_own(logger: str) -> bool:
+def _is_our_own(logger: str | None) -> bool:
     """Return whether it is Metlog itself that logs; that is never sent."""
-    return logger == LOGGER_NAME or logger.startswith(_BELOW_IT)
+    # A record that came from elsewhere may have no name.
+    return logger == LOGGER_NAME or (isinstance(logger, str) and logger.startswith(_BELOW_IT))
 
 
 def _do_nothing(*_: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +13,16 @@ from metlog.config import client_from_dict_config
 class MetlogClientHolder:
     """Keeps clients by name, and what holds for all of them; `CLIENT_HOLDER` is the one of the process.
 
-    There is no lock: each step is one operation of a dictionary, so a forked child never waits for its parent.
+    Its own methods take no lock: each step is one operation of a dictionary, so a forked child never waits for its
+    parent.
     """
 
     def __init__(self) -> None:
         """Make an empty holder."""
         self._clients: dict[str, MetlogClient] = {}
         self.global_config: dict[str, Any] = {}
+        #: For applications that keep one another from changing the holder; nothing here waits for it.
+        self.lock = threading.Lock()
 
     def get_client(self, name: str) -> MetlogClient:
         """Return the client of a name, which is also its `logger`; a new one has no sender yet."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Union
 
@@ -24,14 +25,18 @@ CALLER_PACKAGE = _CallerPackage()
 Package = Union[str, ModuleType, _CallerPackage, None]
 
 
-def caller_module(level: int = 2) -> ModuleType:
-    """Return the module of a caller: with level 1 of this function's, with 2 of that one's caller, and so on."""
+def caller_module(level: int = 2, sys: Any = sys) -> ModuleType:
+    """Return the module of a caller: with level 1 of this function's, with 2 of that one's caller, and so on.
+
+    :param sys: Knows the frames and the modules; a test may have others.
+    """
     name = sys._getframe(level).f_globals.get("__name__") or "__main__"
-    return sys.modules[name]
+    module: ModuleType = sys.modules[name]
+    return module
 
 
-def caller_package(level: int = 2) -> ModuleType:
-    """Return the package of a caller; `level` as for `caller_module`."""
+def caller_package(level: int = 2, caller_module: Callable[[int], ModuleType] = caller_module) -> ModuleType:
+    """Return the package of a caller; `level` as for `caller_module`, which a test may replace."""
     return package_of(caller_module(level + 1))
 
 
@@ -91,7 +96,10 @@ class DottedNameResolver(Resolver):
     """Finds objects by their dotted names."""
 
     def resolve(self, dotted: str) -> Any:
-        """Return what a name stands for; what cannot be found is a ValueError, or the ImportError of its module."""
+        """Return what a name stands for.
+
+        What is no name at all, or relative to nothing, is a ValueError; what cannot be found is an ImportError.
+        """
         if not isinstance(dotted, str):
             raise ValueError(f"{dotted!r} is not a string")
         return _resolve(dotted, self._package(3))
@@ -119,8 +127,11 @@ def _resolve(dotted: str, package: ModuleType | None) -> Any:
     module_name, colon, attributes = absolute.partition(":")
     if colon:
         found: Any = importlib.import_module(module_name)
-        for name in filter(None, attributes.split(".")):
-            found = getattr(found, name)
+        try:
+            for name in filter(None, attributes.split(".")):
+                found = getattr(found, name)
+        except AttributeError as error:
+            raise ImportError(f"{dotted!r}: {error}") from None
         return found
     used, *rest = absolute.split(".")
     found = importlib.import_module(used)

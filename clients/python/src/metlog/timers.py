@@ -6,13 +6,14 @@ in threads, in asyncio tasks. The clock is monotonic.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metlog import _wrapping
 
@@ -22,41 +23,43 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 
-class _Span(NamedTuple):
-    """A span that is being measured, and those around it in the same thread or task."""
+class _Span:
+    """An entry of a timer that is entered already, somewhere; and such spans around it, in the same thread or task."""
 
-    timer: _Timer
-    begin: int
-    outer: _Span | None
+    __slots__ = ("begin", "outer", "timer")
+
+    def __init__(self, timer: _Timer, begin: int, outer: _Span | None) -> None:
+        self.begin = begin
+        self.outer = outer
+        # None when the span has ended, in whichever thread or task that was.
+        self.timer: _Timer | None = timer
 
 
-# The innermost open span of a thread or task.
+# The innermost such span of a thread or task. One that is ended elsewhere stays here until the next look.
 _innermost: ContextVar[_Span | None] = ContextVar("metlog_timers", default=None)
 
 
-def _close(timer: _Timer) -> int | None:
-    """Take the innermost span of a timer out, and return when it began."""
-    between: list[_Span] = []
-    span = _innermost.get()
-    while span is not None and span.timer is not timer:
-        between.append(span)
+def _open_spans() -> Iterator[_Span]:
+    """Return the open spans of this thread or task, the innermost first, and forget those that have ended."""
+    innermost = _innermost.get()
+    span = _skip_ended(innermost)
+    if span is not innermost:
+        _innermost.set(span)
+    while span is not None:
+        span.outer = _skip_ended(span.outer)
+        yield span
         span = span.outer
-    if span is None:
-        return None
-    # Spans do not always end in the reverse order: a generator may be left in the middle.
-    outer = span.outer
-    for other in reversed(between):
-        outer = _Span(other.timer, other.begin, outer)
-    _innermost.set(outer)
-    return span.begin
+
+
+def _skip_ended(span: _Span | None) -> _Span | None:
+    while span is not None and span.timer is None:
+        span = span.outer
+    return span
 
 
 def is_open(timer: _Timer) -> bool:
-    """Return whether this thread or task is within a span of a timer."""
-    span = _innermost.get()
-    while span is not None and span.timer is not timer:
-        span = span.outer
-    return span is not None
+    """Return whether this thread or task is within a span of a timer, beside the first one of it."""
+    return any(span.timer is timer for span in _open_spans())
 
 
 def _is_disabled(name: str, disabled: Container[str]) -> bool:
@@ -86,6 +89,9 @@ class _Timer:
     ``result``, the milliseconds of the last span that this thread measured.
     """
 
+    # Whether spans are told apart only where there is more than one at a time.
+    _has_first = True
+
     def __init__(self, client: MetlogClient, name: str, msg_data: dict[str, Any], precision: int = 0) -> None:
         """Make a timer.
 
@@ -100,6 +106,10 @@ class _Timer:
         own["msg_data"] = msg_data
         own["_local"] = threading.local()
         own["_precision"] = precision
+        # Beside these there is `_first` while a span is measured, when it began: nearly every timer is entered once at
+        # a time, and may be left in another thread or task than that, as when a generator is closed there. Spans that
+        # begin meanwhile are here.
+        own["_beside"] = {}
 
     def __getattr__(self, attr: str) -> Any:
         if "_local" not in self.__dict__:
@@ -132,22 +142,58 @@ class _Timer:
         self.result: float | None = None
         begin = time.perf_counter_ns()
         self.start: float | None = begin / 1e9
-        _innermost.set(_Span(self, begin, _innermost.get()))
+        self._begin_span(begin)
         return self
+
+    def _begin_span(self, begin: int) -> None:
+        own = self.__dict__
+        beside: dict[_Span, None] = own["_beside"]
+        # Single operations of a dict, because threads may share a timer.
+        if beside or not self._has_first or own.setdefault("_first", begin) is not begin:
+            around = list(_open_spans())
+            span = _Span(self, begin, around[0] if around else None)
+            beside[span] = None
+            _innermost.set(span)
+
+    def _end_span(self) -> int | None:
+        """End the innermost span of this thread or task, and return when it began; None if there is none."""
+        own = self.__dict__
+        beside: dict[_Span, None] = own["_beside"]
+        if beside:
+            for span in _open_spans():
+                if span.timer is self:
+                    return self._ended(span)
+        begin: int | None = own.pop("_first", None)
+        if begin is None and beside:
+            # Left in another thread or task than it was entered in.
+            with contextlib.suppress(IndexError):
+                return self._ended(list(beside)[-1])
+        return begin
+
+    def _ended(self, span: _Span) -> int:
+        span.timer = None
+        self.__dict__["_beside"].pop(span, None)
+        return span.begin
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         end = time.perf_counter_ns()
-        begin = _close(self)
+        begin = self._end_span()
         if begin is None:
-            # Entered in another context, as when a framework moves a generator between threads.
-            begin = int(getattr(self, "start", end / 1e9) * 1e9)
+            # Never entered.
+            begin = end
         own = self.__dict__
         elapsed: float = (end - begin) / 1e6
         elapsed = round(elapsed, own["_precision"]) if own["_precision"] > 0 else round(elapsed)
         self.result = elapsed
         own["client"].timer_send(own["name"], elapsed, **own["msg_data"])
+
+
+class _TimerBeside(_Timer):
+    """Measures what a timer of the native module is asked for beside its one span."""
+
+    _has_first = False
 
 
 class _UnsampledTimer(_Timer):

@@ -11,6 +11,9 @@ from typing import Any, Callable
 
 from metlog_cef import line
 
+METLOG_METHOD_NAME = "cef"
+"""The name of the client's method."""
+
 VALID_FACILITY = (
     "KERN", "USER", "MAIL", "DAEMON", "AUTH", "LPR", "NEWS", "UUCP", "CRON",
     "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
@@ -103,7 +106,7 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., str]:
         self.metlog(type="cef", payload=text, fields={"cef_meta": dict(cef_meta)})
         return text
 
-    cef.metlog_name = "cef"  # type: ignore[attr-defined]
+    cef.metlog_name = METLOG_METHOD_NAME  # type: ignore[attr-defined]
     cef.cef_meta = cef_meta  # type: ignore[attr-defined]
     return cef
 

@@ -17,6 +17,9 @@ import time
 from collections.abc import Iterable
 from typing import Any, Callable
 
+METLOG_METHOD_NAME = "procinfo"
+"""The name of the client's method."""
+
 GROUPS = ("net", "io", "cpu", "mem", "threads", "busy")
 """What can be asked for."""
 
@@ -271,5 +274,5 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
                 fields = {"logger": reading["ns"], "name": reading["key"], "rate": reading["rate"]}
                 self.metlog("procinfo", fields=fields, payload=reading["value"])
 
-    procinfo.metlog_name = "procinfo"  # type: ignore[attr-defined]
+    procinfo.metlog_name = METLOG_METHOD_NAME  # type: ignore[attr-defined]
     return procinfo

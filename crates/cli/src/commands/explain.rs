@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, IsTerminal, Read, Write},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -22,7 +23,7 @@ use crate::{
 
 /// Say what would become of a message: which routes take it and why, and what would be sent
 ///
-/// Reads messages from files or standard input, one a line, and goes through the configuration with each: how it decodes or
+/// Reads messages from files or standard input, one a line (or joined, as the `multiline` of a file input does), and goes through the configuration with each: how it decodes or
 /// why it is rejected, what every route says to it, and the very bytes that each endpoint would send. Nothing is opened
 /// and nothing is sent, so it can be tried on any machine. Exit status 1 if the configuration or a file cannot be read.
 ///
@@ -42,7 +43,7 @@ pub struct Arguments {
     /// Where the messages are; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
-    /// As if they came in by this input: its decoder, its `allow_meta` [default: what all inputs have in common]
+    /// As if they came in by this input: its decoder, its `multiline`, its `allow_meta` [default: what all inputs have in common]
     #[arg(long, value_name = "NAME")]
     input: Option<String>,
     /// Each file is one datagram, which may name its decoder
@@ -113,13 +114,23 @@ impl<W: Write> Explainer<'_, W> {
 
     fn read(&mut self, name: &str, mut reader: impl io::BufRead) -> anyhow::Result<()> {
         let most = self.configuration.limits.of_messages().message_bytes;
-        let place = |number: usize| match name {
-            "line" => format!("line {number}"),
-            file => format!("{file}:{number}"),
+        let place = |lines: &RangeInclusive<usize>| {
+            let numbers = match (lines.start(), lines.end()) {
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first}-{last}"),
+            };
+            match name {
+                "line" if lines.start() == lines.end() => format!("line {numbers}"),
+                "line" => format!("lines {numbers}"),
+                file => format!("{file}:{numbers}"),
+            }
         };
-        let is_binary = self.entrance.is_binary();
+        let entrance = self.entrance.clone();
+        let is_binary = entrance.is_binary();
         if !self.arguments.datagram && !is_binary {
-            return frames::each_line(reader, most, |number, frame| self.frame(&place(number), frame));
+            return frames::each_frame(reader, most, &entrance, |lines, frame| {
+                self.frame(&place(&lines), frame)
+            });
         }
         let mut datagram = Vec::new();
         (&mut reader)
@@ -131,7 +142,9 @@ impl<W: Write> Explainer<'_, W> {
         } else if is_binary || datagram.first() == Some(&0) {
             self.frame(name, Frame::Whole(&datagram))
         } else {
-            frames::each_line(datagram.as_slice(), most, |number, frame| self.frame(&place(number), frame))
+            frames::each_frame(datagram.as_slice(), most, &entrance, |lines, frame| {
+                self.frame(&place(&lines), frame)
+            })
         }
     }
 

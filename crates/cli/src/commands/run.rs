@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::Context;
-use metlog_router::topology::{Configuration, End};
+use metlog_router::{
+    config::diagnostics::Severity,
+    topology::{self, Configuration, End},
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     flag,
@@ -62,8 +65,38 @@ enum Event {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _log = logging::start(arguments.log_format);
     end_at_a_panic();
-    let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
-    serve(&arguments.config, configuration)
+    match arguments.log_format {
+        LogFormat::Text => {
+            let Some(configuration) = check::load(&arguments.config)? else { return Ok(ExitCode::FAILURE) };
+            serve(&arguments.config, configuration)
+        }
+        // Whoever collects JSON gets nothing else: also what is said before the router runs, and why it does not.
+        LogFormat::Json => {
+            let Some(configuration) = load_and_log(&arguments.config) else { return Ok(ExitCode::FAILURE) };
+            Ok(serve(&arguments.config, configuration).unwrap_or_else(|error| {
+                tracing::error!("{error:#}");
+                ExitCode::FAILURE
+            }))
+        }
+    }
+}
+
+/// Reads a configuration and logs each of its problems. `None` if it cannot be run.
+fn load_and_log(path: &Path) -> Option<Configuration> {
+    let (configuration, diagnostics) = topology::load_file(path);
+    for problem in diagnostics.iter() {
+        let at = diagnostics.place_of(problem);
+        let (label, help) = (problem.label.as_deref(), problem.help.as_deref());
+        match problem.severity {
+            Severity::Error => tracing::error!(at, label, help, "{}", problem.message),
+            Severity::Warning => tracing::warn!(at, label, help, "{}", problem.message),
+        }
+    }
+    if configuration.is_none() {
+        let errors = counted(diagnostics.errors() as u64, "error", "errors");
+        tracing::error!("{} cannot be used: {errors}", path.display());
+    }
+    configuration
 }
 
 /// A thread that panics would leave a router that looks alive and delivers nothing. Whoever supervises it can start it anew;

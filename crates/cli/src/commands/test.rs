@@ -18,7 +18,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::check;
 use crate::{
-    explain::frames::{self, Frame},
+    explain::frames::{Frame, each_line},
     live::{numbers::counted, safe_text},
 };
 
@@ -68,8 +68,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut out = stdout.lock();
     let mut failed = 0;
     for test in &tests {
-        let frames = frames(&configuration, test, folder)?;
-        let differences = rehearsal.try_out(&test.keys, &frames)?;
+        let lines = lines(&configuration, test, folder)?;
+        let differences = rehearsal.try_out(&test.keys, &lines)?;
         failed += usize::from(!differences.is_empty());
         write!(out, "{}", report(test, &differences, color))?;
     }
@@ -82,14 +82,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The messages of a test: those that stand in it, then those of its file.
-fn frames(configuration: &Configuration, test: &Test, folder: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut frames: Vec<Vec<u8>> = Vec::new();
+/// The messages of a test, line by line: those that stand in it, then those of its file.
+fn lines(configuration: &Configuration, test: &Test, folder: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
     for item in &test.keys.messages {
         match item {
             // A text may hold several messages, as a datagram may.
-            Item::Text(text) => frames.extend(text.lines().map(|line| line.as_bytes().to_vec())),
-            Item::Json(json) => frames.push(json.as_bytes().to_vec()),
+            Item::Text(text) => lines.extend(text.lines().map(|line| line.as_bytes().to_vec())),
+            Item::Json(json) => lines.push(json.as_bytes().to_vec()),
         }
     }
     if let Some(file) = &test.keys.file {
@@ -98,8 +98,8 @@ fn frames(configuration: &Configuration, test: &Test, folder: &Path) -> anyhow::
         let reader = BufReader::new(File::open(&path).with_context(problem)?);
         // One byte over the limit is enough to be rejected for it.
         let most = configuration.limits.of_messages().message_bytes;
-        frames::each_line(reader, most, |_, frame| -> io::Result<()> {
-            frames.push(match frame {
+        each_line(reader, most, |_, frame| -> io::Result<()> {
+            lines.push(match frame {
                 Frame::Whole(line) => line.to_vec(),
                 Frame::TooLong(_) => vec![b' '; most + 1],
             });
@@ -107,7 +107,7 @@ fn frames(configuration: &Configuration, test: &Test, folder: &Path) -> anyhow::
         })
         .with_context(problem)?;
     }
-    Ok(frames)
+    Ok(lines)
 }
 
 fn report(test: &Test, differences: &[Difference], color: bool) -> String {

@@ -1,6 +1,11 @@
-//! Reads frames as an input would take them: one a line, or a whole file as one datagram.
+//! Reads frames as an input would take them: one a line, lines that its `multiline` joins, or a whole file as one datagram.
 
-use std::io::{self, BufRead, Read};
+use std::{
+    io::{self, BufRead, Read},
+    ops::RangeInclusive,
+};
+
+use metlog_router::rehearsal::{Entrance, Lines};
 
 /// A frame, or the beginning of one that is too long.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +44,30 @@ pub fn each_line<E: From<io::Error>>(
         }
     }
     Ok(())
+}
+
+/// Hands each frame to `take` with the numbers of its lines: those that `entrance` joins are one.
+pub fn each_frame<E: From<io::Error>>(
+    reader: impl BufRead,
+    most: usize,
+    entrance: &Entrance,
+    mut take: impl FnMut(RangeInclusive<usize>, Frame<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut lines = Lines::new(entrance);
+    let mut last = 0;
+    let mut numbers = |count| {
+        let first = last + 1;
+        last += count;
+        first..=last
+    };
+    each_line(reader, most, |_, line| match line {
+        Frame::Whole(line) => lines.push(line, |count, frame| take(numbers(count), Frame::Whole(frame))),
+        Frame::TooLong(begin) => {
+            lines.end(|count, frame| take(numbers(count), Frame::Whole(frame)))?;
+            take(numbers(1), Frame::TooLong(begin))
+        }
+    })?;
+    lines.end(|count, frame| take(numbers(count), Frame::Whole(frame)))
 }
 
 /// Reads on behind the next line break.

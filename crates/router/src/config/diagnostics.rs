@@ -212,6 +212,13 @@ impl Diagnostics {
         self.sources.add(source)
     }
 
+    /// Where a problem is: file, line and column, or the file alone where it is about the configuration as a whole.
+    pub fn place_of(&self, diagnostic: &Diagnostic) -> Option<String> {
+        let placed = self.sources.of(&diagnostic.span)?;
+        let is_whole = diagnostic.span == (0..0);
+        Some(if is_whole { placed.source.path.clone() } else { self.place(&diagnostic.span) })
+    }
+
     /// A place as it is shown: file, line and column.
     pub(super) fn place(&self, span: &Range<usize>) -> String {
         let Some(placed) = self.sources.of(span) else { return String::new() };

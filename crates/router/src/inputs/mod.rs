@@ -6,6 +6,7 @@
 
 pub mod datagrams;
 pub mod file;
+pub mod multiline;
 pub mod parked;
 pub mod registry;
 pub mod sockets;
@@ -31,6 +32,7 @@ use mio::{Registry, Token};
 use socket2::Type;
 
 use self::{
+    multiline::Joiner,
     parked::ParkedMemory,
     sockets::{BoundSocket, Inherited},
 };
@@ -166,6 +168,12 @@ pub trait InputSettings: Debug + Send + Sync {
     /// Whether what it takes are datagrams, which may name their decoder.
     fn takes_datagrams(&self) -> bool {
         false
+    }
+
+    /// What joins its lines, for messages of at most `message_bytes`; `None` if each line is one.
+    fn joiner(&self, message_bytes: usize) -> Option<Joiner> {
+        let _ = message_bytes;
+        None
     }
 
     /// Whether its settings are about the socket that it listens on and nothing else: then connections that were accepted

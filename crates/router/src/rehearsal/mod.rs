@@ -4,6 +4,7 @@
 //! room asks them one frame at a time and keeps their answers, with reasons for people beside them. It opens nothing and
 //! sends nothing.
 
+mod lines;
 mod rejection;
 mod trial;
 
@@ -11,12 +12,13 @@ use std::borrow::Cow;
 
 use metlog_message::{Decoded, Index, Key, Reason, Timestamp};
 
-pub use self::{rejection::Rejection, trial::Difference};
+pub use self::{lines::Lines, rejection::Rejection, trial::Difference};
 use crate::{
     batch::Message,
     config::DecoderSettings,
     decoders::{FrameDecoder, split_named},
     endpoints::Preview,
+    inputs::multiline::Joiner,
     routes::{
         explanation::Explanation,
         table::{RouteTable, Scratch, TableError},
@@ -38,6 +40,8 @@ pub struct Entrance {
     /// A frame may name its decoder.
     takes_datagrams: bool,
     allows_meta: bool,
+    /// Which lines are one frame together.
+    joiner: Option<Joiner>,
 }
 
 impl Entrance {
@@ -137,24 +141,29 @@ impl<'c> Rehearsal<'c> {
     pub fn entrance(&self, input: Option<&str>) -> Result<Entrance, UnknownInput> {
         let inputs = &self.configuration.inputs;
         let limits = self.configuration.limits.of_messages();
-        let entrance = |decoder: &DecoderSettings, allows_meta, takes_datagrams| Entrance {
+        let entrance = |decoder: &DecoderSettings, allows_meta, takes_datagrams, joiner| Entrance {
             decoder: FrameDecoder::new(decoder, limits),
             takes_datagrams,
             allows_meta,
+            joiner,
         };
+        let joiner = |input: &topology::Input| input.settings.joiner(limits.message_bytes);
         if let Some(name) = input {
             let found = inputs.iter().find(|input| input.name == name);
             let found = found.ok_or_else(|| UnknownInput { name: name.to_owned() })?;
             let takes_datagrams = found.settings.takes_datagrams();
-            return Ok(entrance(&found.decoder, found.allow_meta, takes_datagrams));
+            return Ok(entrance(&found.decoder, found.allow_meta, takes_datagrams, joiner(found)));
         }
         let takes_datagrams = inputs.iter().any(|input| input.settings.takes_datagrams());
         let same = |one: &&topology::Input| {
             inputs.iter().all(|other| (&one.decoder, one.allow_meta) == (&other.decoder, other.allow_meta))
         };
+        let common =
+            inputs.first().map(joiner).filter(|one| inputs.iter().all(|other| joiner(other) == *one));
+        let joiner = common.flatten();
         Ok(match inputs.first().filter(same) {
-            Some(input) => entrance(&input.decoder, input.allow_meta, takes_datagrams),
-            None => entrance(&DecoderSettings::Json, false, takes_datagrams),
+            Some(input) => entrance(&input.decoder, input.allow_meta, takes_datagrams, joiner),
+            None => entrance(&DecoderSettings::Json, false, takes_datagrams, joiner),
         })
     }
 

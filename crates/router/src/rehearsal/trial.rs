@@ -1,11 +1,11 @@
 //! Runs one of a configuration's `[[tests]]`: sends its messages through the rehearsal and compares what comes out with what
 //! is expected.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use serde_json::Value;
 
-use super::{Fate, Rehearsal, UnknownInput};
+use super::{Fate, Lines, Rehearsal, UnknownInput};
 use crate::{
     config::tests_section::{Expectation, Item, TestKeys},
     endpoints::Preview,
@@ -35,12 +35,22 @@ struct Outcome {
 }
 
 impl Rehearsal<'_> {
-    /// Runs a test with these frames; what comes back is what is wrong.
-    pub fn try_out(&self, test: &TestKeys, frames: &[Vec<u8>]) -> Result<Vec<Difference>, UnknownInput> {
+    /// Runs a test with these lines, as if they followed one another in a file; what comes back is what is wrong.
+    pub fn try_out(&self, test: &TestKeys, lines: &[Vec<u8>]) -> Result<Vec<Difference>, UnknownInput> {
         let entrance = self.entrance(test.input.as_deref())?;
         let mut outcome = Outcome::default();
+        let mut frames = Vec::new();
+        let mut keep = |_, frame: &[u8]| -> Result<(), Infallible> {
+            frames.push(frame.to_vec());
+            Ok(())
+        };
+        let mut gathered = Lines::new(&entrance);
+        for line in lines {
+            let Ok(()) = gathered.push(line, &mut keep);
+        }
+        let Ok(()) = gathered.end(&mut keep);
         for frame in frames {
-            match self.frame(&entrance, frame, test.now) {
+            match self.frame(&entrance, &frame, test.now) {
                 Fate::Blank => {}
                 Fate::Rejected { rejection, .. } => outcome.rejected.push(rejection.reason.to_string()),
                 Fate::Routed(journey) => {

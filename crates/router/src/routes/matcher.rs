@@ -110,6 +110,7 @@ impl Node {
             Node::Not(node) => !node.holds(message, index),
             Node::Severity(mask) => accepts(*mask, index.severity()),
             Node::Exists(subject) => subject.exists(message, index),
+            Node::Text(subject, TextTest::Equal(expected)) => subject.text_is(message, index, expected),
             Node::Text(subject, test) => subject.text(message, index).is_some_and(|text| test.holds(&text)),
             Node::Equals(subject, figures) => subject
                 .value(message, index)

@@ -61,6 +61,15 @@ impl Subject {
         }
     }
 
+    /// Whether [`Subject::text`] is `expected`.
+    #[inline]
+    pub fn text_is(&self, message: &[u8], index: &Index, expected: &[u8]) -> bool {
+        match self {
+            Subject::Text(key) => index.text_is(message, *key, expected),
+            _ => self.text(message, index).is_some_and(|text| *text == *expected),
+        }
+    }
+
     /// The value with its type; only asked of what is not always text.
     pub fn value<'m>(&self, message: &'m [u8], index: &Index) -> Option<Value<'m>> {
         match self {

@@ -79,11 +79,14 @@ class _Appended:
         """Append a text at once, so that lines of several threads and processes stay whole."""
         data = memoryview(text.encode("utf-8"))
         while data:
-            data = data[os.write(self._file.fileno(), data) :]
+            data = data[os.write(self.fileno(), data) :]
         return len(text)
 
     def flush(self) -> None:
         """Nothing waits."""
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     @property
     def closed(self) -> bool:

@@ -89,6 +89,8 @@ class SimpleClient(BaseClient):
         :param hwm: Messages that are kept for a slow subscriber.
         """
         super().__init__(context)
+        self.connect_bind = connect_bind
+        self.hwm = hwm
         self.socket: Any = _pub_socket(context, connect_bind, hwm)
         self.set_connected(True)
 
@@ -117,7 +119,9 @@ class HandshakingClient(BaseClient):
         """
         super().__init__(context)
         self.handshake_bind = handshake_bind
+        self.connect_bind = connect_bind
         self.handshake_timeout = handshake_timeout
+        self.hwm = hwm
         self.socket: Any = _pub_socket(context, [connect_bind], hwm)
 
     def connect(self) -> bool:

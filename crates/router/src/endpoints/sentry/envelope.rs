@@ -8,7 +8,7 @@ use std::{
 use http_body_util::Full;
 use metlog_message::Timestamp;
 
-use super::{dsn::Dsn, payload::Event};
+use super::{dsn::Dsn, payload::Event, prepared::Prepared};
 use crate::{
     batch::Message,
     http_client::{Bytes, HeaderName, HeaderValue, Request, Uri, header},
@@ -22,12 +22,13 @@ const CLIENT: &str = concat!("metlog/", env!("CARGO_PKG_VERSION"));
 const MASK: &str = "********";
 
 /// A DSN as requests need it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Target {
     uri: Uri,
     auth: HeaderValue,
     /// Without the secret.
     dsn: String,
+    prepared: Prepared,
 }
 
 impl Target {
@@ -38,7 +39,8 @@ impl Target {
         let auth = format!("Sentry sentry_version=7, sentry_client={CLIENT}, sentry_key={public}{secret}");
         let mut auth = HeaderValue::try_from(auth).ok()?;
         auth.set_sensitive(true);
-        Some(Target { uri: dsn.uri()?, auth, dsn: format!("{scheme}://{public}@{authority}{path}{project}") })
+        let dsn_shown = format!("{scheme}://{public}@{authority}{path}{project}");
+        Some(Target { uri: dsn.uri()?, auth, dsn: dsn_shown, prepared: Prepared::default() })
     }
 
     /// The same with its keys made unreadable, for people to look at.
@@ -49,6 +51,11 @@ impl Target {
     /// The URL, in which there is no key.
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    /// What is ready to be sent next.
+    pub(super) fn prepared(&self) -> &Prepared {
+        &self.prepared
     }
 
     /// The request that delivers an event.

@@ -7,20 +7,27 @@
 mod dsn;
 mod envelope;
 mod payload;
+mod prepared;
 mod reply;
 
 use std::{
+    future::poll_fn,
     panic,
     path::{Path as FilePath, PathBuf},
+    pin::pin,
     str,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use metlog_message::{Path, Timestamp, value::lookup};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::Semaphore,
+    task::{spawn_blocking, yield_now},
+};
 
 pub use self::dsn::{AllowedHost, DefaultDsn};
 use self::{
@@ -260,7 +267,7 @@ impl LaneEndpoint for SentryEndpoint {
                 found => found.map_err(refused),
             };
             match body {
-                Ok(body) => self.send(&target, body).await,
+                Ok(body) => self.send(&target, body, work).await,
                 Err(answer) => answer,
             }
         })
@@ -270,13 +277,29 @@ impl LaneEndpoint for SentryEndpoint {
 impl SentryEndpoint {
     /// The request's content for the first message, unless its event is too large to be unpacked here.
     fn body(&self, target: &Target, work: &Work) -> Result<Vec<u8>, &'static str> {
-        let is_large = |message: Message<'_>| message.bytes.len() > 2 * UNPACKED_HERE;
-        if self.most_bytes > UNPACKED_HERE && work.messages().next().is_some_and(is_large) {
+        let message = work.messages().next().ok_or(payload::REFUSED_PAYLOAD)?;
+        match target.prepared().take(&message, self.clock.monotonic()) {
+            Some(body) => Ok(body),
+            None => self.unpacked(target, &message),
+        }
+    }
+
+    /// Makes the next message's request ready. What cannot be had from it is found out when it is its turn.
+    fn prepare(&self, target: &Target, work: &Work) {
+        if let Some(message) = work.messages().nth(1)
+            && let Ok(body) = self.unpacked(target, &message)
+        {
+            target.prepared().put(&message, body, self.clock.monotonic());
+        }
+    }
+
+    fn unpacked(&self, target: &Target, message: &Message<'_>) -> Result<Vec<u8>, &'static str> {
+        if self.most_bytes > UNPACKED_HERE && message.bytes.len() > 2 * UNPACKED_HERE {
             // Probably, and to make sure takes too long.
             return Err(payload::REFUSED_SIZE);
         }
         let mut unpacker = self.unpacker.lock().unwrap_or_else(PoisonError::into_inner);
-        body_for(target, work, &mut unpacker, self.clock.wall())
+        body_for(target, message, &mut unpacker, self.clock.wall())
     }
 
     /// The same, unpacked on another thread; or the answer that it leads to.
@@ -284,7 +307,10 @@ impl SentryEndpoint {
         // There is always a turn to come: nobody closes the semaphore.
         let _turn = self.large.acquire().await;
         let (work, most_bytes, now) = (work.clone(), self.most_bytes, self.clock.wall());
-        let unpacking = spawn_blocking(move || body_for(&target, &work, &mut Unpacker::new(most_bytes), now));
+        let unpacking = spawn_blocking(move || {
+            let message = work.messages().next().ok_or(payload::REFUSED_PAYLOAD)?;
+            body_for(&target, &message, &mut Unpacker::new(most_bytes), now)
+        });
         match unpacking.await {
             Ok(body) => body.map_err(refused),
             Err(error) => match error.try_into_panic() {
@@ -308,8 +334,20 @@ impl SentryEndpoint {
         Some(target)
     }
 
-    async fn send(&self, target: &Target, body: Vec<u8>) -> Answer {
-        let reply = match self.http.send(target.request(body)).await {
+    /// Sends the request for the first message, and makes the next one ready until the answer is there.
+    async fn send(&self, target: &Target, body: Vec<u8>, work: &Work) -> Answer {
+        let mut sending = pin!(self.http.send(target.request(body)));
+        let begun = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
+        let sent = match begun {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => {
+                // So far the connection's task has only been given it: it writes while this one makes way.
+                yield_now().await;
+                self.prepare(target, work);
+                sending.await
+            }
+        };
+        let reply = match sent {
             Ok(reply) => reply,
             Err(error) => return Answer::retry(0, error),
         };
@@ -323,16 +361,15 @@ impl SentryEndpoint {
     }
 }
 
-/// The content of the request that carries the first message's event.
+/// The content of the request that carries a message's event.
 fn body_for(
     target: &Target,
-    work: &Work,
+    message: &Message<'_>,
     unpacker: &mut Unpacker,
     now: Timestamp,
 ) -> Result<Vec<u8>, &'static str> {
-    let message = work.messages().next().ok_or(payload::REFUSED_PAYLOAD)?;
-    let event = unpacker.unpack(&message)?;
-    Ok(target.envelope(&message, &event, now))
+    let event = unpacker.unpack(message)?;
+    Ok(target.envelope(message, &event, now))
 }
 
 fn refused(reason: &'static str) -> Answer {

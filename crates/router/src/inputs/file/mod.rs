@@ -1,12 +1,12 @@
 //! `kind = "file"`: messages from files, read once or followed as they grow.
 //!
-//! A `Scanner` looks which files the patterns match and starts a `Follower` for each that is new; the reader threads drive
-//! both. A file is known by its device and inode and by how it begins, not by its name, so a renamed file is read to its end and
+//! A `Scanner` has a `Look` taken at which files the patterns match, on a thread of its own, and starts a `Follower` for each that
+//! is new; the reader threads drive both. A file is known by its device and inode and by how it begins, not by its name, so a renamed file is read to its end and
 //! its successor from the beginning. Positions are kept over a restart and move when the endpoints have acknowledged.
 
 mod follower;
 mod identity;
-pub mod multiline;
+mod look;
 mod open_bound;
 mod patterns;
 mod position;
@@ -26,13 +26,15 @@ use std::{
 };
 
 use self::{
-    multiline::{Joiner, Multiline},
     open_bound::OpenBound,
     patterns::{Patterns, Scope},
     positions::Positions,
     scanner::Scanner,
 };
-use super::{InputContext, InputSettings, OpenError, OpenedInput};
+use super::{
+    InputContext, InputSettings, OpenError, OpenedInput,
+    multiline::{Joiner, Multiline},
+};
 use crate::{
     config::{Section, choices, parameters},
     ledger::{FilesLedger, LeftAlone, MOST_LISTED},
@@ -160,7 +162,7 @@ impl InputSettings for Parameters {
             context: context.clone(),
             settings: self.clone(),
             positions,
-            joiner: self.multiline.as_ref().map(|settings| Joiner::new(settings, context.message_bytes)),
+            joiner: self.joiner(context.message_bytes),
             open: OpenBound::new(self.max_open),
             turn: Arc::default(),
             complaints: Mutex::default(),
@@ -172,6 +174,10 @@ impl InputSettings for Parameters {
             address: self.path.to_string(),
             sockets: Vec::new(),
         })
+    }
+
+    fn joiner(&self, message_bytes: usize) -> Option<Joiner> {
+        self.multiline.as_ref().map(|settings| Joiner::new(settings, message_bytes))
     }
 
     fn check(&self, section: &mut Section<'_>) {

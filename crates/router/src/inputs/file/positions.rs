@@ -94,6 +94,12 @@ impl Positions {
         lock(&self.files).get(&id).cloned()
     }
 
+    /// Holds up every look for files, as a slow disk does.
+    #[cfg(test)]
+    pub fn hold_looks(&self) -> impl Sized + '_ {
+        lock(&self.files)
+    }
+
     /// Every file, in no order.
     pub fn all(&self) -> Vec<Arc<FilePosition>> {
         lock(&self.files).values().cloned().collect()

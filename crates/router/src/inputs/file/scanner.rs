@@ -1,268 +1,76 @@
-//! Looks which files there are, and starts a [`Follower`] for each that nobody reads yet.
+//! Has the files looked for when the time has come, and hands on a follower for each that is new.
+//!
+//! A look at a large folder takes a while, and a reader thread never waits; so each look has a thread of its own, which ends with
+//! it. There is one at a time, so the order of its followers is that of the looks.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs::File,
     io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, TryRecvError},
+    },
+    task::Waker,
+    thread,
     time::Duration,
 };
 
 use mio::{Registry, Token};
 
-use super::{
-    Mode, Shared, Start,
-    follower::Follower,
-    identity::{self, FileId, Fingerprint},
-    patterns::{self, Found},
-    position::FilePosition,
-};
+use super::{Mode, Shared, follower::Follower, look::Look};
 use crate::inputs::{Flow, Progress, Source};
-
-/// How many files one input follows. Each that is idle costs a system call ten times a second.
-const MOST_FILES: usize = 10_000;
 
 /// The part of an input that finds its files.
 #[derive(Debug)]
 pub struct Scanner {
     shared: Arc<Shared>,
-    next_scan: Duration,
+    state: State,
     has_scanned: bool,
     is_stopping: bool,
 }
 
-/// One look at all files.
-struct Look {
-    /// Which files had which name when they were last seen, before this look.
-    before: HashMap<PathBuf, Vec<Arc<FilePosition>>>,
-    /// How many files are read.
-    followed: usize,
-    seen: HashSet<FileId>,
-    /// What stands in the way of reading a file, by its path.
-    complaints: BTreeMap<PathBuf, String>,
-}
-
-impl Look {
-    /// A look that has seen nothing yet, where these files are known.
-    fn at(known: &[Arc<FilePosition>]) -> Look {
-        let mut look = Look {
-            before: HashMap::new(),
-            followed: known.iter().filter(|place| place.is_followed()).count(),
-            seen: HashSet::new(),
-            complaints: BTreeMap::new(),
-        };
-        for place in known {
-            look.before.entry(place.path()).or_default().push(place.clone());
-        }
-        look
-    }
+#[derive(Debug)]
+enum State {
+    /// Until this time.
+    Waiting(Duration),
+    Looking {
+        since: Duration,
+        found: Receiver<Vec<Follower>>,
+    },
 }
 
 impl Scanner {
     /// A scanner that has not looked yet.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Scanner { shared, next_scan: Duration::ZERO, has_scanned: false, is_stopping: false }
+        Scanner { shared, state: State::Waiting(Duration::ZERO), has_scanned: false, is_stopping: false }
     }
 
-    fn scan(&mut self) -> Vec<Follower> {
-        let Shared { settings, positions, .. } = &*self.shared;
-        let (mut found, unreadable) = patterns::scan(&settings.path, &settings.exclude, settings.links);
-        let mut known = positions.all();
-        let mut look = Look::at(&known);
-        if self.recognise_renumbered(&look, &found) {
-            known = positions.all();
-            look = Look::at(&known);
-        }
-        for patterns::Unreadable { path, error } in unreadable {
-            self.complain(&mut look, &path, "file-unreadable", &error.to_string());
-        }
-        let mut followers = Vec::new();
-        // A file under an old name waits for those that had it before, so these come first: what is there no more, the one
-        // that went first in front; then what has another name now; then what is still there; and last what is new.
-        let there: HashSet<FileId> = found.iter().map(|found| found.id).collect();
-        let now = self.shared.context.clock.wall().seconds;
-        let mut gone: Vec<_> = known.iter().filter(|place| !there.contains(&place.id)).collect();
-        // Several may have gone within a second, or while nobody looked.
-        gone.sort_by_cached_key(|place| (place.gone_since().unwrap_or(i64::MAX), place.number()));
-        for place in gone {
-            if !self.has_scanned && settings.mode == Mode::Follow {
-                followers.extend(self.follow_renamed(&mut look, place));
-            }
-            place.gone(now);
-        }
-        let order = |found: &Found| match positions.get(found.id) {
-            Some(place) => (u8::from(place.path() == found.path), place.number()),
-            None => (2, 0),
+    /// Begins a look; `waker` rings when it is over. What it found stays the input's even if nobody takes it: the followers hold
+    /// their turn until they are gone.
+    fn look(&self, waker: &Waker, now: Duration) -> State {
+        let (sender, found) = mpsc::channel();
+        let (shared, is_first, waker) = (self.shared.clone(), !self.has_scanned, waker.clone());
+        let work = move || {
+            // The input may have been closed meanwhile.
+            let _ = sender.send(Look::new(&shared, is_first).followers());
+            drop(shared);
+            waker.wake();
         };
-        found.sort_by_cached_key(order);
-        for found in found {
-            // One file may have several names.
-            if look.seen.insert(found.id) {
-                followers.extend(self.follow(&mut look, &found));
-            }
-        }
-        positions.forget(now);
-        if !self.has_scanned && look.seen.is_empty() {
-            tracing::warn!(input = self.shared.context.name, "no file matches {} yet", settings.path);
-        }
-        *self.shared.complaints() = look.complaints;
-        followers
-    }
-
-    /// A file system may get another device number when it is mounted again. A file that is not known by its identity, but has
-    /// the name, the inode and the beginning of one that nobody reads, is that one. Returns whether there was any.
-    fn recognise_renumbered(&self, look: &Look, found: &[Found]) -> bool {
-        let positions = &self.shared.positions;
-        let mut are_any = false;
-        for found in found.iter().filter(|found| positions.get(found.id).is_none()) {
-            let before = look.before.get(&found.path).map_or(&[][..], Vec::as_slice);
-            let is_like_it = |place: &&Arc<FilePosition>| {
-                place.id.inode == found.id.inode && !place.is_followed() && place.fingerprint().bytes > 0
-            };
-            let mut candidates = before.iter().filter(is_like_it).peekable();
-            if candidates.peek().is_none() {
-                continue;
-            }
-            let Ok(Some(file)) = self.shared.open_file(&found.path) else { continue };
-            if let Some(place) = candidates.find(|place| place.fingerprint().fits(&file).unwrap_or(false)) {
-                positions.renumber(place, found.id);
-                are_any = true;
-            }
-        }
-        are_any
-    }
-
-    /// Whatever has to be done for a file that is there.
-    fn follow(&self, look: &mut Look, found: &Found) -> Option<Follower> {
-        let place = self.shared.positions.get(found.id);
-        if let Some(place) = &place
-            && place.is_followed()
-        {
-            place.found_at(&found.path, found.size);
-            return None;
-        }
-        if look.followed >= MOST_FILES {
-            let problem = format!("{MOST_FILES} files are followed already; use a narrower `path`");
-            self.complain(look, &found.path, "file-ignored", &problem);
-            return None;
-        }
-        let file = match self.shared.open_file(&found.path) {
-            Ok(Some(file)) => file,
-            // Something else has the name by now.
-            Ok(None) => return None,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        match thread::Builder::new().name("scanner".to_owned()).spawn(work) {
+            Ok(_) => State::Looking { since: now, found },
             Err(error) => {
-                self.complain(look, &found.path, "file-unreadable", &error.to_string());
-                return None;
-            }
-        };
-        if let Some(compression) = identity::compression(&file) {
-            let problem = format!("it is compressed ({compression}); unpack it, or `exclude` it");
-            self.complain(look, &found.path, "file-compressed", &problem);
-            return None;
-        }
-        let (place, follower) = match place {
-            Some(place) => {
-                self.check_content(&place, &file);
-                let follower = self.start(look, &found.path, &place);
-                (place, follower)
-            }
-            None => {
-                let from = self.first_position(look, found);
-                let place = self.shared.positions.add(found.id, &found.path, from);
-                place.set_fingerprint(Fingerprint::of(&file).unwrap_or(Fingerprint::NOTHING));
-                let follower = self.start(look, &found.path, &place);
-                // Before it there is a line of which the end is still to come.
-                let is_within_line = from > 0 && !is_line_break(&file, from - 1);
-                let follower =
-                    if is_within_line { follower.map(Follower::skipping_to_next_line) } else { follower };
-                (place, follower)
-            }
-        };
-        place.found_at(&found.path, found.size);
-        follower
-    }
-
-    /// Begins to read a file behind those that had this name before it.
-    fn start(&self, look: &mut Look, name: &Path, place: &Arc<FilePosition>) -> Option<Follower> {
-        let before = look.before.get(name).map_or(&[][..], Vec::as_slice);
-        let is_predecessor = |other: &&Arc<FilePosition>| other.id != place.id && other.is_followed();
-        let predecessors: Vec<_> = before.iter().filter(is_predecessor).cloned().collect();
-        // They may have grown since they were last found at their end.
-        predecessors.iter().for_each(|predecessor| predecessor.look_again());
-        look.followed += 1;
-        place.begin().then(|| Follower::new(self.shared.clone(), place.clone(), predecessors))
-    }
-
-    /// Where a file begins that was never seen. If another one was read under its name, it is that one's successor, and
-    /// was written to while nobody looked. If it was looked for before this input was opened anew, it has appeared since.
-    fn first_position(&self, look: &Look, found: &Found) -> u64 {
-        let is_old = !self.has_scanned
-            && !look.before.contains_key(&found.path)
-            && !self.shared.positions.would_know(&found.path);
-        if is_old && self.shared.settings.start == Start::End { found.size } else { 0 }
-    }
-
-    /// A deleted file's identity may have been given to a new one. And what was empty may have a beginning now.
-    fn check_content(&self, place: &FilePosition, file: &File) {
-        match place.fingerprint().fits(file) {
-            Err(_) => {}
-            Ok(true) if place.fingerprint().bytes > 0 => {}
-            Ok(true) => place.set_fingerprint(Fingerprint::of(file).unwrap_or(Fingerprint::NOTHING)),
-            Ok(false) => {
-                tracing::info!(
-                    input = self.shared.context.name,
-                    path = %place.path().display(),
-                    "the file has other content than before; reading it from its beginning"
-                );
-                self.shared.positions.replaced(place);
-                place.set_fingerprint(Fingerprint::of(file).unwrap_or(Fingerprint::NOTHING));
+                let input = &self.shared.context.name;
+                tracing::error!(input, %error, "cannot start a thread to look for files; trying again");
+                State::Waiting(now + self.shared.settings.rescan)
             }
         }
     }
 
-    /// A file that was renamed while the router did not run: what it got since its last read is still wanted.
-    fn follow_renamed(&self, look: &mut Look, place: &Arc<FilePosition>) -> Option<Follower> {
-        let path = place.path();
-        let renamed = identity::find_in(path.parent()?, place.id)?;
-        let file = self.shared.open_file(&renamed).ok()??;
-        let has_more = file.metadata().is_ok_and(|metadata| metadata.len() > place.read());
-        // One that was empty when it was last seen is known by its identity alone, which is good enough where it was there to the last.
-        let is_known = place.fingerprint().bytes > 0 || place.gone_since().is_none();
-        let is_it = is_known
-            && place.fingerprint().fits(&file).unwrap_or(false)
-            && identity::compression(&file).is_none();
-        if !(has_more && is_it) {
-            return None;
-        }
-        tracing::info!(
-            input = self.shared.context.name,
-            path = %renamed.display(),
-            "reading the rest of a file that was renamed"
-        );
-        self.start(look, &path, place)
+    /// A look that began at `since` is over. The next one does not begin before as much time has passed as this one took: a
+    /// folder that takes longer than `rescan` would keep a processor busy.
+    fn rest(&self, since: Duration, now: Duration) -> State {
+        let rest = now + now.saturating_sub(since);
+        State::Waiting(rest.max(since + self.shared.settings.rescan))
     }
-
-    /// Says once what stands in the way of reading a file, and again only after it was not in the way.
-    fn complain(&self, look: &mut Look, path: &Path, what: &'static str, problem: &str) {
-        let is_repeated = look.complaints.insert(path.to_owned(), problem.to_owned()).is_some();
-        if !is_repeated && !self.shared.complaints().contains_key(path) {
-            self.shared.context.counters.notice(what, 1);
-            tracing::warn!(
-                input = self.shared.context.name,
-                path = %path.display(),
-                problem,
-                "cannot read the file; going on with the others"
-            );
-        }
-    }
-}
-
-fn is_line_break(file: &File, at: u64) -> bool {
-    let mut byte = [0];
-    file.read_at(&mut byte, at).is_ok_and(|count| count == 1 && byte == *b"\n")
 }
 
 impl Source for Scanner {
@@ -275,22 +83,39 @@ impl Source for Scanner {
         if self.is_stopping {
             return Progress::Drained;
         }
-        if self.has_scanned && self.shared.settings.mode == Mode::Once {
+        let is_once = self.shared.settings.mode == Mode::Once;
+        if self.has_scanned && is_once {
             return Progress::Ended;
         }
         let now = self.shared.context.clock.monotonic();
-        if now < self.next_scan || !self.shared.positions.take_turn(&self.shared.turn) {
-            return Progress::Stalled;
+        match &self.state {
+            State::Waiting(until) => {
+                if now >= *until && self.shared.positions.take_turn(&self.shared.turn) {
+                    self.state = self.look(flow.waker, now);
+                }
+                Progress::Stalled
+            }
+            State::Looking { since, found } => match found.try_recv() {
+                Ok(followers) => {
+                    self.state = self.rest(*since, now);
+                    self.has_scanned = true;
+                    for follower in followers {
+                        flow.accepted.push(Box::new(follower));
+                    }
+                    // They are sources before this one ends, or it would look as if the input had ended.
+                    if is_once { Progress::More } else { Progress::Stalled }
+                }
+                Err(TryRecvError::Empty) => Progress::Stalled,
+                Err(TryRecvError::Disconnected) => {
+                    tracing::error!(
+                        input = self.shared.context.name,
+                        "a look for files has failed; trying again"
+                    );
+                    self.state = self.rest(*since, now);
+                    Progress::Stalled
+                }
+            },
         }
-        for follower in self.scan() {
-            flow.accepted.push(Box::new(follower));
-        }
-        if !std::mem::replace(&mut self.has_scanned, true) {
-            self.shared.positions.has_scanned(self.shared.settings.scope());
-        }
-        self.next_scan = now + self.shared.settings.rescan;
-        // The followers are sources before this one ends, or it would look as if the input had ended.
-        if self.shared.settings.mode == Mode::Once { Progress::More } else { Progress::Stalled }
     }
 
     fn stop(&mut self) {

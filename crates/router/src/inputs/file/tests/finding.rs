@@ -2,7 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use super::{World, append};
+use super::{PATIENCE, World, append};
+use crate::inputs::file::positions::Positions;
 
 #[test]
 fn what_cannot_be_read_does_not_stop_the_others_and_is_noticed_once() {
@@ -62,7 +63,7 @@ fn a_named_pipe_in_the_place_of_a_closed_file_holds_nothing_up() {
         assert_eq!(world.noticed("file-lost"), 1);
         done.send(()).unwrap();
     });
-    is_done.recv_timeout(Duration::from_secs(60)).expect("it comes to its end");
+    is_done.recv_timeout(PATIENCE).expect("it comes to its end");
 }
 
 #[test]
@@ -87,4 +88,51 @@ fn more_files_than_may_be_open_are_read_in_turn() {
         world.run();
     }
     world.assert_delivered(&["second"; 20]);
+}
+
+#[test]
+fn a_look_that_takes_long_holds_nobody_up_and_its_files_come_later() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let world = World::new("path = '@/*.log'");
+        world.append("old.log", "one\n");
+        let mut world = world.start();
+        world.append("old.log", "two\n");
+        world.append("new.log", "new\n");
+        let positions = world.checkpoints.open("file", Positions::read).unwrap();
+        let slow_disk = positions.hold_looks();
+        for _ in 0..3 {
+            world.pass(Duration::from_secs(1));
+            world.round_beside_look();
+        }
+        world.deliver();
+        world.assert_delivered(&["one", "two"]);
+        drop(slow_disk);
+        world.settle();
+        world.assert_delivered(&["new"]);
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(PATIENCE).expect("it comes to its end");
+}
+
+#[test]
+fn a_look_is_followed_by_a_rest_of_at_least_its_own_length() {
+    let mut world = World::new("path = '@/*.log'").start();
+    let positions = world.checkpoints.open("file", Positions::read).unwrap();
+    world.pass(Duration::from_secs(1));
+    let slow_disk = positions.hold_looks();
+    world.round_beside_look();
+    world.pass(Duration::from_secs(10));
+    drop(slow_disk);
+    world.finish_looks();
+    world.round();
+    world.append("new.log", "one\n");
+    world.pass(Duration::from_secs(9));
+    world.read_all();
+    world.deliver();
+    world.assert_delivered(&[]);
+    world.pass(Duration::from_secs(1));
+    world.read_all();
+    world.deliver();
+    world.assert_delivered(&["one"]);
 }

@@ -10,7 +10,7 @@ mod rotation;
 mod standing;
 mod world;
 
-use self::world::{MESSAGE_BYTES, World, append, kind};
+use self::world::{MESSAGE_BYTES, PATIENCE, World, append, kind};
 use super::SAMPLE;
 
 #[test]

@@ -14,7 +14,7 @@ use super::{World, append};
 #[derive(Debug, Clone)]
 enum Event {
     Append { lines: usize, is_cut: bool },
-    Rename,
+    Rename { is_beside_look: bool },
     Truncate,
     Delete,
     Read,
@@ -27,7 +27,7 @@ enum Event {
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (1usize..30, any::<bool>()).prop_map(|(lines, is_cut)| Event::Append { lines, is_cut }),
-        1 => Just(Event::Rename),
+        1 => any::<bool>().prop_map(|is_beside_look| Event::Rename { is_beside_look }),
         1 => Just(Event::Truncate),
         1 => Just(Event::Delete),
         4 => Just(Event::Read),
@@ -64,8 +64,8 @@ impl Model {
         match event {
             Event::Append { lines, is_cut } => self.append(*lines, *is_cut),
             // Between two lines, as log rotation does it.
-            Event::Rename | Event::Truncate | Event::Delete if !self.rest.is_empty() => {}
-            Event::Rename => self.rename(),
+            Event::Rename { .. } | Event::Truncate | Event::Delete if !self.rest.is_empty() => {}
+            Event::Rename { is_beside_look } => self.rename(*is_beside_look),
             Event::Truncate => self.lose_content(|model| {
                 if let Ok(file) = OpenOptions::new().write(true).open(&model.path) {
                     file.set_len(0).unwrap();
@@ -74,9 +74,7 @@ impl Model {
             Event::Delete => self.lose_content(|model| {
                 let _ = fs::remove_file(&model.path);
             }),
-            Event::Read => {
-                self.world.round();
-            }
+            Event::Read => self.world.round_beside_look(),
             Event::Deliver => self.world.deliver(),
             Event::Wait => {
                 self.world.pass(Duration::from_millis(700));
@@ -109,11 +107,17 @@ impl Model {
         append(&self.path, &text);
     }
 
-    fn rename(&mut self) {
+    fn rename(&mut self, is_beside_look: bool) {
         // It was there long enough to be seen, and for that to be kept.
+        self.world.finish_looks();
+        self.world.round();
         self.world.pass(Duration::from_secs(1));
         self.world.round();
         self.kept = Some(self.world.kept());
+        if is_beside_look {
+            self.world.pass(Duration::from_secs(1));
+            self.world.round_beside_look();
+        }
         self.rotations += 1;
         let _ = fs::rename(&self.path, self.world.path(&format!("app.log.{}", self.rotations)));
     }
@@ -165,6 +169,8 @@ proptest! {
 mod found {
     use super::{Event::*, *};
 
+    const RENAME: Event = Rename { is_beside_look: false };
+
     fn lines(lines: usize) -> Event {
         Append { lines, is_cut: false }
     }
@@ -175,7 +181,7 @@ mod found {
 
     #[test]
     fn a_file_that_was_emptied_and_renamed_between_two_restarts() {
-        check(&[lines(1), Truncate, Restart, lines(1), Rename, Restart]);
+        check(&[lines(1), Truncate, Restart, lines(1), RENAME, Restart]);
     }
 
     #[test]
@@ -183,7 +189,7 @@ mod found {
         // The router that is started after the first crash misses the second file in the second in which the first was missed.
         // Without the order in which they were seen it would be left to chance which one is read first.
         for _ in 0..20 {
-            check(&[lines(10), Rename, lines(20), Rename, Wait, Kill, Read, Wait, Kill]);
+            check(&[lines(10), RENAME, lines(20), RENAME, Wait, Kill, Read, Wait, Kill]);
         }
     }
 }

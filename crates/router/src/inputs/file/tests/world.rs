@@ -4,8 +4,11 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
-    sync::Arc,
-    task::Waker,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    task::{Wake, Waker},
     time::Duration,
 };
 
@@ -38,6 +41,9 @@ use crate::{
 /// The longest line, so that a test of a line over the limit is short.
 pub const MESSAGE_BYTES: usize = 300_000;
 
+/// How long another thread is waited for before something is wrong.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A source, and what of it did not fit into the endpoint's buffer.
 pub type Running = (Box<dyn Source>, Vec<Parked>);
 
@@ -53,6 +59,10 @@ pub struct World {
     pub checkpoints: Checkpoints,
     pub delivered: Vec<String>,
     now: Duration,
+    /// Whether a look for files is over when the round is in which it began. Otherwise it goes on beside what comes next.
+    waits_for_looks: bool,
+    /// Rings of looks that nobody has waited for.
+    looks: Vec<Receiver<()>>,
 }
 
 /// The kind under test.
@@ -105,6 +115,8 @@ impl World {
             checkpoints,
             delivered: Vec::new(),
             now: Duration::ZERO,
+            waits_for_looks: true,
+            looks: Vec::new(),
         }
     }
 
@@ -161,8 +173,23 @@ impl World {
             pipeline.unpark(Waker::noop(), &mut parked);
             let mut progress = Progress::Stalled;
             if parked.is_empty() {
-                let (waker, accepted) = (Waker::noop(), &mut accepted);
-                progress = source.read(&mut Flow { pipeline, waker, parked: &mut parked, accepted });
+                let (bell, rings) = Bell::new();
+                let waker = Waker::from(bell);
+                progress = source.read(&mut Flow {
+                    pipeline,
+                    waker: &waker,
+                    parked: &mut parked,
+                    accepted: &mut accepted,
+                });
+                drop(waker);
+                if progress == Progress::Stalled && parked.is_empty() {
+                    if !self.waits_for_looks {
+                        self.looks.push(rings);
+                    } else if rings.recv_timeout(PATIENCE).is_ok() {
+                        let (waker, accepted) = (Waker::noop(), &mut accepted);
+                        progress = source.read(&mut Flow { pipeline, waker, parked: &mut parked, accepted });
+                    }
+                }
             }
             has_more |= progress == Progress::More;
             if progress != Progress::Ended || !parked.is_empty() {
@@ -173,6 +200,21 @@ impl World {
         has_more |= !accepted.is_empty();
         self.running.extend(accepted.into_iter().map(|source| (source, Vec::new())));
         has_more
+    }
+
+    /// One round that leaves a look for files to itself.
+    pub fn round_beside_look(&mut self) {
+        self.waits_for_looks = false;
+        self.round();
+        self.waits_for_looks = true;
+    }
+
+    /// Waits for the looks that were left to themselves.
+    pub fn finish_looks(&mut self) {
+        for rings in self.looks.drain(..) {
+            // Where nobody has the bell any more there is nothing to wait for.
+            assert_ne!(rings.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout), "a look never ends");
+        }
     }
 
     /// Reads all that is there.
@@ -222,6 +264,7 @@ impl World {
 
     /// Until everything that is there was read and delivered.
     pub fn settle(&mut self) {
+        self.finish_looks();
         for _ in 0..200 {
             let before = self.counters.read().received;
             self.run();
@@ -245,6 +288,7 @@ impl World {
 
     /// Gives up what is still under way.
     pub fn end(&mut self) {
+        self.finish_looks();
         for (_, mut parked) in self.running.drain(..) {
             self.pipeline.abandon(&mut parked, DropReason::Shutdown);
         }
@@ -274,6 +318,22 @@ impl World {
     #[track_caller]
     pub fn assert_delivered(&mut self, expected: &[&str]) {
         assert_eq!(std::mem::take(&mut self.delivered), expected);
+    }
+}
+
+/// Tells a test that it rang, or that nobody has it any more.
+pub struct Bell(Sender<()>);
+
+impl Bell {
+    pub fn new() -> (Arc<Bell>, Receiver<()>) {
+        let (sender, rings) = mpsc::channel();
+        (Arc::new(Bell(sender)), rings)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
     }
 }
 

@@ -49,12 +49,19 @@ impl FromConfig for StartPattern {
 }
 
 /// Finds the messages in runs of lines.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Joiner {
     start: StartPattern,
     max_bytes: usize,
     /// How long the next line is waited for.
     pub timeout: Duration,
+}
+
+/// Two that find the same messages where all lines are there.
+impl PartialEq for Joiner {
+    fn eq(&self, other: &Joiner) -> bool {
+        (self.start.0.as_str(), self.max_bytes) == (other.start.0.as_str(), other.max_bytes)
+    }
 }
 
 impl Joiner {
@@ -69,6 +76,11 @@ impl Joiner {
         self.max_bytes.saturating_add(1)
     }
 
+    /// Whether a message begins with this line.
+    pub fn begins(&self, line: &[u8]) -> bool {
+        self.start.0.is_match(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
     /// The places of the complete messages in `lines`, which ends with a line break, each without its last line break; and how
     /// many bytes they take. The last message is complete only if `no_more` lines belong to it.
     pub fn frames(&self, lines: &[u8], no_more: bool) -> (Vec<Range<usize>>, usize) {
@@ -78,8 +90,7 @@ impl Joiner {
         let mut line = 0;
         for end in memchr::memchr_iter(b'\n', lines) {
             let text = lines.get(line..end).unwrap_or_default();
-            let is_start = self.start.0.is_match(text.strip_suffix(b"\r").unwrap_or(text));
-            if line > begin && (is_start || end - begin > self.max_bytes) {
+            if line > begin && (self.begins(text) || end - begin > self.max_bytes) {
                 frames.push(begin..line - 1);
                 begin = line;
             }
