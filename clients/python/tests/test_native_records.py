@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_native_path import Receiver, by_python
 
-from metlog import _core, _reentry
+from metlog import _core, _reentry, _tracing
 from metlog.handler import LogHandler
 
 pytestmark = pytest.mark.skipif(_core.native() is None, reason="these tests are about the native module")
@@ -28,7 +28,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def handler(receiver: Receiver) -> LogHandler:
+def handler(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> LogHandler:
+    # Who has imported this has spans, which Python looks for.
+    monkeypatch.delitem(sys.modules, _tracing.MODULE, raising=False)
     # Makes the native path, if there is none after an earlier test.
     receiver.client.incr("first")
     receiver.text()
@@ -160,14 +162,11 @@ def filtered(handler: LogHandler) -> Iterator[None]:
 
 @contextmanager
 def with_spans() -> Iterator[None]:
-    sys.modules["opentelemetry.trace"], before = types.ModuleType("trace"), sys.modules.get("opentelemetry.trace")
+    sys.modules[_tracing.MODULE] = types.ModuleType("trace")
     try:
         yield
     finally:
-        if before is None:
-            del sys.modules["opentelemetry.trace"]
-        else:
-            sys.modules["opentelemetry.trace"] = before
+        del sys.modules[_tracing.MODULE]
 
 
 def nothing(*_: Any) -> bool:
