@@ -54,7 +54,7 @@ impl Stage {
         let sentry = SentryServer::start("sentry")?;
         let configuration = configuration(statsd.address(), syslog.address(), sentry.address())?;
         let settings = configuration.api.as_ref().context("the demo's configuration has no API")?;
-        let bound = api::Bound::bind(settings)?;
+        let bound = api::Bound::bind(settings, None)?;
         let api = bound.address();
         let plan = api::Plan::of(&configuration);
         let topology = Topology::start(configuration, Arc::new(SystemClock::new()), |_| {})?;
