@@ -25,7 +25,7 @@ pub(crate) struct Records {
     /// What must be the original for a handler's own code, and a record's, to be left out.
     handler: Class,
     record: Class,
-    /// `metlog._reentry.inside`, which knows whether this thread is within Metlog already.
+    /// `metlog._reentry.inside`: whether this thread is within Metlog already, and whether who sends is noted.
     inside: Py<PyAny>,
     /// The name of Metlog's own logger.
     own_logger: String,
@@ -203,17 +203,25 @@ impl Records {
         let logger = exact::<PyString>(record.part(Part::Logger)?)?.to_cow().ok()?;
         let below = logger.strip_prefix(self.own_logger.as_str());
         let is_our_own = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        let active = self.inside.bind(py).getattr(intern!(py, "active")).ok()?;
-        if is_our_own || exact::<PyBool>(&active)?.is_true() {
+        let inside = |name| self.inside.bind(py).getattr(name).ok();
+        if is_our_own || exact::<PyBool>(&inside(intern!(py, "active"))?)?.is_true() {
             // A handler takes nothing of that.
             return Some(());
         }
+        let senders = inside(intern!(py, "senders"))?;
         let level = exact::<PyInt>(record.part(Part::Level)?)?.extract().ok()?;
         let severity = severity_of(level).into_pyobject(py).ok()?;
         let payload = record.message()?;
         let path = get(&attributes(&client)?, intern!(py, "_path"))?;
         let done = exact::<NativePath>(&path)?.get().send_record(&client, &record, &severity, &payload);
-        (done == Some(true)).then_some(())
+        if done != Some(true) {
+            return None;
+        }
+        if let Some(senders) = exact::<PyList>(&senders) {
+            // As `note_sender` does. There is no memory where this fails, and nothing that can be done about it.
+            let _ = senders.append(&client);
+        }
+        Some(())
     }
 
     /// Reads a record that has the attributes which every one has, and no others.

@@ -253,3 +253,13 @@ def test_filters_of_the_client_and_bound_fields_hold_for_records(receiver: Recei
     with receiver.client.bind(request_id=7):
         handler.handle(record_of())
     assert receiver.message()["fields"]["request_id"] == 7
+
+
+def test_who_has_sent_a_record_is_noted_for_who_wants_to_know(receiver: Receiver, handler: LogHandler) -> None:
+    _reentry.inside.senders = []
+    try:
+        assert is_native(handler, record_of())
+        assert _reentry.inside.senders == [receiver.client]
+    finally:
+        _reentry.inside.senders = None
+    assert receiver.message()["payload"] == "sold 7"

@@ -87,23 +87,29 @@ class LogHandler(logging.Handler):
         inside = _reentry.inside
         if inside.active:
             return
-        inside.active = True
         try:
             client = self._client() if self.client is None else self.client
-            if client is not None and not _is_our_own(record.name):
-                severity = _EXACTLY.get(record.levelno) or severity_of(record.levelno)
-                payload = message_of(record) if self.formatter is None else self.format(record)
-                path = getattr(client, "_path", None)
-                if (
-                    path is None
-                    or (_tracing.MODULE in sys.modules and _tracing.from_open_telemetry())
-                    or not self._send(path, client, record.__dict__, severity, payload)
-                ):
-                    client.metlog("oldstyle", severity=severity, payload=payload, fields=fields_of(record))
+            if client is None or _is_our_own(record.name):
+                return
+            severity = _EXACTLY.get(record.levelno) or severity_of(record.levelno)
+            # Still outside: what an argument's own `__str__` logs is a line like any other.
+            payload = message_of(record) if self.formatter is None else self.format(record)
+            path = getattr(client, "_path", None)
+            if (
+                path is None
+                or (_tracing.MODULE in sys.modules and _tracing.from_open_telemetry())
+                or not self._send(path, client, record.__dict__, severity, payload)
+            ):
+                fields = fields_of(record)
+                inside.active = True
+                try:
+                    client.metlog("oldstyle", severity=severity, payload=payload, fields=fields)
+                finally:
+                    inside.active = False
+            if inside.senders is not None:
+                _reentry.note_sender(client)
         except Exception:
             self.handleError(record)
-        finally:
-            inside.active = False
 
     def _client(self) -> MetlogClient | None:
         if self.client is not None:
@@ -188,5 +194,5 @@ def _rename(fields: dict[str, Any]) -> None:
         fields[f"{name}_"] = fields.pop(name)
     for name, ours in _OPEN_TELEMETRY.items():
         value = fields.pop(name, _NO_SPAN)
-        if value and value != _NO_SPAN:
+        if values.is_a(value, str) and value not in ("", _NO_SPAN):
             fields.setdefault(ours, value)
