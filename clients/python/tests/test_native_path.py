@@ -182,10 +182,13 @@ def test_any_message_is_the_same_both_ways(shared: Receiver, kind: str, payload:
     count=st.one_of(st.integers(), st.floats(), st.booleans()),
     fields=st.one_of(st.none(), st.dictionaries(st.one_of(_KEYS, st.sampled_from(["name", "rate"])), _values())),
     rate=st.sampled_from([1, 1.0, 2.5]),
+    kind=st.sampled_from(["incr", "gauge"]),
 )
-def test_any_counter_is_the_same_both_ways(shared: Receiver, name: str, count: Any, fields: Any, rate: float) -> None:
+def test_any_counter_and_gauge_is_the_same_both_ways(
+    shared: Receiver, name: str, count: Any, fields: Any, rate: float, kind: str
+) -> None:
     fields = hostile.in_place(fields)
-    same_both_ways(shared, lambda client: client.incr(name, count, fields=fields, rate=rate))
+    same_both_ways(shared, lambda client: getattr(client, kind)(name, count, fields=fields, rate=rate))
 
 
 @_FREELY

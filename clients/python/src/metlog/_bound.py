@@ -9,6 +9,9 @@ from typing import Any
 from metlog import values
 from metlog._scopes import Entry, Scopes
 
+#: Whether anything was ever bound in this process: the quickest that can be asked.
+ever = False
+
 _keys = itertools.count()
 
 
@@ -35,6 +38,8 @@ class Binding:
 
     def __enter__(self) -> Binding:
         """Bind the fields in this thread or task."""
+        global ever  # noqa: PLW0603  it is about the process
+        ever = True
         self._entries[_scopes.enter(self)] = None
         return self
 

@@ -28,7 +28,7 @@ LAST_LINES_PATIENCE = 0.1
 _OF_CLIENTS = ("send_message", "env_version", "metlog", "timer_send")
 _OF_SENDERS = ("send_message", "encode")
 
-# A class, and what it has of the names above.
+# A class, and what it has of some names.
 _Original = tuple[type, dict[str, Any]]
 
 
@@ -51,8 +51,8 @@ class Way:
         :param senders: The classes of the senders that have a native core, the bases of each behind it.
         :param filters: The code of our filters, by the name of their kind; it grows when they are made.
         """
-        self._client = _original(client, _OF_CLIENTS)
-        self._senders = [[_original(each, _OF_SENDERS) for each in classes] for classes in senders]
+        self._client = original(client, _OF_CLIENTS)
+        self._senders = [[original(each, _OF_SENDERS) for each in classes] for classes in senders]
         self._filters = filters
         self._terms: Any = None
 
@@ -62,12 +62,13 @@ class Way:
             return None
         if self._terms is None:
             self._terms = _State.module.Terms(
-                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
+                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound), timers
             )
         return self._terms.path(client)
 
 
-def _original(owner: type, names: Sequence[str]) -> _Original:
+def original(owner: type, names: Sequence[str]) -> _Original:
+    """Return a class, and what it has under these names."""
     return owner, {name: vars(owner)[name] for name in names if name in vars(owner)}
 
 
