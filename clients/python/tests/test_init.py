@@ -389,6 +389,19 @@ def test_a_child_of_a_call_that_goes_on_makes_its_own():
     )
 
 
+def test_a_call_with_a_wrong_argument_is_not_the_first():
+    outcome = Outcome(
+        "import logging, metlog\n"
+        "for wrong in ({'level': 'LOUD'}, {'target': 'carrier://pigeon'}):\n"
+        "    try: metlog.init(logger='myapp', **wrong)\n"
+        "    except ValueError: pass\n"
+        "    else: raise AssertionError(wrong)\n"
+        "metlog.init(logger='myapp')\n"
+        "logging.error('once')\n"
+    )
+    assert outcome.payloads() == ["once"]
+
+
 def test_a_second_call_makes_the_client_the_default_again():
     outcome = Outcome(
         BEGIN + "metlog.CLIENT_HOLDER.delete_client('myapp')\n"
@@ -423,6 +436,16 @@ def test_what_a_test_captures_stays_captured_when_the_application_is_made_in_it(
     )
     assert outcome.payloads() == ["sent"]
     assert outcome.stdout == ""
+
+
+def test_an_application_may_have_the_name_of_the_captures_own_client():
+    outcome = Outcome(
+        "import metlog\n"
+        "from metlog.testing import capturing\n"
+        "with capturing(): client = metlog.init(logger='test')\n"
+        "metlog.CLIENT_HOLDER.default_client.info('sent')\n"
+    )
+    assert outcome.payloads() == ["sent"]
 
 
 def test_a_capture_hooks_nothing_where_all_is_disabled():

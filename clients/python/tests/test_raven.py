@@ -563,6 +563,18 @@ def test_twice_the_text_takes_about_twice_the_time(piece: str) -> None:
     assert long < 24 * max(short, 0.0002)
 
 
+def test_a_web_token_is_found_wherever_it_begins() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+    for before in ("", "is ", "session-", "x--", "('"):
+        assert scrubbing.Scrubber().text(f"{before}{token} behind").endswith("[Filtered] behind")
+    assert scrubbing.Scrubber().text("eyJhbGci alone") == "eyJhbGci alone"
+
+
+def test_names_that_are_no_words_are_looked_for_as_they_are() -> None:
+    scrubber = scrubbing.Scrubber(["^key]", "-", "", "Ünlock"])
+    assert scrubber.text("^key]=x ünlock: y =z") == "^key]=[Filtered] ünlock: [Filtered] =z"
+
+
 def test_all_fields_of_an_event_together_are_looked_at_only_so_far() -> None:
     looked_at = []
 

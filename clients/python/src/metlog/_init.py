@@ -120,6 +120,10 @@ def init(
                 _hooks.exceptions_to(client)
             if flush_on_sigterm:
                 _hooks.flush_on_sigterm(client)
+    except BaseException:
+        # A wrong argument: the next call may have the right one.
+        _State.calls.pop(_FIRST, None)
+        raise
     finally:
         mine.is_done.set()
     return client

@@ -126,8 +126,8 @@ def capturing() -> Iterator[Capture]:
     capture = Capture()
     is_new = CLIENT_HOLDER.default_client is None
     before = CLIENT_HOLDER.global_config.get("default")
+    ours = CLIENT_HOLDER.get_client(_NAME) if is_new else None
     if is_new:
-        CLIENT_HOLDER.get_client(_NAME)
         CLIENT_HOLDER.set_default_client_name(_NAME)
     root = logging.getLogger()
     handler = None if any(isinstance(one, LogHandler) for one in root.handlers) else LogHandler()
@@ -139,7 +139,8 @@ def capturing() -> Iterator[Capture]:
     finally:
         if handler is not None:
             root.removeHandler(handler)
-        if is_new:
+        # Under the very name there may be the application's by now.
+        if ours is not None and not ours.is_active:
             is_still_ours = CLIENT_HOLDER.global_config.get("default") == _NAME
             CLIENT_HOLDER.delete_client(_NAME)
             if is_still_ours:

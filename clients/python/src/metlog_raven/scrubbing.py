@@ -137,14 +137,17 @@ def _assignment(names: Iterable[str]) -> re.Pattern[str]:
 
     A name may be a part of a longer one. The value is quoted, or goes on to the next space or separator.
     """
-    parts = [[re.escape(part) for part in re.split(r"[-_ ]", str(name)) if part] for name in names]
-    either = "|".join("[-_ ]?".join(words) for words in parts if words)
+    parts = [[part for part in re.split(r"[-_ ]", str(name)) if part] for name in names]
+    either = "|".join("[-_ ]?".join(map(re.escape, words)) for words in parts if words)
     either += rf"|(?<![^\W_])(?:{'|'.join(_SECRET_WORDS)})(?![^\W_])"
+    # Few letters of a text can begin any of them: one look at each, instead of one for every name.
+    initials = {words[0][0] for words in parts if words} | {word[0] for word in _SECRET_WORDS}
     return re.compile(
-        rf"(?P<name>(?:{either})[\w-]{{0,40}}(?:\\{{0,3}}['\"])?\s{{0,8}}[=:]>?\s{{0,8}})(?!\[Filtered\])"
+        rf"(?=[{''.join(map(re.escape, sorted(initials)))}])"
+        rf"(?:(?P<name>(?:{either})[\w-]{{0,40}}(?:\\{{0,3}}['\"])?\s{{0,8}}[=:]>?\s{{0,8}})(?!\[Filtered\])"
         rf"(?:{_QUOTED.format('quote')}"
         r"|(?:(?:basic|bearer|token)\s{1,8})?(?:[^\s,;&'\")}\]]|['\"](?=\w))+)"
-        rf"|(?P<first>(?:{either})[\w-]{{0,40}}\\{{0,3}}['\"]\s{{0,8}},\s{{0,8}}){_QUOTED.format('second')}",
+        rf"|(?P<first>(?:{either})[\w-]{{0,40}}\\{{0,3}}['\"]\s{{0,8}},\s{{0,8}}){_QUOTED.format('second')})",
         re.IGNORECASE | re.DOTALL,
     )
 
