@@ -35,6 +35,11 @@ mod _native {
     use super::timer::Timer;
     use super::*;
 
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::timer::compare_clocks(module.py())
+    }
+
     /// The version of the native half.
     #[pyfunction]
     fn version() -> &'static str {

@@ -30,8 +30,8 @@ impl Through {
     }
 }
 
-/// A class, and what it had under the names that matter.
-type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>);
+/// A class, its attributes, and what it had under the names that matter.
+type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>, Bound<'py, PyDict>);
 
 /// An attribute that classes have and objects do not, and what it was when the package was imported.
 struct Attribute {
@@ -42,13 +42,8 @@ struct Attribute {
 
 impl Attribute {
     fn new(name: &Bound<'_, PyString>, classes: &[Original<'_>]) -> PyResult<Attribute> {
-        let py = name.py();
-        let attribute = |(class, originals): &Original<'_>| {
-            // What a class shows of its attributes is a read-only view of a dict, which is quicker without the view.
-            let view = class.getattr("__dict__")?;
-            let attributes = py.import("gc")?.call_method1("get_referents", (view,))?.get_item(0)?;
-            let attributes = attributes.cast_into_exact::<PyDict>()?;
-            Ok((attributes.unbind(), originals.get_item(name)?.map(Bound::unbind)))
+        let attribute = |(_, attributes, originals): &Original<'_>| {
+            Ok((attributes.clone().unbind(), originals.get_item(name)?.map(Bound::unbind)))
         };
         let classes = classes.iter().map(attribute).collect::<PyResult<_>>()?;
         Ok(Attribute { name: name.clone().unbind(), classes })
@@ -78,7 +73,7 @@ pub(crate) struct Class {
 impl Class {
     /// Takes a class, and behind it those of its bases that have something to do with it.
     fn new(names: &[Bound<'_, PyString>], classes: &[Original<'_>]) -> PyResult<Class> {
-        let Some((class, _)) = classes.first() else {
+        let Some((class, ..)) = classes.first() else {
             return Err(PyValueError::new_err("there is no class"));
         };
         let attributes = names.iter().map(|name| Attribute::new(name, classes)).collect::<PyResult<_>>()?;
@@ -108,15 +103,13 @@ pub(crate) struct Terms {
     pub(crate) filters: Py<PyDict>,
     /// Returns something other than `None` where fields may be bound.
     pub(crate) bound: Py<PyAny>,
-    /// The module `metlog.timers`.
-    pub(crate) timers: Py<PyAny>,
 }
 
 #[pymethods]
 impl Terms {
     /// Takes what decides of a client, and the class of the clients; what decides of a sender, and the classes of the
-    /// native ones, each with its bases behind it; the code of the filters' functions by name; what says
-    /// whether fields are bound; and the module `metlog.timers`.
+    /// native ones, each with its bases behind it; the code of the filters' functions by name; and what
+    /// says whether fields are bound.
     #[new]
     fn new(
         of_clients: Vec<Bound<'_, PyString>>,
@@ -125,7 +118,6 @@ impl Terms {
         senders: Vec<Vec<Original<'_>>>,
         filters: Py<PyDict>,
         bound: Py<PyAny>,
-        timers: Py<PyAny>,
     ) -> PyResult<Terms> {
         let senders = senders.iter().map(|classes| Class::new(&of_senders, classes));
         Ok(Terms {
@@ -133,7 +125,6 @@ impl Terms {
             senders: senders.collect::<PyResult<_>>()?,
             filters,
             bound,
-            timers,
         })
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import gc
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from metlog import _bound, _diagnostics, _exit, timers
+from metlog import _bound, _diagnostics, _exit
 from metlog._core import Core, Destination, native
 
 # Seconds that the end of a process waits at least for its last lines to be logged.
@@ -28,8 +29,8 @@ LAST_LINES_PATIENCE = 0.1
 _OF_CLIENTS = ("send_message", "env_version", "metlog", "timer_send")
 _OF_SENDERS = ("send_message", "encode")
 
-# A class, and what it has of the names above.
-_Original = tuple[type, dict[str, Any]]
+# A class, its attributes, and what it had of the names above.
+_Original = tuple[type, dict[str, Any], dict[str, Any]]
 
 
 class Way:
@@ -46,6 +47,8 @@ class Way:
         self._senders = [[_original(each, _OF_SENDERS) for each in classes] for classes in senders]
         self._filters = filters
         self._terms: Any = None
+        #: The class of the timers of clients that have a path.
+        self.timer: Any = None
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
@@ -54,14 +57,19 @@ class Way:
             if module is None:
                 self._terms = False
             else:
+                from metlog._native_timer import NativeTimer
+
+                self.timer = NativeTimer
                 self._terms = module.Terms(
-                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
+                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any
                 )
         return self._terms.path(client) if self._terms else None
 
 
 def _original(owner: type, names: Sequence[str]) -> _Original:
-    return owner, {name: vars(owner)[name] for name in names if name in vars(owner)}
+    # What a class shows of its attributes is a read-only view of a dict, which is quicker without the view.
+    (attributes,) = gc.get_referents(vars(owner))
+    return owner, attributes, {name: attributes[name] for name in names if name in attributes}
 
 
 _cores: weakref.WeakSet[Any] = weakref.WeakSet()
