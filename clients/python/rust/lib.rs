@@ -7,6 +7,7 @@ mod conditions;
 mod core;
 mod diagnostics;
 mod filters;
+mod interpreter;
 mod path;
 mod records;
 mod retired;
@@ -37,7 +38,8 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::timer::compare_clocks(module.py())
+        super::interpreter::must_be_main(module.py())?;
+        super::timer::compare_clocks(module.py())
     }
 
     /// The version of the native half.

@@ -19,7 +19,7 @@ from types import CodeType
 from typing import Any
 
 from metlog import _bound, _diagnostics, _exit
-from metlog._core import Core, Destination, native
+from metlog._core import Core, Destination
 
 # Seconds that the end of a process waits at least for its last lines to be logged.
 LAST_LINES_PATIENCE = 0.1
@@ -29,8 +29,18 @@ LAST_LINES_PATIENCE = 0.1
 _OF_CLIENTS = ("send_message", "env_version", "metlog", "timer_send")
 _OF_SENDERS = ("send_message", "encode")
 
-# A class, its attributes, and what it had of the names above.
-_Original = tuple[type, dict[str, Any], dict[str, Any]]
+# A class, and what it had of the names above.
+_Original = tuple[type, dict[str, Any]]
+
+
+class _State:
+    """The native module and the class of its timers, from its first core on.
+
+    No call imports it: a child that is forked at that moment would wait for ever for whoever imported it.
+    """
+
+    module: Any = None
+    timer: Any = None
 
 
 class Way:
@@ -52,24 +62,27 @@ class Way:
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
+        if _State.module is None:
+            return None
         if self._terms is None:
-            module = native()
-            if module is None:
-                self._terms = False
-            else:
-                from metlog._native_timer import NativeTimer
-
-                self.timer = NativeTimer
-                self._terms = module.Terms(
-                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any
-                )
-        return self._terms.path(client) if self._terms else None
+            client_class = _with_attributes(self._client)
+            senders = [[_with_attributes(original) for original in classes] for classes in self._senders]
+            self.timer = _State.timer
+            self._terms = _State.module.Terms(
+                _OF_CLIENTS, client_class, _OF_SENDERS, senders, self._filters, _bound.is_any
+            )
+        return self._terms.path(client)
 
 
 def _original(owner: type, names: Sequence[str]) -> _Original:
+    return owner, {name: vars(owner)[name] for name in names if name in vars(owner)}
+
+
+def _with_attributes(original: _Original) -> tuple[type, dict[str, Any], dict[str, Any]]:
+    owner, had = original
     # What a class shows of its attributes is a read-only view of a dict, which is quicker without the view.
     (attributes,) = gc.get_referents(vars(owner))
-    return owner, attributes, {name: attributes[name] for name in names if name in attributes}
+    return owner, attributes, had
 
 
 _cores: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -77,6 +90,11 @@ _cores: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def open_core(module: Any, destination: Destination) -> Core:
     """Return a native core, which is flushed when the process ends."""
+    # It needs the native module.
+    from metlog._native_timer import NativeTimer
+
+    _State.timer = NativeTimer
+    _State.module = module
     _exit.call(_finish)
     module.spread_diagnostics(_spread)
     core: Core = module.open_core(destination)
@@ -88,10 +106,8 @@ def _finish(timeout: float) -> None:
     until = time.monotonic() + timeout
     for core in list(_cores):
         core.flush(max(0.0, until - time.monotonic()))
-    module = native()
-    if module is not None:
-        module.flush_retired(max(0.0, until - time.monotonic()))
-        _log_the_last(module, max(LAST_LINES_PATIENCE, until - time.monotonic()))
+    _State.module.flush_retired(max(0.0, until - time.monotonic()))
+    _log_the_last(_State.module, max(LAST_LINES_PATIENCE, until - time.monotonic()))
 
 
 def _spread() -> None:
@@ -107,9 +123,7 @@ def _spread() -> None:
 
 
 def _log() -> None:
-    module = native()
-    if module is not None:
-        _log_lines(*module.take_diagnostics())
+    _log_lines(*_State.module.take_diagnostics())
 
 
 def _log_lines(lines: list[str], left_out: int) -> None:

@@ -17,6 +17,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _native: Any = importlib.import_module("metlog._native")
 
+# Quicker than looking for them on a timer, whose class has a `__getattr__`.
+_enter = _native.Timer._enter
+_leave = _native.Timer._leave
+
 
 class NativeTimer(_native.Timer):  # type: ignore[misc]  # the native module has no types
     """A timer like `metlog.timers._Timer`; one of those does the rest."""
@@ -24,7 +28,7 @@ class NativeTimer(_native.Timer):  # type: ignore[misc]  # the native module has
     __slots__ = ()
 
     def __enter__(self) -> NativeTimer:
-        if not self._enter():
+        if not _enter(self):
             self._rest().__enter__()
             self._entered_elsewhere()
         return self
@@ -32,7 +36,7 @@ class NativeTimer(_native.Timer):  # type: ignore[misc]  # the native module has
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        left = self._leave()
+        left = _leave(self)
         # None: it is sent already.
         if left is False and not timers.is_open(self._rest()):
             left = self._leave_first()
