@@ -30,8 +30,8 @@ impl Through {
     }
 }
 
-/// A class, its attributes, and what it had under the names that matter.
-type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>, Bound<'py, PyDict>);
+/// A class, and what it had under the names that matter.
+pub(crate) type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>);
 
 /// An attribute that classes have and objects do not, and what it was when the package was imported.
 struct Attribute {
@@ -42,8 +42,13 @@ struct Attribute {
 
 impl Attribute {
     fn new(name: &Bound<'_, PyString>, classes: &[Original<'_>]) -> PyResult<Attribute> {
-        let attribute = |(_, attributes, originals): &Original<'_>| {
-            Ok((attributes.clone().unbind(), originals.get_item(name)?.map(Bound::unbind)))
+        let py = name.py();
+        let attribute = |(class, originals): &Original<'_>| {
+            // What a class shows of its attributes is a read-only view of a dict, which is quicker without the view.
+            let view = class.getattr("__dict__")?;
+            let attributes = py.import("gc")?.call_method1("get_referents", (view,))?.get_item(0)?;
+            let attributes = attributes.cast_into_exact::<PyDict>()?;
+            Ok((attributes.unbind(), originals.get_item(name)?.map(Bound::unbind)))
         };
         let classes = classes.iter().map(attribute).collect::<PyResult<_>>()?;
         Ok(Attribute { name: name.clone().unbind(), classes })
@@ -72,8 +77,8 @@ pub(crate) struct Class {
 
 impl Class {
     /// Takes a class, and behind it those of its bases that have something to do with it.
-    fn new(names: &[Bound<'_, PyString>], classes: &[Original<'_>]) -> PyResult<Class> {
-        let Some((class, ..)) = classes.first() else {
+    pub(crate) fn new(names: &[Bound<'_, PyString>], classes: &[Original<'_>]) -> PyResult<Class> {
+        let Some((class, _)) = classes.first() else {
             return Err(PyValueError::new_err("there is no class"));
         };
         let attributes = names.iter().map(|name| Attribute::new(name, classes)).collect::<PyResult<_>>()?;
@@ -101,15 +106,15 @@ pub(crate) struct Terms {
     pub(crate) senders: Vec<Class>,
     /// The code of each filter's function, by the name of its kind.
     pub(crate) filters: Py<PyDict>,
-    /// Returns something other than `None` where fields may be bound.
-    pub(crate) bound: Py<PyAny>,
+    /// What is in the module `metlog._bound`.
+    pub(crate) bound: Py<PyDict>,
 }
 
 #[pymethods]
 impl Terms {
     /// Takes what decides of a client, and the class of the clients; what decides of a sender, and the classes of the
-    /// native ones, each with its bases behind it; the code of the filters' functions by name; and what
-    /// says whether fields are bound.
+    /// native ones, each with its bases behind it; the code of the filters' functions by name; and what is
+    /// in the module of bound fields.
     #[new]
     fn new(
         of_clients: Vec<Bound<'_, PyString>>,
@@ -117,7 +122,7 @@ impl Terms {
         of_senders: Vec<Bound<'_, PyString>>,
         senders: Vec<Vec<Original<'_>>>,
         filters: Py<PyDict>,
-        bound: Py<PyAny>,
+        bound: Py<PyDict>,
     ) -> PyResult<Terms> {
         let senders = senders.iter().map(|classes| Class::new(&of_senders, classes));
         Ok(Terms {

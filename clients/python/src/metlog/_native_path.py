@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import gc
 import threading
 import time
 import weakref
@@ -29,7 +28,7 @@ LAST_LINES_PATIENCE = 0.1
 _OF_CLIENTS = ("send_message", "env_version", "metlog", "timer_send")
 _OF_SENDERS = ("send_message", "encode")
 
-# A class, and what it had of the names above.
+# A class, and what it has of some names.
 _Original = tuple[type, dict[str, Any]]
 
 
@@ -53,8 +52,8 @@ class Way:
         :param senders: The classes of the senders that have a native core, the bases of each behind it.
         :param filters: The code of our filters, by the name of their kind; it grows when they are made.
         """
-        self._client = _original(client, _OF_CLIENTS)
-        self._senders = [[_original(each, _OF_SENDERS) for each in classes] for classes in senders]
+        self._client = original(client, _OF_CLIENTS)
+        self._senders = [[original(each, _OF_SENDERS) for each in classes] for classes in senders]
         self._filters = filters
         self._terms: Any = None
         #: The class of the timers of clients that have a path.
@@ -65,24 +64,16 @@ class Way:
         if _State.module is None:
             return None
         if self._terms is None:
-            client_class = _with_attributes(self._client)
-            senders = [[_with_attributes(original) for original in classes] for classes in self._senders]
             self.timer = _State.timer
             self._terms = _State.module.Terms(
-                _OF_CLIENTS, client_class, _OF_SENDERS, senders, self._filters, _bound.is_any
+                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound)
             )
         return self._terms.path(client)
 
 
-def _original(owner: type, names: Sequence[str]) -> _Original:
+def original(owner: type, names: Sequence[str]) -> _Original:
+    """Return a class, and what it has under these names."""
     return owner, {name: vars(owner)[name] for name in names if name in vars(owner)}
-
-
-def _with_attributes(original: _Original) -> tuple[type, dict[str, Any], dict[str, Any]]:
-    owner, had = original
-    # What a class shows of its attributes is a read-only view of a dict, which is quicker without the view.
-    (attributes,) = gc.get_referents(vars(owner))
-    return owner, attributes, had
 
 
 _cores: weakref.WeakSet[Any] = weakref.WeakSet()
