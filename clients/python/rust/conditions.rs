@@ -130,11 +130,6 @@ impl Conditions {
         Ok(true)
     }
 
-    /// The module `metlog.timers`.
-    pub(crate) fn timers<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.terms.get().timers.bind(py)
-    }
-
     /// Whether fields are bound here, to any client.
     #[inline]
     pub(crate) fn has_bound_fields(&self, py: Python<'_>) -> bool {

@@ -16,7 +16,7 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 use crate::conditions::{Conditions, Through, get};
 use crate::diagnostics;
 use crate::records::Usual;
-use crate::timer::{self, Call, Rounded, Timer};
+use crate::timer::{self, Call, Rounded};
 use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
 
 /// Memory above this is not kept for a thread's next message.
@@ -62,11 +62,6 @@ impl NativePath {
             Ok(Err(Off::Arguments)) | Err(_) => Some(false),
             Ok(Err(Off::Replaced)) => None,
         }
-    }
-
-    /// The module `metlog.timers`.
-    pub(crate) fn timers<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.conditions.timers(py)
     }
 
     /// Sends what a timer has measured; `false` if that has to go the other way.
@@ -271,23 +266,6 @@ impl NativePath {
             let decimal = decimal_text(exact::<PyFloat>(value).ok_or(Off::Arguments)?.value())?;
             self.send_metric(&attributes, kind, Payload::Text(&decimal), &metric)
         })
-    }
-
-    /// A timer for `MetlogClient.timer`.
-    #[pyo3(signature = (client, name, logger, severity, fields, rate, decimals, /))]
-    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
-    fn timer(
-        slf: Bound<'_, NativePath>,
-        client: Py<PyAny>,
-        name: Py<PyAny>,
-        logger: Py<PyAny>,
-        severity: Py<PyAny>,
-        fields: Py<PyAny>,
-        rate: Py<PyAny>,
-        decimals: i64,
-    ) -> Timer {
-        let decimals = usize::try_from(decimals).unwrap_or(0);
-        Timer::new(Call { path: slf.unbind(), client, name, logger, severity, fields, rate, decimals })
     }
 }
 

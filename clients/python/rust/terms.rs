@@ -108,15 +108,13 @@ pub(crate) struct Terms {
     pub(crate) filters: Py<PyDict>,
     /// What is in the module `metlog._bound`.
     pub(crate) bound: Py<PyDict>,
-    /// The module `metlog.timers`.
-    pub(crate) timers: Py<PyAny>,
 }
 
 #[pymethods]
 impl Terms {
     /// Takes what decides of a client, and the class of the clients; what decides of a sender, and the classes of the
-    /// native ones, each with its bases behind it; the code of the filters' functions by name; what is in
-    /// the module of bound fields; and the module `metlog.timers`.
+    /// native ones, each with its bases behind it; the code of the filters' functions by name; and what is
+    /// in the module of bound fields.
     #[new]
     fn new(
         of_clients: Vec<Bound<'_, PyString>>,
@@ -125,7 +123,6 @@ impl Terms {
         senders: Vec<Vec<Original<'_>>>,
         filters: Py<PyDict>,
         bound: Py<PyDict>,
-        timers: Py<PyAny>,
     ) -> PyResult<Terms> {
         let senders = senders.iter().map(|classes| Class::new(&of_senders, classes));
         Ok(Terms {
@@ -133,7 +130,6 @@ impl Terms {
             senders: senders.collect::<PyResult<_>>()?,
             filters,
             bound,
-            timers,
         })
     }
 

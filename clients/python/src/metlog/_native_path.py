@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from metlog import _bound, _diagnostics, _exit, timers
+from metlog import _bound, _diagnostics, _exit
 from metlog._core import Core, Destination
 
 # Seconds that the end of a process waits at least for its last lines to be logged.
@@ -33,12 +33,13 @@ _Original = tuple[type, dict[str, Any]]
 
 
 class _State:
-    """The native module, from its first core on.
+    """The native module and the class of its timers, from its first core on.
 
     No call imports it: a child that is forked at that moment would wait for ever for whoever imported it.
     """
 
     module: Any = None
+    timer: Any = None
 
 
 class Way:
@@ -55,14 +56,17 @@ class Way:
         self._senders = [[original(each, _OF_SENDERS) for each in classes] for classes in senders]
         self._filters = filters
         self._terms: Any = None
+        #: The class of the timers of clients that have a path.
+        self.timer: Any = None
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
         if _State.module is None:
             return None
         if self._terms is None:
+            self.timer = _State.timer
             self._terms = _State.module.Terms(
-                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound), timers
+                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound)
             )
         return self._terms.path(client)
 
@@ -77,6 +81,10 @@ _cores: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def open_core(module: Any, destination: Destination) -> Core:
     """Return a native core, which is flushed when the process ends."""
+    # It needs the native module.
+    from metlog._native_timer import NativeTimer
+
+    _State.timer = NativeTimer
     _State.module = module
     _exit.call(_finish)
     module.spread_diagnostics(_spread)

@@ -250,8 +250,9 @@ class MetlogClient:
         if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             kind = _UnsampledTimer
-        elif self._path is not None:
-            return self._path.timer(self, name, logger, severity, fields, rate, self.timer_precision)
+        # Once, because another thread may let go of it.
+        elif (path := self._path) is not None:
+            return _WAY.timer(path, self, name, logger, severity, fields, rate, self.timer_precision)
         further = {"logger": logger, "severity": severity, "fields": fields, "rate": rate}
         return kind(self, name, further, self.timer_precision)
 
