@@ -2,7 +2,6 @@
 
 .DEFAULT_GOAL := help
 CARGO ?= cargo
-METLOG := target/release/metlog
 
 .PHONY: help
 help: ## List the targets
@@ -14,7 +13,7 @@ build: tools ## Build the release binary, target/release/metlog
 
 .PHONY: demo
 demo: build ## See the whole system at work, with nothing else installed
-	$(METLOG) demo
+	@scripts/demo
 
 .PHONY: deb
 deb: build ## Build the Debian package, target/debian/metlog_*.deb

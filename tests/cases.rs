@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | `config.toml` | a configuration with one input, which listens on a port or path of its own |
 //! | `input.jsonl` | what is sent to it: over a stream as it is; over datagrams, one for each line |
-//! | `expected/…` | every file that there is below `out` afterwards, byte for byte. `<received>` stands for the time of receipt |
+//! | `expected/…` | every file that there is below `out` afterwards, byte for byte. `<received>` stands for the time of receipt, `<peer>` for the sender's address |
 //! | `ledger.json` | numbers of the ledger that this case is about, by component; others are not looked at |
 
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -88,19 +89,29 @@ fn compare_files(
             return Err(format!("{name}: expected\n{text}found\n{found}"));
         }
         for (line, found) in text.lines().zip(found.lines()) {
-            let is_same = match line.split_once("<received>") {
-                Some((before, behind)) => found
-                    .strip_prefix(before)
-                    .and_then(|rest| rest.strip_suffix(behind))
-                    .is_some_and(&is_time_of_receipt),
-                None => line == found,
-            };
+            let is_same = is_like(line, found, &is_time_of_receipt);
             if !is_same {
                 return Err(format!("{name}: expected\n{line}\nfound\n{found}"));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a line is the expected one; what stands for something else lies between quotes.
+fn is_like(expected: &str, found: &str, is_time_of_receipt: &impl Fn(&str) -> bool) -> bool {
+    let Some((before, rest)) = expected.split_once("\"<") else { return expected == found };
+    let Some((what, behind)) = rest.split_once(">\"") else { return expected == found };
+    let Some(found) = found.strip_prefix(before).and_then(|found| found.strip_prefix('"')) else {
+        return false;
+    };
+    let Some((value, found)) = found.split_once('"') else { return false };
+    let is_it = match what {
+        "received" => is_time_of_receipt(value),
+        "peer" => value.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()),
+        other => panic!("nobody knows what <{other}> stands for"),
+    };
+    is_it && is_like(behind, found, is_time_of_receipt)
 }
 
 /// `{"in": {"received": 3}}`: the components' names, and the numbers of each that matter.

@@ -51,6 +51,31 @@ fn a_short_demo_loses_nothing_and_cleans_up() {
     assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
 }
 
+/// A service that sends over a connection and gives an account of it, as one in any language does.
+const SERVICE: &str = r#"
+host=${METLOG_URL#tcp://}
+exec 3<>"/dev/tcp/${host%:*}/${host#*:}"
+printf '%s\n' '{"type":"counter","logger":"bash","payload":"1","fields":{"name":"hits","rate":1.0}}' >&3
+cat
+echo '{"name":"bash","accepted":1,"sent":1,"by_type":{"counter":1},"counters":{"bash.hits":SAID},"audited":{},"exceptions":{}}'
+"#;
+
+#[test]
+fn a_service_beside_the_shop_is_held_to_what_it_says() {
+    for (said, status) in [(1, 0), (2, 1)] {
+        let script = SERVICE.replace("SAID", &said.to_string());
+        let output = demo(&["--seconds", "1", "--", "bash", "-c", &script]).output().unwrap();
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        assert!(text.contains("bash sent 1 messages: counter 1"), "{text}");
+        let missing = "bash.hits was counted 2 times, the statsd server has 1";
+        assert_eq!((text.contains(ARRIVED), text.contains(missing)), (status == 0, status != 0), "{text}");
+        if status != 0 {
+            std::fs::remove_dir_all(after(&text, "files: ")).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_is_kept_is_a_configuration_to_start_from_and_its_output() {
     let outside = tempfile::tempdir().unwrap();

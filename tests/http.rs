@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::support::{
-    Router,
+    Ledger, Router,
     http_server::{Deed, Server},
     ledger::number,
     messages, receivers, senders,
@@ -90,4 +90,26 @@ fn a_server_that_is_down_is_named_and_no_secret_is_said() {
     let stopped = router.stop();
     assert_eq!(stopped.ledger.endpoint("collector")["dropped"], serde_json::json!({ "shutdown": 10 }));
     assert!(!stopped.log.contains("hunter"), "{}", stopped.log);
+}
+
+#[test]
+fn what_a_server_asked_for_holds_over_a_reload_unless_the_credentials_change() {
+    let server = Server::start(&[Deed::Answers(429, "retry-after: 3600\r\n")]);
+    let with = |more: &str| configuration(&format!("url = \"http://{}/in\"\n{more}", server.address));
+    let router = Router::start(&with(""));
+    senders::tcp(router.address("tcp"), messages::text_of(&messages::numbered("a", 1, 0)).as_bytes());
+    let is_limited = |ledger: &Ledger| {
+        let failure = &ledger.endpoint("collector")["failure"]["error"];
+        failure.as_str().is_some_and(|error| error.contains("429"))
+    };
+    router.wait("the server has asked to be left alone", is_limited);
+    for timeout in ["20s", "10s"] {
+        router.reload(&with(&format!("timeout = \"{timeout}\"")));
+        router.wait("the new endpoint leaves it alone, too", is_limited);
+        assert_eq!(server.requests(), 1);
+    }
+    router.reload(&with("auth = { bearer = \"another\" }"));
+    router.wait_until_delivered(1);
+    assert_eq!(server.requests(), 2);
+    router.stop();
 }

@@ -32,6 +32,7 @@ mod msgpack;
 mod nginx;
 mod original_system;
 mod real_messages;
+mod rejects;
 mod reload;
 mod reopen;
 mod rotation;

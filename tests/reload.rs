@@ -505,3 +505,32 @@ fn two_hundred_reloads_under_load_leave_nothing_behind() {
     let arrived = messages::numbers(receivers::lines(&stopped.path("log.jsonl")));
     assert!(arrived.into_iter().eq(0..sent), "nothing is lost on what did not change");
 }
+
+#[test]
+fn the_api_is_widened_and_narrowed_by_one_reload_each() {
+    let configuration = TCP.to_owned()
+        + "[endpoints.all]\nkind = \"file\"\npath = \"all.jsonl\"\n[[routes]]\nto = [\"all\"]\n";
+    let router = Router::start(&configuration);
+    let (port, file) = (router.api().port(), router.path("metlog.toml"));
+    let token = "0123456789abcdef0123456789abcdef";
+    let mut narrow = format!("listen = \"127.0.0.1:{port}\"");
+    for address in ["127.0.0.1", "0.0.0.0", "127.0.0.1"] {
+        // Anybody may come to the wide address, so that needs a token; the narrow one keeps it.
+        let listen = format!("listen = \"{address}:{port}\"\ntoken = \"{token}\"");
+        fs::write(&file, format!("{configuration}[api]\n{listen}\n")).unwrap();
+        let mut command = Command::new(METLOG);
+        command.args(["reload", "--api", &router.api().to_string()]).env("METLOG_API_TOKEN", token);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{narrow} to {listen}: {said}");
+        narrow = listen;
+        // From another address of this machine only the wide one is reached.
+        let other = SocketAddr::from(([127, 0, 0, 2], port));
+        wait::until("it listens there and nowhere else", || {
+            (TcpStream::connect(other).is_ok() == (address == "0.0.0.0")
+                && TcpStream::connect(router.api()).is_ok())
+            .then_some(())
+        });
+    }
+    router.stop();
+}

@@ -237,7 +237,13 @@ fn one_dsn_that_is_limited_hangs_or_is_dead_holds_up_no_other() {
     let errors = ledger.endpoint("errors");
     assert!(number(&errors["dropped"]["lane-full"]) > 100, "{errors}");
     assert_eq!(errors["dropped"]["buffer-full"], Value::Null, "{errors}");
-    assert!(!errors["failure"].is_null(), "{errors}");
+    let failure = errors["failure"]["error"].as_str().unwrap_or_default();
+    let culprits = [format!("{}/20 accepts no more events", sentry.authority()), format!("127.0.0.1:{dead}")];
+    assert!(
+        culprits.iter().any(|culprit| failure.contains(culprit)),
+        "it names one that is held up: {errors}"
+    );
+    assert!(failure.ends_with("(and 1 more)"), "and says how many there are: {errors}");
     let busiest = sentry.requests().iter().map(|request| number(&request["under_way"])).max();
     assert_eq!(busiest, Some(1), "one request at a time for each");
     let begin = Instant::now();

@@ -24,6 +24,8 @@ pub enum Variation {
     Types(usize),
     /// Loggers `application-00` … and `service-00.worker-…`, half of this many each.
     Loggers(usize),
+    /// Log lines alone, each of this many bytes with its line break.
+    Lines(usize),
 }
 
 /// The three outputs of the main job, as their file names.
@@ -204,7 +206,7 @@ impl Generator {
         let logger = self.random.pick(&LOGGERS).to_owned();
         let host = self.random.pick(&HOSTS);
         let process = 1000 + self.random.below(30_000);
-        let share = self.random.below(100);
+        let share = if let Variation::Lines(_) = self.variation { 80 } else { self.random.below(100) };
         let (kind, output) = match share {
             0..40 => ("counter", 0),
             40..70 => ("timer", 0),
@@ -213,7 +215,7 @@ impl Generator {
             96 => ("cef", 2),
             _ => (self.random.pick(&OTHER_TYPES), 2),
         };
-        let (payload, decoded) = self.payload(kind);
+        let (mut payload, mut decoded) = self.payload(kind);
         let fields = self.fields(kind);
         let severity = if kind == "oldstyle" { 2 + self.random.below(6) } else { 6 };
         let (kind, logger) = match self.variation {
@@ -227,8 +229,17 @@ impl Generator {
                 };
                 (kind.to_owned(), logger)
             }
-            Variation::Plain | Variation::Shuffled => (kind.to_owned(), logger),
+            Variation::Plain | Variation::Shuffled | Variation::Lines(_) => (kind.to_owned(), logger),
         };
+        if let Variation::Lines(bytes) = self.variation {
+            // What else stands in the line; a payload that needs no escaping fills it up.
+            let around = line_of_text(&timestamp, &logger, severity, "").len() + 1;
+            decoded =
+                decoded.chars().filter(char::is_ascii_alphanumeric).cycle().take(bytes - around).collect();
+            payload = decoded.clone();
+            let json = line_of_text(&timestamp, &logger, severity, &payload);
+            return Message { json, kind, timestamp, payload: decoded, output };
+        }
         let mut pairs = [
             format!("\"type\":\"{kind}\""),
             format!("\"timestamp\":\"{timestamp}\""),
@@ -315,6 +326,14 @@ impl Generator {
     }
 }
 
+/// A log line without what only the sender's machine would add.
+fn line_of_text(timestamp: &str, logger: &str, severity: usize, payload: &str) -> String {
+    format!(
+        "{{\"type\":\"oldstyle\",\"timestamp\":\"{timestamp}\",\"logger\":\"{logger}\",\"severity\":{severity},\
+         \"payload\":\"{payload}\",\"fields\":{{}},\"env_version\":\"0.8\"}}"
+    )
+}
+
 fn same(text: String) -> (String, String) {
     (text.clone(), text)
 }
@@ -378,6 +397,16 @@ mod tests {
                     assert_eq!(text.next(), Some(expected.as_str()));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lines_of_one_length_are_messages_of_this_length() {
+        let (_folder, mix) = write(Variation::Lines(200), 500);
+        for place in 0..mix.count() {
+            assert_eq!(mix.message(place).len(), 199);
+            let message: serde_json::Value = serde_json::from_slice(mix.message(place)).unwrap();
+            assert_eq!(message["type"], "oldstyle");
         }
     }
 

@@ -3,7 +3,10 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -25,6 +28,7 @@ pub struct Server {
     pub address: SocketAddr,
     taken: Arc<Mutex<Vec<String>>>,
     deeds: Arc<Mutex<Vec<Deed>>>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -33,7 +37,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("an address");
         let deeds = deeds.iter().rev().copied().collect();
-        let server = Server { address, taken: Arc::default(), deeds: Arc::new(Mutex::new(deeds)) };
+        let server = Server {
+            address,
+            taken: Arc::default(),
+            deeds: Arc::new(Mutex::new(deeds)),
+            requests: Arc::default(),
+        };
         let serving = server.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -60,6 +69,7 @@ impl Server {
             })?;
             let mut body = vec![0; length];
             reader.read_exact(&mut body).ok()?;
+            self.requests.fetch_add(1, Ordering::SeqCst);
             let deed = self.deeds.lock().expect("the deeds").pop().unwrap_or(Deed::Answers(200, ""));
             match deed {
                 Deed::Answers(status, header) => {
@@ -78,6 +88,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// How many whole requests have come.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// The lines of every body that it took.

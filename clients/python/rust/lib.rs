@@ -7,6 +7,7 @@ mod conditions;
 mod core;
 mod diagnostics;
 mod filters;
+mod interpreter;
 mod path;
 mod records;
 mod retired;
@@ -34,6 +35,11 @@ mod _native {
     #[pymodule_export]
     use super::timer::Timer;
     use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::interpreter::must_be_main(module.py())
+    }
 
     /// The version of the native half.
     #[pyfunction]

@@ -1,4 +1,4 @@
-"""Sends messages with the installed package, and says which way they went. It needs nothing but the package."""
+"""Sends messages with the installed package, the way that is named on the command line. It needs nothing else."""
 
 from __future__ import annotations
 
@@ -25,4 +25,5 @@ assert json.loads(receiver.recv(65_536))["type"] == "timer"
 assert client.flush()
 assert client.stats()["sent"] == 4, client.stats()
 way = "plain Python" if _core.native() is None else "native"
+assert way == sys.argv[1], way
 print(f"Python {sys.version.split()[0]}: metlog-py {metlog.__version__}, {way}")

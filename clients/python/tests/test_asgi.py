@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 
 from metlog import asgi
 from metlog.client import MetlogClient
+from metlog.senders import DebugCaptureSender
 from metlog.testing import Capture
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -186,3 +187,35 @@ def test_what_is_no_request_passes_through(client: MetlogClient) -> None:
 
 def test_without_a_client_requests_are_served() -> None:
     assert serving.asgi(asgi.Middleware(SHOP), "/articles/A-7") == (200, b"A-7")
+
+
+class Flushed(DebugCaptureSender):
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.flushes: list[float] = []
+        self._error = error
+
+    def flush(self, timeout: float = 2.0) -> bool:
+        self.flushes.append(timeout)
+        if self._error is not None:
+            raise self._error
+        return True
+
+
+@pytest.mark.parametrize("error", [None, OSError("a sender of somebody's own")])
+@pytest.mark.parametrize("end", ["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
+def test_what_waits_is_sent_when_the_application_ends(end: str, error: Exception | None) -> None:
+    sender = Flushed(error)
+    sent: list[tuple[str, int]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        for kind in ("lifespan.startup.complete", end):
+            await send({"type": kind})
+
+    async def send(message: Any) -> None:
+        sent.append((message["type"], len(sender.flushes)))
+
+    middleware = asgi.Middleware(application, MetlogClient(sender, "shop"))
+    asyncio.run(middleware({"type": "lifespan"}, None, send))
+    assert sent == [("lifespan.startup.complete", 0), (end, 1)]
+    assert sender.flushes == [2.0]

@@ -12,7 +12,7 @@ import types
 
 import pytest
 
-from metlog import _diagnostics
+from metlog import _bound, _diagnostics
 from metlog.client import SEVERITY, MetlogClient
 from metlog.senders import NoSendSender, StdOutSender, UdpSender
 
@@ -336,6 +336,53 @@ def test_bound_fields_are_those_of_one_client_thread_and_task(captured):
     assert [message["fields"] for message in messages[:2]] == [{}, {}]
     assert all(message["payload"] == f"from {message['fields']['number']}" for message in messages[2:])
     assert len(messages) == 7
+
+
+def test_fields_of_a_generator_that_is_closed_in_another_thread_do_not_stay(captured):
+    client = captured.client
+
+    def work(number):
+        with client.bind(number=number):
+            yield
+
+    waiting = []
+    for number in range(20):
+        waiting.append(work(number))
+        next(waiting[-1])
+        if len(waiting) > 3:
+            closing = threading.Thread(target=waiting.pop(0).close)
+            closing.start()
+            closing.join()
+    client.info("the last one that is open")
+    for generator in waiting:
+        closing = threading.Thread(target=generator.close)
+        closing.start()
+        closing.join()
+    client.info("none is open")
+    assert [message["fields"] for message in captured.messages()] == [{"number": 19}, {}]
+    assert _bound._bound.get() is None
+
+
+def test_threads_may_share_a_binding(captured):
+    binding = captured.client.bind(shared=True)
+    entered = threading.Barrier(2)
+    left = threading.Event()
+
+    def work(first):
+        with binding:
+            entered.wait(60)
+            if not first:
+                assert left.wait(60)
+        if first:
+            left.set()
+        captured.client.info("outside")
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [message["fields"] for message in captured.messages()] == [{}, {}]
 
 
 def test_everything_may_be_replaced_at_any_time(captured):

@@ -205,6 +205,67 @@ def test_sigterm_goes_on_to_the_handler_that_was_there():
     assert Outcome(code + "client.info('x')\nos.kill(os.getpid(), 15)\n", status=7).payloads() == ["x"]
 
 
+def test_sigterm_goes_on_to_be_ignored_where_it_was():
+    code = "import signal\nsignal.signal(15, signal.SIG_IGN)\n"
+    code += BEGIN.replace("'myapp'", "'myapp', flush_on_sigterm=True")
+    code += "client.info('x')\nos.kill(os.getpid(), 15)\nprint(client.stats()['queued'])\n"
+    assert Outcome(code).stdout == "0\n"
+
+
+def test_a_process_ends_at_sigterm_whatever_its_sender_does():
+    code = BEGIN.replace("'myapp'", "'myapp', flush_on_sigterm=True")
+    code += (
+        "from metlog.senders import UdpSender\n"
+        "class Mine(UdpSender):\n"
+        "    def flush(self, timeout=2.0): raise OSError('mine')\n"
+        "client.sender = Mine('127.0.0.1', 1)\n"
+        "os.kill(os.getpid(), 15)\nprint('never')\n"
+    )
+    outcome = Outcome(code, status=-signal.SIGTERM)
+    assert outcome.stdout == ""
+    assert outcome.stderr == "metlog: could not send what waits: OSError('mine')\n"
+
+
+def test_a_forked_child_sends_its_own_at_sigterm():
+    code = BEGIN.replace("'myapp'", "'myapp', flush_on_sigterm=True")
+    outcome = Outcome(
+        code + "client.info('parent')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    client.info('child')\n"
+        "    os.kill(os.getpid(), 15)\n"
+        "    os._exit(3)\n"
+        "assert os.waitpid(child, 0)[1] == 15\n"
+    )
+    assert sorted(outcome.payloads()) == ["child", "parent"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "complaint"),
+    [
+        (
+            "thread = threading.Thread(target=lambda: metlog.init(logger='myapp', flush_on_sigterm=True))\n"
+            "thread.start(); thread.join()\n",
+            "init was not called in the main thread",
+        ),
+        (
+            "import signal\nsignal.getsignal = lambda number: None\n"
+            "metlog.init(logger='myapp', flush_on_sigterm=True)\n",
+            "SIGTERM has a handler that is not Python's",
+        ),
+    ],
+    ids=["another thread", "not Python's"],
+)
+def test_where_sigterm_cannot_be_watched_it_is_left_alone(begin: str, complaint: str):
+    outcome = Outcome(
+        "import logging, os, threading, metlog\nfrom _signal import getsignal\n" + begin + "logging.warning('sent')\n"
+        "print(getsignal(15))\n"
+    )
+    assert outcome.stdout == "0\n"
+    assert outcome.payloads() == ["sent"]
+    assert outcome.stderr.splitlines()[0] == f"metlog: flush_on_sigterm has no effect: {complaint}"
+
+
 def test_without_a_request_there_is_no_signal_handler():
     Outcome(BEGIN + "import signal\nassert signal.getsignal(15) is signal.SIG_DFL\n")
 

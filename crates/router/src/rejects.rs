@@ -1,6 +1,6 @@
 //! Rejects as messages: with `[rejects] to = ["name"]`, what could not be used goes to endpoints as `metlog.reject`.
 //!
-//! They say why, from which input, and how the frame began. They are rate-limited for the router as a whole, go straight to
+//! They say why, from which input and whom (the peer's address, or a file), and how the frame began. They are rate-limited for the router as a whole, go straight to
 //! their endpoints past the routes, and are never rejected themselves. Counting rejects does not depend on any of this.
 
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use metlog_message::{Decoded, Decoder, Reason, Timestamp};
 
 use crate::{
     batch::{Batch, Entry},
-    pipeline::Outlet,
+    pipeline::{Outlet, Place},
     slab_pool::SlabPool,
 };
 
@@ -57,15 +57,33 @@ impl Rejects {
 }
 
 /// The message that tells of one reject. Of a frame that was not kept whole, `frame` is the beginning; `bytes` is its length.
-pub fn message(input: &str, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) -> Vec<u8> {
+pub fn message(
+    input: &str,
+    from: Place<'_>,
+    reason: Reason,
+    frame: &[u8],
+    bytes: usize,
+    received: Timestamp,
+) -> Vec<u8> {
     let begin = BASE64_STANDARD.encode(&frame[..frame.len().min(FRAME_BYTES)]);
+    let from = match from {
+        Place::Unknown => String::new(),
+        Place::Peer(address) => format!("\"peer\":\"{address}\","),
+        Place::File(path) => format!("\"file\":{},", serde_json::Value::from(path)),
+    };
     // An input's name has letters, digits, `-` and `_` only, and a reason's name needs no escaping either.
     format!(
         "{{\"type\":\"metlog.reject\",\"timestamp\":\"{received}\",\"logger\":\"metlog\",\"severity\":4,\
-         \"payload\":\"{reason}\",\"fields\":{{\"reason\":\"{reason}\",\"input\":\"{input}\",\
+         \"payload\":\"{reason}\",\"fields\":{{\"reason\":\"{reason}\",\"input\":\"{input}\",{from}\
          \"bytes\":{bytes},\"frame\":\"{begin}\"}},\"env_version\":\"0.8\"}}"
     )
     .into_bytes()
+}
+
+/// Where the frame came from, as such a message tells it: the peer's address or a file's path.
+pub fn origin(message: &[u8]) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_slice(message).ok()?;
+    ["peer", "file"].iter().find_map(|key| Some(message["fields"][key].as_str()?.to_owned()))
 }
 
 /// The beginning of the frame, as such a message has it in `fields.frame`; `None` if that is something else.
@@ -97,15 +115,25 @@ mod tests {
     #[test]
     fn a_reject_is_a_message_that_says_why_and_how_the_frame_began() {
         let frame = vec![0xff; 10_000];
-        let text = message("udp", Reason::InvalidUtf8, &frame, frame.len(), RECEIVED);
+        let peer = Place::Peer("[::1]:5565".parse().unwrap());
+        let text = message("udp", peer, Reason::InvalidUtf8, &frame, frame.len(), RECEIVED);
         let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(parsed["type"], "metlog.reject");
         assert_eq!(parsed["fields"]["reason"], "invalid-utf8");
         assert_eq!(parsed["fields"]["input"], "udp");
+        assert_eq!(parsed["fields"]["peer"], "[::1]:5565");
         assert_eq!(parsed["fields"]["bytes"], 10_000);
         let begin = super::frame(parsed["fields"]["frame"].as_str().unwrap()).unwrap();
         assert_eq!(begin, &frame[..FRAME_BYTES]);
         assert_eq!(batch(&[text], RECEIVED, &SlabPool::new(0)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn whatever_a_file_is_called_its_reject_is_a_message() {
+        let text = message("logs", Place::File("a \"b\"\n.log"), Reason::InvalidJson, b"x", 1, RECEIVED);
+        assert_eq!(origin(&text).unwrap(), "a \"b\"\n.log");
+        assert_eq!(batch(&[text], RECEIVED, &SlabPool::new(0)).unwrap().len(), 1);
+        assert_eq!(origin(&message("udp", Place::Unknown, Reason::InvalidJson, b"x", 1, RECEIVED)), None);
     }
 
     #[test]

@@ -1,26 +1,19 @@
 //! Drives one endpoint: buffer → work → answer → cursor, retry, breaker, shutdown.
 //!
-//! [`Runner`] is a state machine: it is asked what to do next, and told what the endpoint answered. The two drivers below
-//! it are loops around it, one on an OS thread and one as a task; the simulation in the tests is a third.
+//! [`Runner`] is a state machine: it is asked what to do next, and told what the endpoint answered. The two drivers in
+//! `driving` are loops around it, one on an OS thread and one as a task; the simulation in the tests is a third.
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Poll, Wake, Waker},
-    thread::{self, Thread},
-    time::Duration,
-};
+mod driving;
+
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use metlog_buffer::Buffer;
 
+pub use self::driving::{Driven, drive_blocking, drive_network};
 use crate::{
     batch::Handover,
-    clock::Clock,
     control::Control,
-    endpoints::{Answer, Delivery, Endpoint, NetworkEndpoint, Then, Work},
+    endpoints::{Answer, Then, Work},
     ledger::{DropReason, EndpointCounters, Failure},
     moderation,
     retry::Retry,
@@ -55,13 +48,15 @@ pub enum Step {
     MakeWay,
 }
 
-/// How driving an endpoint came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driven {
-    /// After [`Step::Finished`].
-    Finished,
-    /// After [`Step::MakeWay`].
-    MakesWay,
+/// A wait that an endpoint's peer asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedRest {
+    /// On the monotonic clock.
+    until: Duration,
+    /// Since when it is in the way.
+    since: Duration,
+    /// What happened, in words.
+    error: String,
 }
 
 /// The state of one endpoint's deliveries.
@@ -79,6 +74,8 @@ pub struct Runner {
     not_before: Option<Duration>,
     /// The peer itself asked for the wait until `not_before`.
     peer_asked: bool,
+    /// What was said then, for whoever comes next.
+    asked: Option<AskedRest>,
     is_stopping: bool,
     lingers_until: Option<Duration>,
     /// The last request to open files anew that was done.
@@ -110,12 +107,32 @@ impl Runner {
             failing_since: None,
             not_before: None,
             peer_asked: false,
+            asked: None,
             is_stopping: false,
             lingers_until: None,
             reopen_done: 0,
             is_waiting: false,
             idle_since: Duration::ZERO,
         }
+    }
+
+    /// What the peer asked for and still holds: a limit is about who sends, and a successor that is the same to the peer is to
+    /// [`heed`](Runner::heed) it.
+    pub fn take_asked(&mut self) -> Option<AskedRest> {
+        self.asked.take()
+    }
+
+    /// Leaves the peer alone as it has asked the endpoint before to do.
+    pub fn heed(&mut self, now: Duration, asked: AskedRest) {
+        if now >= asked.until {
+            return;
+        }
+        self.retry.failed(None);
+        self.not_before = Some(asked.until);
+        self.peer_asked = true;
+        self.failing_since = Some(asked.since);
+        self.show(now, asked.error.clone(), self.retry.failures());
+        self.asked = Some(asked);
     }
 
     /// What to do now. `waker` rings when a step that waits may be over.
@@ -239,6 +256,7 @@ impl Runner {
         });
         self.work.handovers_mut().clear();
         self.idle_since = now;
+        self.asked = None;
         match answer.then {
             Then::Done => self.succeeded(),
             Then::Retry { error, after } => {
@@ -310,6 +328,8 @@ impl Runner {
             tracing::warn!(endpoint = self.name, error, "cannot deliver; trying again");
         }
         self.not_before = Some(now + wait);
+        let since = self.failing_since.unwrap_or(now);
+        self.asked = after.map(|_| AskedRest { until: now + wait, since, error });
     }
 }
 
@@ -324,279 +344,5 @@ pub fn abandon(buffer: &Buffer<Handover>, counters: &EndpointCounters) {
     counters.drop_messages(reason, messages);
 }
 
-/// Unparks a thread; remembers having done so, because a park may end for no reason.
-#[derive(Debug)]
-struct Unpark {
-    thread: Thread,
-    rung: AtomicBool,
-}
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.thread.unpark();
-        }
-    }
-}
-
-/// Drives an endpoint on the calling thread until its buffer is closed and empty, the deadline for stopping passes, or it
-/// makes way for another.
-pub fn drive_blocking(mut runner: Runner, endpoint: &mut dyn Endpoint, clock: &dyn Clock) -> Driven {
-    let unpark = Arc::new(Unpark { thread: thread::current(), rung: AtomicBool::new(false) });
-    let waker = Waker::from(unpark.clone());
-    loop {
-        let now = clock.monotonic();
-        unpark.rung.store(false, Ordering::Release);
-        if let Some(request) = runner.reopen_asked() {
-            runner.reopened(request, endpoint.reopen());
-        }
-        let tick = endpoint.next_tick();
-        if tick.is_some_and(|tick| now >= tick) {
-            endpoint.tick(now);
-            continue;
-        }
-        let wake_at = match runner.next(now, &waker) {
-            Step::Deliver => {
-                let answer = endpoint.deliver(runner.work());
-                runner.answered(clock.monotonic(), answer);
-                continue;
-            }
-            Step::Finished => return Driven::Finished,
-            Step::MakeWay => return Driven::MakesWay,
-            Step::SleepUntil(moment) => Some(tick.map_or(moment, |tick| moment.min(tick))),
-            Step::AwaitWork => tick,
-        };
-        if !unpark.rung.load(Ordering::Acquire) {
-            match wake_at {
-                Some(moment) => thread::park_timeout(moment.saturating_sub(now)),
-                None => thread::park(),
-            }
-        }
-    }
-}
-
-/// Drives an endpoint as a task; the same loop as [`drive_blocking`].
-pub async fn drive_network(
-    mut runner: Runner,
-    endpoint: &mut dyn NetworkEndpoint,
-    clock: Arc<dyn Clock>,
-) -> Driven {
-    loop {
-        let now = clock.monotonic();
-        if let Some(request) = runner.reopen_asked() {
-            // It has no files; whoever asks wants to know when all is done.
-            runner.reopened(request, Ok(()));
-        }
-        // Inside `poll_fn` because the buffer keeps this task's own waker.
-        match poll_fn(|context| Poll::Ready(runner.next(now, context.waker()))).await {
-            Step::Deliver => {
-                match unless_broken_off(endpoint.deliver(runner.work()), &runner.control, MAKE_WAY_TIME).await
-                {
-                    Some(answer) => runner.answered(clock.monotonic(), answer),
-                    None => runner.broken_off(),
-                }
-            }
-            Step::SleepUntil(moment) => {
-                let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
-            }
-            Step::AwaitWork => woken().await,
-            Step::Finished => return Driven::Finished,
-            Step::MakeWay => return Driven::MakesWay,
-        }
-    }
-}
-
-/// The answer of a delivery; none if another endpoint has waited for it for `longest`. Runs in the task whose waker the control
-/// has, so that it hears of the other.
-async fn unless_broken_off(
-    mut delivery: Delivery<'_>,
-    control: &Control,
-    longest: Duration,
-) -> Option<Answer> {
-    let mut patience = None;
-    poll_fn(|context| {
-        if let Poll::Ready(answer) = delivery.as_mut().poll(context) {
-            return Poll::Ready(Some(answer));
-        }
-        if !control.makes_way() {
-            return Poll::Pending;
-        }
-        let patience = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
-        patience.as_mut().poll(context).map(|()| None)
-    })
-    .await
-}
-
-/// Ends when the task's waker rings, whoever rings it. A ring between taking the waker and waiting here is not lost:
-/// the task is then polled again at once.
-fn woken() -> impl Future<Output = ()> {
-    let mut waited = false;
-    poll_fn(move |_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::{sync::atomic::AtomicUsize, time::Instant};
-
-    use super::*;
-    use crate::testing::{Taking, batch_of, buffer, lines};
-    use crate::{clock::SystemClock, network::NetworkRuntime};
-
-    fn runner(linger: Duration) -> (Runner, Arc<Buffer<Handover>>, Arc<Control>) {
-        let buffer = buffer(1 << 20);
-        let control = Arc::new(Control::default());
-        let runner = Runner::new("test", buffer.clone(), Arc::default(), control.clone(), linger, 1);
-        (runner, buffer, control)
-    }
-
-    fn push(buffer: &Buffer<Handover>, messages: usize) {
-        buffer.push(Handover::all(&Arc::new(batch_of(&lines(messages)))), Duration::ZERO, None);
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn when_the_router_stops_a_failing_endpoint_gets_another_chance_at_once() {
-        let (mut runner, buffer, control) = runner(Duration::ZERO);
-        let waker = Waker::noop();
-        push(&buffer, 10);
-        let mut now = SECOND;
-        for _ in 0..12 {
-            assert_eq!(runner.next(now, waker), Step::Deliver);
-            runner.answered(now, Answer::retry(0, "down"));
-            now += SECOND * 60;
-        }
-        now -= SECOND * 60;
-        assert!(matches!(runner.next(now, waker), Step::SleepUntil(moment) if moment > now + SECOND * 10));
-        control.stop_by(now + SECOND * 8);
-        assert_eq!(runner.next(now, waker), Step::Deliver);
-        runner.answered(now, Answer::retry(0, "still down"));
-        assert!(matches!(runner.next(now, waker), Step::SleepUntil(moment) if moment <= now + SECOND * 2));
-    }
-
-    #[test]
-    fn a_peers_own_wish_to_be_left_alone_is_honoured_even_then() {
-        let (mut runner, buffer, control) = runner(Duration::ZERO);
-        push(&buffer, 10);
-        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
-        runner.answered(
-            SECOND,
-            Answer {
-                then: Then::Retry { error: "busy".to_owned(), after: Some(SECOND * 5) },
-                ..Answer::delivered(0)
-            },
-        );
-        control.stop_by(SECOND * 9);
-        assert_eq!(runner.next(SECOND * 2, Waker::noop()), Step::SleepUntil(SECOND * 6));
-    }
-
-    #[test]
-    fn an_endpoint_that_was_told_to_wait_is_asked_again_soon_with_all_that_has_come() {
-        let (mut runner, buffer, _) = runner(Duration::ZERO);
-        let waker = Waker::noop();
-        let mut now = SECOND;
-        for round in 1..=20 {
-            push(&buffer, 10);
-            assert_eq!(runner.next(now, waker), Step::Deliver);
-            assert_eq!(runner.work().len(), round * 10, "no breaker makes it less");
-            let then = Then::Wait { until: "told to go on".to_owned(), longest: SECOND };
-            runner.answered(now, Answer { then, ..Answer::delivered(0) });
-            assert_eq!(runner.next(now, waker), Step::SleepUntil(now + SECOND), "no back-off makes it more");
-            now += SECOND;
-        }
-        assert!(runner.counters.read(&buffer, now).failure.is_some(), "the operator sees why nothing moves");
-        assert_eq!(runner.next(now, waker), Step::Deliver);
-        runner.answered(now, Answer::delivered(200));
-        assert_eq!(runner.counters.read(&buffer, now).failure, None);
-    }
-
-    #[test]
-    fn an_answer_that_comes_after_its_messages_were_given_up_counts_nothing() {
-        let (mut runner, buffer, _) = runner(Duration::ZERO);
-        push(&buffer, 10);
-        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
-        buffer.close();
-        abandon(&buffer, &runner.counters);
-        let mut answer = Answer::delivered(10);
-        answer.refused.add_many("late", 3);
-        runner.answered(SECOND, answer);
-        let ledger = runner.counters.read(&buffer, SECOND);
-        assert_eq!((ledger.delivered, ledger.refused_total(), ledger.dropped_total()), (0, 0, 10));
-        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Finished);
-    }
-
-    /// Pushes one message, lets the driver come to rest, and pushes more than a delivery is to wait for; the endpoint must
-    /// have it long before the linger ends.
-    fn is_delivered_while_it_lingers(buffer: &Buffer<Handover>, taken: &AtomicUsize) {
-        let deadline = Instant::now() + SECOND * 20;
-        push(buffer, 1);
-        for _ in 0..20 {
-            push(buffer, 400);
-            thread::yield_now();
-        }
-        while taken.load(Ordering::SeqCst) < 4001 {
-            assert!(Instant::now() < deadline, "it lingers beside a full buffer: {:?}", buffer.status());
-            thread::sleep(Duration::from_millis(1));
-        }
-        buffer.close();
-    }
-
-    #[test]
-    fn a_blocking_driver_that_lingers_goes_on_when_a_delivery_is_full() {
-        let (runner, buffer, _) = runner(SECOND * 3600);
-        let taken = Arc::new(AtomicUsize::new(0));
-        thread::scope(|scope| {
-            let mut endpoint = Taking(taken.clone());
-            scope.spawn(move || drive_blocking(runner, &mut endpoint, &SystemClock::new()));
-            is_delivered_while_it_lingers(&buffer, &taken);
-        });
-    }
-
-    #[test]
-    fn a_network_driver_that_lingers_goes_on_when_a_delivery_is_full() {
-        let (runner, buffer, _) = runner(SECOND * 3600);
-        let taken = Arc::new(AtomicUsize::new(0));
-        let network = NetworkRuntime::start().unwrap();
-        let mut endpoint = Taking(taken.clone());
-        network
-            .handle()
-            .spawn(async move { drive_network(runner, &mut endpoint, Arc::new(SystemClock::new())).await });
-        is_delivered_while_it_lingers(&buffer, &taken);
-        network.stop();
-    }
-
-    #[test]
-    fn a_delivery_that_hangs_is_broken_off_for_another_endpoint_and_its_messages_are_kept() {
-        let (mut runner, buffer, control) = runner(Duration::ZERO);
-        push(&buffer, 10);
-        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
-        let network = NetworkRuntime::start().unwrap();
-        let patience = SECOND / 100;
-        let asking = control.clone();
-        let answer = network.handle().spawn(async move {
-            let hangs = Box::pin(std::future::pending());
-            asking.make_way();
-            unless_broken_off(hangs, &asking, patience).await
-        });
-        assert_eq!(network.handle().block_on(answer).unwrap(), None);
-        runner.broken_off();
-        assert_eq!(runner.next(SECOND, Waker::noop()), Step::MakeWay);
-        let mut work = Vec::new();
-        assert_eq!((buffer.begin(usize::MAX, &mut work, Waker::noop()), work.len()), (0, 1));
-        assert_eq!(buffer.status().messages, 10);
-        network.stop();
-    }
-
-    #[test]
-    fn a_full_delivery_does_not_linger() {
-        let (mut runner, buffer, _) = runner(SECOND);
-        push(&buffer, 1);
-        assert!(matches!(runner.next(SECOND, Waker::noop()), Step::SleepUntil(_)));
-        push(&buffer, 4000);
-        assert_eq!(runner.next(SECOND, Waker::noop()), Step::Deliver);
-    }
-}
+mod tests;

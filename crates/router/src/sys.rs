@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io,
     mem::MaybeUninit,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
     ptr,
@@ -33,6 +34,54 @@ pub struct DatagramReceiver {
     slot_bytes: usize,
     /// Of each datagram as it was sent.
     lengths: Vec<usize>,
+    /// Who sent the datagram in each slot.
+    senders: Vec<SenderName>,
+}
+
+/// The address of a datagram's sender as the system gives it. To read it takes longer than to keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SenderName([u8; SenderName::BYTES]);
+
+impl SenderName {
+    /// What the longest address of a network takes (`sockaddr_in6`).
+    const BYTES: usize = size_of::<libc::sockaddr_in6>();
+
+    /// None, or one that is no network's.
+    pub const NOBODY: SenderName = SenderName([0; SenderName::BYTES]);
+
+    /// The address; `None` for the sender of a datagram over a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        // As in `sockaddr_in` and `sockaddr_in6`: the family in the machine's byte order, then all in the network's.
+        let [low, high, port_high, port_low, rest @ ..] = self.0;
+        let port = u16::from_be_bytes([port_high, port_low]);
+        match libc::c_int::from(u16::from_ne_bytes([low, high])) {
+            libc::AF_INET => {
+                let [one, two, three, four, ..] = rest;
+                Some(SocketAddr::from((Ipv4Addr::new(one, two, three, four), port)))
+            }
+            libc::AF_INET6 => {
+                // Behind four bytes of flow information.
+                let address: [u8; 16] = rest.get(4..20)?.try_into().ok()?;
+                let address = Ipv6Addr::from(address);
+                Some(SocketAddr::new(address.to_canonical(), port))
+            }
+            _ => None,
+        }
+    }
+
+    /// Of a sender with this address.
+    #[cfg(test)]
+    pub fn of(address: &SocketAddr) -> SenderName {
+        let mut name = SenderName::NOBODY;
+        let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        name.0[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+        name.0[2..4].copy_from_slice(&address.port().to_be_bytes());
+        match address.ip() {
+            std::net::IpAddr::V4(ip) => name.0[4..8].copy_from_slice(&ip.octets()),
+            std::net::IpAddr::V6(ip) => name.0[8..24].copy_from_slice(&ip.octets()),
+        }
+        name
+    }
 }
 
 /// One datagram.
@@ -42,6 +91,8 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// How long it was. If that is more, the rest is lost.
     pub sent_bytes: usize,
+    /// Who sent it.
+    pub sender: SenderName,
 }
 
 impl Datagram<'_> {
@@ -59,7 +110,8 @@ impl DatagramReceiver {
     pub fn new(largest: usize) -> Self {
         let slot_bytes = largest.max(1);
         let slots = (RECEIVER_BYTES / slot_bytes).clamp(1, Self::AT_ONCE);
-        DatagramReceiver { memory: vec![0; slots * slot_bytes], slot_bytes, lengths: Vec::new() }
+        let senders = vec![SenderName::NOBODY; slots];
+        DatagramReceiver { memory: vec![0; slots * slot_bytes], slot_bytes, lengths: Vec::new(), senders }
     }
 
     /// How many datagrams one call receives at most.
@@ -74,16 +126,18 @@ impl DatagramReceiver {
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; Self::AT_ONCE];
         // SAFETY: `mmsghdr` is a C structure of integers and pointers for which all zeros is a valid value.
         let mut headers: [libc::mmsghdr; Self::AT_ONCE] = unsafe { std::mem::zeroed() };
-        for ((slot, part), header) in
-            self.memory.chunks_exact_mut(self.slot_bytes).zip(&mut parts).zip(&mut headers)
-        {
+        let places = self.memory.chunks_exact_mut(self.slot_bytes).zip(&mut self.senders);
+        for (((slot, sender), part), header) in places.zip(&mut parts).zip(&mut headers) {
             let part = part.write(libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() });
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = sender.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_namelen = SenderName::BYTES as libc::socklen_t;
         }
         // SAFETY: as many headers as there are slots are given, at most AT_ONCE. Each has one initialised part that points
-        // to a slot of its own in `self.memory`, which outlives the call and is borrowed mutably. No name and no control
-        // buffer is given. MSG_TRUNC makes a length that of the datagram; what is written stays within the slot.
+        // to a slot of its own in `self.memory`, and a name that points to a sender of its own in `self.senders` and says how
+        // long that is; both outlive the call and are borrowed mutably. No control buffer is given. MSG_TRUNC makes a length
+        // that of the datagram; what is written stays within the slot, and a longer name is cut.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -102,11 +156,13 @@ impl DatagramReceiver {
 
     /// The first `count` datagrams of the last call.
     pub fn datagrams(&self, count: usize) -> impl Iterator<Item = Datagram<'_>> {
-        self.lengths
-            .iter()
-            .zip(self.memory.chunks_exact(self.slot_bytes))
-            .take(count)
-            .map(|(&sent_bytes, slot)| Datagram { bytes: slot.get(..sent_bytes).unwrap_or(slot), sent_bytes })
+        self.lengths.iter().zip(self.memory.chunks_exact(self.slot_bytes)).zip(&self.senders).take(count).map(
+            |((&sent_bytes, slot), &sender)| Datagram {
+                bytes: slot.get(..sent_bytes).unwrap_or(slot),
+                sent_bytes,
+                sender,
+            },
+        )
     }
 }
 

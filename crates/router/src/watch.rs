@@ -5,25 +5,40 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::{clock::Clock, ledger::Ledger};
+use crate::{
+    clock::Clock,
+    ledger::Ledger,
+    rejects,
+    tap::{Tap, Tapped},
+};
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+const REJECTED: &str = "frames were rejected";
 
 /// What has grown, by component and reason.
 type Losses = BTreeMap<(String, &'static str, String), u64>;
 
 /// Looks until the runtime stops.
-pub async fn watch(ledger: Arc<Ledger>, clock: Arc<dyn Clock>) {
+pub async fn watch(ledger: Arc<Ledger>, tap: Arc<Tap>, clock: Arc<dyn Clock>) {
     let mut before = losses(&ledger, clock.monotonic());
     loop {
         tokio::time::sleep(INTERVAL).await;
         let now = losses(&ledger, clock.monotonic());
         for ((component, what, reason), more, total) in growth(&before, &now) {
-            tracing::warn!(component, reason, more, total, "{what}");
+            let last_from = (*what == REJECTED).then(|| last_origin(&tap, component, reason)).flatten();
+            tracing::warn!(component, reason, more, total, last_from, "{what}");
         }
         before = now;
     }
+}
+
+/// Where the last one came from that was rejected here for this reason, if it is remembered: in a flood not each is.
+fn last_origin(tap: &Tap, input: &str, reason: &str) -> Option<String> {
+    let is_it = |reject: &Tapped| reject.reject.is_some_and(|known| known.to_string() == reason);
+    let last = tap.remembered(Some(input)).into_iter().rfind(is_it)?;
+    rejects::origin(&last.message)
 }
 
 fn losses(ledger: &Ledger, now: Duration) -> Losses {
@@ -34,7 +49,7 @@ fn losses(ledger: &Ledger, now: Duration) -> Losses {
     };
     for input in ledger.inputs() {
         for (reason, count) in input.ledger.rejected {
-            add(&input.of.name, "frames were rejected", &reason, count);
+            add(&input.of.name, REJECTED, &reason, count);
         }
         let drops = input.ledger.kernel_drops;
         add(&input.of.name, "datagrams were dropped by the kernel", "receive-buffer-full", drops);

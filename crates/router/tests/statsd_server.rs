@@ -48,7 +48,7 @@ fn deliver(body: &str, messages: &[String]) -> EndpointLedger {
         assert!(matches!(pushed, Pushed::Accepted));
     }
     buffer.close();
-    let runner = Runner::new(
+    let mut runner = Runner::new(
         "stats",
         buffer.clone(),
         counters.clone(),
@@ -58,7 +58,7 @@ fn deliver(body: &str, messages: &[String]) -> EndpointLedger {
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(DEADLINE, drive_network(runner, &mut *endpoint, clock.clone()))
+        tokio::time::timeout(DEADLINE, drive_network(&mut runner, &mut *endpoint, clock.clone()))
             .await
             .expect("it ends");
     });

@@ -5,11 +5,25 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
-# The bound fields of each client, by its key. Never changed in place: tasks share it until they bind something.
-_bound: ContextVar[Mapping[int, dict[str, Any]] | None] = ContextVar("metlog_bound", default=None)
+
+class _Block:
+    """A block in which fields are bound, and those around it in the same thread or task."""
+
+    __slots__ = ("binding", "fields", "outer")
+
+    def __init__(self, binding: Binding, fields: dict[str, Any], outer: _Block | None) -> None:
+        # None when the block has ended, in whichever thread or task that was.
+        self.binding: Binding | None = binding
+        # With those of the blocks around it.
+        self.fields = fields
+        self.outer = outer
+
+
+# The innermost block of each client, by its key. Never changed in place: tasks share it until they bind something.
+_bound: ContextVar[Mapping[int, _Block] | None] = ContextVar("metlog_bound", default=None)
 
 #: Returns something true if any client has bound fields here: the quickest that can be asked.
 is_any: Callable[[], object] = _bound.get
@@ -24,8 +38,35 @@ def new_key() -> int:
 
 def current(key: int) -> dict[str, Any]:
     """Return the fields that are bound here, to be left unchanged."""
-    clients = _bound.get()
-    return clients.get(key, _NO_FIELDS) if clients else _NO_FIELDS
+    if not _bound.get():
+        return _NO_FIELDS
+    block = _innermost(key)
+    return _NO_FIELDS if block is None else block.fields
+
+
+def _innermost(key: int) -> _Block | None:
+    """Return the innermost block of a client that is open here, and forget those within it that have ended."""
+    blocks = _bound.get()
+    noted = blocks.get(key) if blocks else None
+    block = _skip_ended(noted)
+    if block is not noted:
+        _note(key, block)
+    return block
+
+
+def _skip_ended(block: _Block | None) -> _Block | None:
+    while block is not None and block.binding is None:
+        block = block.outer
+    return block
+
+
+def _note(key: int, block: _Block | None) -> None:
+    blocks = dict(_bound.get() or ())
+    if block is None:
+        blocks.pop(key, None)
+    else:
+        blocks[key] = block
+    _bound.set(blocks or None)
 
 
 def merged(key: int, fields: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -50,19 +91,35 @@ class Binding:
         """Prepare; nothing is bound yet."""
         self._key = key
         self._fields = dict(fields)
-        self._tokens: list[Token[Mapping[int, dict[str, Any]] | None]] = []
+        # The open ones; threads may share a binding.
+        self._blocks: list[_Block] = []
 
     def __enter__(self) -> Binding:
         """Bind the fields in this thread or task."""
-        clients = _bound.get() or {}
-        self._tokens.append(_bound.set({**clients, self._key: {**clients.get(self._key, {}), **self._fields}}))
+        outer = around = _innermost(self._key)
+        while around is not None:
+            around.outer = _skip_ended(around.outer)
+            around = around.outer
+        fields = dict(self._fields) if outer is None else {**outer.fields, **self._fields}
+        block = _Block(self, fields, outer)
+        self._blocks.append(block)
+        _note(self._key, block)
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         """Bind again what was bound before."""
-        # Left in another context than it was entered in, as a generator may be: that context never had the fields.
+        block = _innermost(self._key)
+        while block is not None and block.binding is not self:
+            block = block.outer
+        # One that was entered in another thread or task, as that of a generator may be, ends there as well.
         with contextlib.suppress(ValueError, IndexError):
-            _bound.reset(self._tokens.pop())
+            if block is None:
+                block = self._blocks.pop()
+            else:
+                self._blocks.remove(block)
+        if block is not None:
+            block.binding = None
+            _innermost(self._key)
 
 
 _NO_FIELDS: dict[str, Any] = {}

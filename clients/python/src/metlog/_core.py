@@ -26,7 +26,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
-from metlog import _diagnostics
+from metlog import _diagnostics, _interpreter
 
 # The environment variable that forces plain Python with the value 0.
 NATIVE_VARIABLE = "METLOG_NATIVE"
@@ -97,6 +97,9 @@ class Destination:
 def native() -> Any:
     """Return the native module, or None where it cannot be loaded or is not wanted."""
     if os.environ.get(NATIVE_VARIABLE) == "0":
+        return None
+    if not _interpreter.is_main():
+        _diagnostics.once("native", "this is not the main interpreter of its process: plain Python is used")
         return None
     try:
         return importlib.import_module("metlog._native")

@@ -44,7 +44,7 @@ _end: _End | None = None
 def call(finish: Callable[[float], Any]) -> None:
     """Have `finish` called at the end, with the seconds that it may take."""
     if not _finishers:
-        atexit.register(_finish)
+        atexit.register(flush_all)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_in_child)
         _in_child()
@@ -52,7 +52,8 @@ def call(finish: Callable[[float], Any]) -> None:
         _finishers.append(finish)
 
 
-def _finish() -> None:
+def flush_all() -> None:
+    """Send what waits: the process ends. Whoever learns of it first calls this; the bound holds for all calls."""
     global _end  # noqa: PLW0603  a process ends once
     if _end is None or not _end.is_of_this_process():
         _end = _End()
@@ -80,6 +81,6 @@ def _in_child() -> None:
 
 def _registration(util: Any) -> Callable[[Any], None]:
     def register(_: Any) -> None:
-        util.Finalize(None, _finish, exitpriority=_PRIORITY)
+        util.Finalize(None, flush_all, exitpriority=_PRIORITY)
 
     return register

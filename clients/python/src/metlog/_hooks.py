@@ -84,7 +84,11 @@ def flush_on_sigterm(client: MetlogClient) -> None:
         return
 
     def flush_then(number: int, frame: FrameType | None) -> None:
-        client.flush(SIGTERM_TIMEOUT)
+        try:
+            client.flush(SIGTERM_TIMEOUT)
+        except Exception as error:
+            # A sender that the application wrote. Whoever asked the process to end is not to wait for ever.
+            _diagnostics.once("sigterm flush", "could not send what waits: %r", error)
         _go_on(before, number, frame)
 
     signal.signal(signal.SIGTERM, flush_then)

@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any
 
 from metlog import _bound, _diagnostics, _exit, timers
-from metlog._core import Core, Destination, native
+from metlog._core import Core, Destination
 
 # Seconds that the end of a process waits at least for its last lines to be logged.
 LAST_LINES_PATIENCE = 0.1
@@ -30,6 +30,15 @@ _OF_SENDERS = ("send_message", "encode")
 
 # A class, and what it has of the names above.
 _Original = tuple[type, dict[str, Any]]
+
+
+class _State:
+    """The native module, from its first core on.
+
+    No call imports it: a child that is forked at that moment would wait for ever for whoever imported it.
+    """
+
+    module: Any = None
 
 
 class Way:
@@ -49,15 +58,13 @@ class Way:
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
+        if _State.module is None:
+            return None
         if self._terms is None:
-            module = native()
-            if module is None:
-                self._terms = False
-            else:
-                self._terms = module.Terms(
-                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
-                )
-        return self._terms.path(client) if self._terms else None
+            self._terms = _State.module.Terms(
+                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
+            )
+        return self._terms.path(client)
 
 
 def _original(owner: type, names: Sequence[str]) -> _Original:
@@ -69,6 +76,7 @@ _cores: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def open_core(module: Any, destination: Destination) -> Core:
     """Return a native core, which is flushed when the process ends."""
+    _State.module = module
     _exit.call(_finish)
     module.spread_diagnostics(_spread)
     core: Core = module.open_core(destination)
@@ -80,10 +88,8 @@ def _finish(timeout: float) -> None:
     until = time.monotonic() + timeout
     for core in list(_cores):
         core.flush(max(0.0, until - time.monotonic()))
-    module = native()
-    if module is not None:
-        module.flush_retired(max(0.0, until - time.monotonic()))
-        _log_the_last(module, max(LAST_LINES_PATIENCE, until - time.monotonic()))
+    _State.module.flush_retired(max(0.0, until - time.monotonic()))
+    _log_the_last(_State.module, max(LAST_LINES_PATIENCE, until - time.monotonic()))
 
 
 def _spread() -> None:
@@ -99,9 +105,7 @@ def _spread() -> None:
 
 
 def _log() -> None:
-    module = native()
-    if module is not None:
-        _log_lines(*module.take_diagnostics())
+    _log_lines(*_State.module.take_diagnostics())
 
 
 def _log_lines(lines: list[str], left_out: int) -> None:

@@ -7,9 +7,9 @@ own thread sends one, and it is never held while anything waits for a network or
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
-import secrets
 import socket
 import threading
 import time
@@ -18,9 +18,9 @@ from collections import deque
 from datetime import datetime, timezone
 from itertools import islice
 
-from metlog import _diagnostics, _exit, _process
+from metlog import _diagnostics, _exit, _interpreter, _process
 from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, CoreStats, Destination
-from metlog._transports import Backoff, Settled, Transport, UnreachableError, open_transport, shortened
+from metlog._transports import PATIENCE, Backoff, Settled, Transport, UnreachableError, open_transport, shortened
 
 # What a message in the queue costs beside its bytes.
 OVERHEAD_BYTES = 64
@@ -36,6 +36,9 @@ NUMBER_BYTES = 80
 
 # Seconds that a core which nobody has any more waits for its lock.
 RETIRE_PATIENCE = 0.1
+
+# Seconds that the end of an interpreter waits for a thread which is in the middle of an attempt, beside those of that.
+END_PATIENCE = 0.5
 
 # Seconds between two messages that tell of drops.
 REPORT_EVERY = 1.0
@@ -102,10 +105,11 @@ class _Line:
         self._truncated = 0
         self._dropped: dict[str, int] = {}
         self._sequence = 0
-        self._source = secrets.token_hex(8)
+        self._source = os.urandom(8).hex()
         self._thread: threading.Thread | None = None
         self._resting = False
         self._closed = closed
+        self._ends = False
         # When the thread has to give up what is left; None as long as nobody waits for its end.
         self._deadline: float | None = None
         self._reported: dict[str, int] = {}
@@ -137,7 +141,7 @@ class _Line:
             self._queued_bytes += size
             self._truncated += shorter is not None
             problem = None
-            if self._thread is None:
+            if self._thread is None and not _ending.is_over:
                 problem = self._start()
             elif self._resting:
                 self._changed.notify_all()
@@ -201,6 +205,17 @@ class _Line:
             self._changed.notify_all()
             self._changed.release()
 
+    def end_thread(self) -> None:
+        """Have the thread end, and wait for that; what comes later is sent by the thread that it comes from."""
+        with self._changed:
+            thread = self._thread
+            self._ends = True
+            # What is left by now has had its time.
+            self._deadline = time.monotonic()
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(PATIENCE + END_PATIENCE)
+
     # Called with the lock held.
 
     def _settled(self) -> int:
@@ -230,8 +245,9 @@ class _Line:
 
     def _start(self) -> RuntimeError | None:
         _ending.watch(self)
-        thread = threading.Thread(target=self._run, name="metlog", daemon=True)
         try:
+            # Refused here already by an interpreter that has no such threads.
+            thread = threading.Thread(target=self._run, name="metlog", daemon=True)
             thread.start()
         except RuntimeError as error:
             return error
@@ -266,7 +282,7 @@ class _Line:
                 if self._has_news() and (self._closed or time.monotonic() >= self._reported_at + REPORT_EVERY):
                     self._report_drops()
                     break
-                if self._closed:
+                if self._closed or self._ends:
                     return []
                 self._resting = True
                 self._changed.wait(REPORT_EVERY if self._has_news() else None)
@@ -378,10 +394,24 @@ class _Ending:
         self._lines: dict[int, _Line] = {}
         # The process that has begun to end, and until when it may take.
         self._begun: tuple[tuple[int, int], float] | None = None
+        #: Whether no thread may be started any more.
+        self.is_over = False
+        # The threads of the main interpreter are stopped when it ends.
+        self._ends_threads = _interpreter.is_main()
 
     def prepare(self) -> None:
         """Be called at the end of this process and of those that it forks."""
+        if not self._ends_threads:
+            self._ends_threads = True
+            # Behind the flush, as what is registered first is called last.
+            atexit.register(self._end_threads)
         _exit.call(self.flush)
+
+    def _end_threads(self) -> None:
+        """End what must not be there at the end of an interpreter that is not the main one."""
+        self.is_over = True
+        for line in list(self._lines.values()):
+            line.end_thread()
 
     def watch(self, line: _Line) -> None:
         """Remember a line that has begun to send."""

@@ -6,8 +6,8 @@ bound, and from OpenTelemetry where the application uses it.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ def from_headers(traceparent: str | None, request_id: str | None) -> dict[str, s
     if match and (match.group(1) != "00" or match.group(4) is None):
         names[TRACE_ID], names[SPAN_ID] = match.group(2), match.group(3)
     request_id = request_id.strip() if request_id else ""
-    names[REQUEST_ID] = request_id if _REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)
+    names[REQUEST_ID] = request_id if _REQUEST_ID.fullmatch(request_id) else os.urandom(8).hex()
     return names
 
 
@@ -51,7 +51,7 @@ def to_header(names: Mapping[str, Any]) -> str | None:
     trace_id, span_id = names.get(TRACE_ID), names.get(SPAN_ID)
     if not isinstance(trace_id, str):
         return None
-    header = f"00-{trace_id}-{span_id or secrets.token_hex(8)}-01"
+    header = f"00-{trace_id}-{span_id or os.urandom(8).hex()}-01"
     return header if _TRACEPARENT.fullmatch(header) else None
 
 

@@ -2,6 +2,9 @@
 
     application = metlog.asgi.Middleware(application)       # or app.add_middleware(metlog.asgi.Middleware)
 
+Servers end their processes in ways of their own (uvicorn by the signal that it got), in which no exit function of
+Python runs. So what waits is sent when the application's lifespan ends.
+
 A route's template comes from FastAPI or Starlette. Another framework says it in ``scope["metlog.route"]``, or by a
 function.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
-from metlog import _web
+from metlog import _exit, _web
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -27,6 +30,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Mounts inside mounts; nobody has more.
 _DEEPEST_MOUNT = 8
 _FULL_MATCH = 2
+
+# What an application says when its lifespan is over.
+_ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 
 class Middleware:
@@ -49,7 +55,10 @@ class Middleware:
         self.route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request; a connection that is none passes through."""
+        """Serve a request, and notice the end; a connection that is neither passes through."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, self._flushing(send))
+            return
         client = _web.client_for(self.client) if scope["type"] == "http" else None
         if client is None:
             await self.app(scope, receive, send)
@@ -78,6 +87,20 @@ class Middleware:
             if raised is not None:
                 request.ended_by(raised)
             request.over()
+
+    def _flushing(self, send: Send) -> Send:
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            client = _web.client_for(self.client) if message["type"] in _ENDS else None
+            if client is not None:
+                # Nobody is served any more, so nobody waits but whoever ends the application. It need not be the end of
+                # the process, which has its own bound.
+                try:
+                    client.flush(_exit.TIMEOUT)
+                except Exception as error:
+                    _web.complain("what waits was not sent: %r", error)
+            await send(message)
+
+        return sending
 
 
 def _headers(scope: Scope) -> tuple[str | None, str | None]:

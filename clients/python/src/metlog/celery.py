@@ -3,7 +3,7 @@
     metlog.celery.connect()
 
 A trace goes on in the tasks that its code sends, and the handler of the root logger stays when a worker sets up
-logging.
+logging. What waits in a worker process when it ends is sent: Celery lets no exit function of Python run there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 
-from metlog import _failures, _tracing, _web
+from metlog import _exit, _failures, _tracing, _web
 from metlog.handler import LogHandler
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def connect(client: MetlogClient | None = None) -> None:
         (signals.task_prerun, _connected.began),
         (signals.task_postrun, _connected.ended),
         (signals.task_failure, _connected.failed),
-        (signals.celeryd_init, _connected.note_handlers),
+        (signals.celeryd_init, _connected.worker_begins),
+        (signals.worker_process_shutdown, _connected.process_ends),
         (signals.after_setup_logger, _connected.give_handlers_back),
     ):
         signal.connect(receiver, weak=False)
@@ -63,6 +64,16 @@ class _Connection:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, LogHandler) and handler not in self._root_handlers:
                 self._root_handlers.append(handler)
+
+    def worker_begins(self, **_: Any) -> None:
+        """Look again when the application is imported, and be the last to hear of the end of a worker process."""
+        self.note_handlers()
+        signals.worker_process_shutdown.disconnect(self.process_ends)
+        signals.worker_process_shutdown.connect(self.process_ends, weak=False)
+
+    def process_ends(self, **_: Any) -> None:
+        """Send what waits in a worker process."""
+        _exit.flush_all()
 
     def give_handlers_back(self, logger: Any = None, **_: Any) -> None:
         """Give them back when Celery has set up logging."""

@@ -22,7 +22,7 @@ class MetlogClientHolder:
         self._clients: dict[str, MetlogClient] = {}
         self.global_config: dict[str, Any] = {}
         #: For applications that keep one another from changing the holder; nothing here waits for it.
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
     def get_client(self, name: str) -> MetlogClient:
         """Return the client of a name, which is also its `logger`; a new one has no sender yet."""

@@ -15,6 +15,8 @@ from typing import Any, Union
 
 
 class _CallerPackage:
+    """Is what `CALLER_PACKAGE` is of."""
+
     def __repr__(self) -> str:
         return "metlog.path.CALLER_PACKAGE"
 

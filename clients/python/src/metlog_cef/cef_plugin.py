@@ -38,7 +38,7 @@ _STANDARD_EXTENSIONS = {
 }
 _HEADER = ("version", "vendor", "product", "device_version", "signature", "name", "severity")
 
-logger = logging.getLogger("metlog.internal")
+logger: logging.Logger = logging.getLogger("metlog.internal")
 
 
 class InvalidArgumentError(RuntimeError):

@@ -25,7 +25,7 @@ GROUPS = ("net", "io", "cpu", "mem", "threads", "busy")
 
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
-logger = logging.getLogger("metlog.internal")
+logger: logging.Logger = logging.getLogger("metlog.internal")
 
 
 class InvalidPIDError(Exception):
@@ -59,7 +59,7 @@ class LazyPSUtil:
         """
         self.pid = pid
         # Dots would divide a metric's name.
-        self.host = socket.gethostname().replace(".", "_")
+        self.host: str = socket.gethostname().replace(".", "_")
         self._process: Any = None
         addresses = [server_addr] if isinstance(server_addr, str) else list(server_addr or ())
         self._server_addr = [_numeric(address) for address in addresses]

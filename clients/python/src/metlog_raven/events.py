@@ -51,7 +51,7 @@ class Settings:
         self.environment = environment
         self.project = project
         self.with_locals = with_locals
-        self.scrubber = scrubber or Scrubber()
+        self.scrubber: Scrubber = scrubber or Scrubber()
 
 
 def event(

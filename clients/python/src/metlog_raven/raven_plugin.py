@@ -36,7 +36,7 @@ MOST_NAMES = 10
 LONGEST_NAME = 20
 """Characters of each of them."""
 
-logger = logging.getLogger("metlog.internal")
+logger: logging.Logger = logging.getLogger("metlog.internal")
 
 
 class InvalidArgumentError(RuntimeError):

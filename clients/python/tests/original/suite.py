@@ -56,8 +56,6 @@ class Suite:
     left_out: tuple[LeftOut, ...]
     #: How many tests pass, so that none is lost unnoticed.
     tests: int
-    #: How often they may be run until they pass.
-    tries: int = 1
 
     def prepare(self) -> Path:
         """Return the folder that holds the converted suite."""

@@ -32,7 +32,7 @@ const HEALTHY_AGE: Duration = Duration::from_secs(60);
 pub struct Health {
     /// In one word.
     pub status: Status,
-    /// Endpoints that fail, that have held a message for more than a minute, or that lost some in the last one. Left out for who has no token.
+    /// Endpoints that fail (and did so in the last minute, or hold messages), that have held a message for more than a minute, or that lost some in the last one. Left out for who has no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<Troubled>>,
 }
@@ -86,7 +86,15 @@ pub fn is_in_trouble(endpoint: &Endpoint) -> bool {
         return false;
     }
     let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
-    endpoint.failure.is_some() || age > HEALTHY_AGE.as_secs_f64() || !endpoint.dropped_last_minute.is_empty()
+    is_failing(endpoint) || age > HEALTHY_AGE.as_secs_f64() || !endpoint.dropped_last_minute.is_empty()
+}
+
+/// Whether its last attempt failed, and that still says something of it: messages wait for the next one, or it was a moment ago.
+/// A server that takes datagrams is only asked by sending it something, so what an idle endpoint met long ago may be over.
+pub fn is_failing(endpoint: &Endpoint) -> bool {
+    let is_news = |failure: &Failure| failure.last_attempt_seconds <= HEALTHY_AGE.as_secs_f64();
+    let is_waited_for = endpoint.oldest_undelivered_seconds.is_some();
+    endpoint.failure.as_ref().is_some_and(|failure| is_waited_for || is_news(failure))
 }
 
 fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
@@ -165,8 +173,16 @@ mod tests {
             endpoint("busy", Some(59.0), None),
             endpoint("stuck", Some(61.0), None),
             endpoint("failing", Some(0.1), Some("connection refused")),
+            last_attempt(59.0, endpoint("failed-just-now", None, Some("nobody listens"))),
+            last_attempt(61.0, endpoint("failed-once", None, Some("nobody listens"))),
+            last_attempt(61.0, endpoint("backing-off", Some(59.0), Some("connection refused"))),
         ];
         let names: Vec<_> = troubled(&endpoints).into_iter().map(|endpoint| endpoint.name).collect();
-        assert_eq!(names, ["overflowing", "stuck", "failing"]);
+        assert_eq!(names, ["overflowing", "stuck", "failing", "failed-just-now", "backing-off"]);
+    }
+
+    fn last_attempt(seconds: f64, mut endpoint: Endpoint) -> Endpoint {
+        endpoint.failure.as_mut().unwrap().last_attempt_seconds = seconds;
+        endpoint
     }
 }

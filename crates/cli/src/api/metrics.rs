@@ -11,6 +11,7 @@ use metlog_message::Reason;
 use super::{
     Observed,
     exposition::{CONTENT_TYPE, Exposition, MetricType},
+    health::is_failing,
     pipeline::{Endpoint, Files, Input, Pipeline},
 };
 
@@ -176,8 +177,8 @@ const ENDPOINT_METRICS: &[Single<Endpoint>] = &[
     (
         "metlog_endpoint_up",
         MetricType::Gauge,
-        "1 when the last delivery worked or none was tried yet, 0 while deliveries fail.",
-        |endpoint| f64::from(u8::from(endpoint.failure.is_none())),
+        "0 while deliveries fail; 1 when the last one worked, none was tried yet, or none waits and none was tried for a minute.",
+        |endpoint| f64::from(u8::from(!is_failing(endpoint))),
     ),
 ];
 

@@ -28,6 +28,7 @@ pub mod reopen;
 pub mod tap;
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
 };
@@ -41,13 +42,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use metlog_router::{config, topology::Topology};
+use metlog_router::{
+    config,
+    inputs::sockets::{BoundSocket, Inherited},
+    topology::Topology,
+};
 use serde_json::json;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::AbortHandle;
 
 use self::guard::Guard;
 pub use self::{
-    health::is_in_trouble,
+    health::{is_failing, is_in_trouble},
     observed::{Observed, Plan},
     orders::{Order, Orders},
 };
@@ -63,10 +69,14 @@ const PATHS: [&str; 7] = [
     "/api/v1/reload",
 ];
 
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 128;
+
 /// The API's socket: connections wait in it until they are served.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
+    socket: BoundSocket,
     address: SocketAddr,
     guard: Arc<Guard>,
 }
@@ -75,6 +85,7 @@ pub struct Bound {
 #[derive(Debug)]
 pub struct Ready {
     listener: tokio::net::TcpListener,
+    socket: BoundSocket,
     network: tokio::runtime::Handle,
     address: SocketAddr,
     guard: Arc<Guard>,
@@ -85,6 +96,8 @@ pub struct Ready {
 pub struct Server {
     guard: Arc<Guard>,
     accepting: AbortHandle,
+    /// What it accepts from, for a successor that has to be let in beside it.
+    socket: BoundSocket,
 }
 
 impl Server {
@@ -99,20 +112,38 @@ impl Server {
     }
 }
 
+/// A socket that listens there; `shared`: beside another one that allows it.
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 fn token(settings: &config::Api) -> Option<String> {
     settings.token.as_ref().map(|token| token.reveal().to_owned())
 }
 
 impl Bound {
-    /// Takes the address. Done before the router starts, so that one that is taken stops nothing half-way.
-    pub fn bind(settings: &config::Api) -> anyhow::Result<Bound> {
+    /// Takes the address. Done before the router starts, so that one that is taken stops nothing half-way. `beside` is the API
+    /// before it, which shares its port with a wider or narrower address until it is closed.
+    pub fn bind(settings: &config::Api, beside: Option<&Server>) -> anyhow::Result<Bound> {
         let listen = settings.listen;
-        let listener =
-            TcpListener::bind(listen).with_context(|| format!("the API cannot listen on {listen}"))?;
-        listener.set_nonblocking(true).context("the API's socket")?;
+        let before = Inherited::new(beside.map(|server| &server.socket).into_iter());
+        let in_spite_of = |error| before.make_room(Type::STREAM, listen, error, || bound(listen, true));
+        let socket = bound(listen, false)
+            .or_else(in_spite_of)
+            .with_context(|| format!("the API cannot listen on {listen}"))?;
+        // Only the API before it was to be let in.
+        socket.set_reuse_port(false).context("the API's socket")?;
+        let listener: TcpListener = socket.try_clone().context("the API's socket")?.into();
         let address = listener.local_addr().context("the API's socket")?;
         let guard = Arc::new(Guard::new(token(settings), address.ip()));
-        Ok(Bound { listener, address, guard })
+        Ok(Bound { listener, socket: BoundSocket::new(socket, "api"), address, guard })
     }
 
     /// Where it listens, with the port that the operating system chose if it was left to it.
@@ -126,7 +157,8 @@ impl Bound {
         // A tokio socket belongs to the runtime in which it is made.
         let _inside = network.enter();
         let listener = tokio::net::TcpListener::from_std(self.listener).context("the API's socket")?;
-        Ok(Ready { listener, network: network.clone(), address: self.address, guard: self.guard })
+        let Bound { socket, address, guard, .. } = self;
+        Ok(Ready { listener, socket, network: network.clone(), address, guard })
     }
 }
 
@@ -141,7 +173,7 @@ impl Ready {
     pub fn serve(self, observed: Arc<Observed>, orders: Orders) -> Server {
         let router = router(observed, orders, self.guard.clone());
         let accepting = self.network.spawn(connections::accept(self.listener, router));
-        Server { guard: self.guard, accepting: accepting.abort_handle() }
+        Server { guard: self.guard, accepting: accepting.abort_handle(), socket: self.socket }
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! | event | data |
 //! | --- | --- |
-//! | (none: a message) | `{"input":"tcp","to":["log"],"message":{…}}`; `to` is empty if no route took it |
+//! | (none: a message) | `{"input":"tcp","to":["log"],"message":{…}}`; `to` is what it was handed to, and empty if no route took it |
 //! | `reject` | the same with `"reason":"invalid-json"`; the message is the `metlog.reject` that tells of it |
 //! | `dropped` | [`Dropped`]: what this tap did not show so far; sent when it grows, once a second at most |
 //! | `end` | `{"reason":"limit"}`: nothing follows |

@@ -1,7 +1,5 @@
 //! `metlog bench`: sends made-up messages at a rate, and shows what the router counted of them.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,9 +9,8 @@ use metlog_message::Timestamp;
 use serde_json::Value;
 
 use super::transport::{Connection, Target};
+use crate::api_client::{ApiArguments, ApiClient};
 
-const DEFAULT_API: &str = "http://127.0.0.1:5580";
-const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// The router may still be reading when the last message was sent: its count has this long to stop growing.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Different messages that are made; sent round and round.
@@ -55,9 +52,8 @@ pub struct Arguments {
     /// Every message gets this type, instead of counter, timer and oldstyle
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    /// The router's API; without it http://127.0.0.1:5580 is asked, if it answers
-    #[arg(long, value_name = "URL")]
-    api: Option<String>,
+    #[command(flatten)]
+    api: ApiArguments,
 }
 
 /// What one connection did.
@@ -71,9 +67,11 @@ struct Sent {
 /// Sends, then prints the report.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let messages = make_messages(&arguments)?;
-    let before = match (&arguments.api, counters(arguments.api.as_deref().unwrap_or(DEFAULT_API))) {
-        (Some(url), Err(error)) => return Err(error.context(format!("the API at {url} does not answer"))),
-        (_, counted) => counted.ok(),
+    let api = ApiClient::new(&arguments.api)?;
+    let is_asked_for = arguments.api.api.is_some() || arguments.api.config.is_some();
+    let before = match counters(&api) {
+        Err(error) if is_asked_for => return Err(error),
+        counted => counted,
     };
     let begin = Instant::now();
     let connections = u64::from(arguments.connections).min(arguments.messages);
@@ -97,7 +95,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     for error in &errors {
         println!("          {error:#}");
     }
-    let lost = report_router(arguments.api.as_deref().unwrap_or(DEFAULT_API), before, total);
+    let lost = report_router(&api, before, total);
     Ok(if errors.is_empty() && !lost { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -106,10 +104,13 @@ fn failed_thread() -> Sent {
 }
 
 /// Prints what the router counted; whether it received less than was sent.
-fn report_router(api: &str, before: Option<Counters>, sent: u64) -> bool {
-    let Some(before) = before else {
-        println!("router    no API at {api}: what arrived is not known (give --api URL)");
-        return false;
+fn report_router(api: &ApiClient, before: anyhow::Result<Counters>, sent: u64) -> bool {
+    let before = match before {
+        Ok(before) => before,
+        Err(error) => {
+            println!("router    what arrived is not known (give --api or --config): {error:#}");
+            return false;
+        }
     };
     let after = match settled(api, &before, sent) {
         Ok(after) => after,
@@ -212,7 +213,7 @@ struct Counters {
 }
 
 /// The counters once everything was received, or once they stopped growing.
-fn settled(api: &str, before: &Counters, sent: u64) -> anyhow::Result<Counters> {
+fn settled(api: &ApiClient, before: &Counters, sent: u64) -> anyhow::Result<Counters> {
     let mut last = counters(api)?;
     let mut since = Instant::now();
     while since.elapsed() < SETTLE {
@@ -229,10 +230,10 @@ fn settled(api: &str, before: &Counters, sent: u64) -> anyhow::Result<Counters> 
     Ok(last)
 }
 
-fn counters(api: &str) -> anyhow::Result<Counters> {
-    let pipeline: Value = serde_json::from_str(&get(api, "/api/v1/pipeline")?).context("read its answer")?;
+fn counters(api: &ApiClient) -> anyhow::Result<Counters> {
+    let pipeline: Value = api.get("/api/v1/pipeline")?.json()?;
     let (Some(inputs), Some(endpoints)) = (pipeline.get("inputs"), pipeline.get("endpoints")) else {
-        bail!("its answer has no inputs and endpoints");
+        bail!("what listens at {} is no router of this version", api.address());
     };
     Ok(Counters {
         received: sum(inputs, "received"),
@@ -263,29 +264,11 @@ fn total(value: &Value) -> u64 {
     }
 }
 
-/// A small HTTP request: version 1.0, so that the answer is never chunked and ends with the connection.
-fn get(api: &str, path: &str) -> anyhow::Result<String> {
-    let Some(authority) = api.strip_prefix("http://") else {
-        bail!("expected http://HOST:PORT, not {api:?}");
-    };
-    let authority = authority.trim_end_matches('/');
-    let address = authority.to_socket_addrs()?.next().context("the name has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, API_TIMEOUT)?;
-    stream.set_read_timeout(Some(API_TIMEOUT))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
-        Some((head, _)) => bail!("it answered {}", head.lines().next().unwrap_or_default()),
-        None => bail!("it did not answer as HTTP"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
+    use std::io::Read;
     use std::net::{TcpListener, UdpSocket};
 
     #[derive(Parser)]
@@ -345,7 +328,7 @@ mod tests {
     #[test]
     fn an_api_that_was_asked_for_must_answer() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = run(arguments(&["--api", &format!("http://{address}")])).unwrap_err();
-        assert!(format!("{error:#}").contains("does not answer"), "{error:#}");
+        let error = run(arguments(&["--api", &address.to_string()])).unwrap_err();
+        assert!(format!("{error:#}").contains(&address.to_string()), "{error:#}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
@@ -59,6 +60,12 @@ pub struct Arguments {
     /// Work in this folder, which must be new or empty, and leave it as it is at the end
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
+    /// Run a service of another language beside the shop (clients/python/examples/mailer.py is one)
+    ///
+    /// It sends to METLOG_URL, says on standard output what it sent, each line the whole account as JSON, and ends when its standard input does. Its
+    /// working directory is the demo's folder.
+    #[arg(last = true, value_name = "PROGRAM")]
+    service: Vec<OsString>,
 }
 
 /// Runs the demo and says whether everything arrived.
@@ -69,7 +76,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let mut folder = Folder::create(arguments.keep.as_deref())?;
     logging::start_in_file(&folder.router_log())?;
-    let stage = Stage::set_up(&folder)?;
+    let stage = Stage::set_up(&folder, &arguments.service)?;
     let facts = Facts {
         messages: stage.udp.to_string(),
         api: format!("http://{}", stage.api),
@@ -148,8 +155,10 @@ fn line(now: &Snapshot) -> String {
         .iter()
         .map(|endpoint| format!("{}={}", endpoint.name, endpoint.delivered))
         .collect();
+    let service =
+        now.service.as_ref().map(|said| format!(" ({} {})", said.name, said.sent)).unwrap_or_default();
     format!(
-        "{:.0}s sent={} received={} {} queued={}",
+        "{:.0}s sent={}{service} received={} {} queued={}",
         now.seconds,
         now.total_sent(),
         now.total_received(),

@@ -41,7 +41,7 @@ impl Running {
         ended: impl Fn(End) + Send + Sync + 'static,
     ) -> anyhow::Result<Running> {
         open_files::raise_limit(&configuration);
-        let bound = configuration.api.as_ref().map(Bound::bind).transpose()?;
+        let bound = configuration.api.as_ref().map(|api| Bound::bind(api, None)).transpose()?;
         let listen = configuration.api.as_ref().map(|api| api.listen);
         let plan = Plan::of(&configuration);
         let topology = Topology::start(configuration, Arc::new(SystemClock::new()), ended)?;
@@ -93,7 +93,8 @@ impl Running {
         // Taken before anything else changes: then it is the only thing to give back.
         let ready = match &api {
             Some(settings) if self.api.as_ref().is_none_or(|(listen, _)| *listen != settings.listen) => {
-                match Bound::bind(settings).and_then(|bound| bound.on(&self.topology)) {
+                let before = self.api.as_ref().map(|(_, server)| server);
+                match Bound::bind(settings, before).and_then(|bound| bound.on(&self.topology)) {
                     Ok(ready) => Some(ready),
                     Err(error) => return Reloaded::refused(format!("error: {error:#}")),
                 }

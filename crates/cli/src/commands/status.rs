@@ -5,7 +5,10 @@ use std::{io::Write, process::ExitCode};
 use serde_json::{Value, json};
 
 use crate::{
-    api::pipeline::{Endpoint, Input, Pipeline},
+    api::{
+        is_failing,
+        pipeline::{Endpoint, Input, Pipeline},
+    },
     api_client::{ApiArguments, ApiClient},
     live::{
         files,
@@ -177,7 +180,10 @@ fn endpoints(endpoints: &[Endpoint]) -> Table {
             ("dropped", by_reason(&endpoint.dropped)),
             ("refused", by_reason(&endpoint.refused)),
             ("noticed", by_reason(&endpoint.noticed)),
-            ("fails", endpoint.failure.as_ref().map(|failure| shown(&failure.error, 5 * SHOWN))),
+            (
+                if is_failing(endpoint) { "fails" } else { "failed last" },
+                endpoint.failure.as_ref().map(|failure| shown(&failure.error, 5 * SHOWN)),
+            ),
         ];
         let below = below.into_iter().filter_map(|(what, text)| Some(format!("{what}: {}", text?)));
         table.row(

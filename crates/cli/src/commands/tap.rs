@@ -36,6 +36,9 @@ use crate::{
 /// PATH~REGEX, PATH!~REGEX, PATH (is there) or !PATH. All conditions must hold. Severities have their names too. They are
 /// evaluated in the router; what it does not show for want of time or room is counted and said, and delivered as ever.
 ///
+/// A message is shown with the endpoints that its routes hand it to, before these have looked at it: one may still refuse
+/// or drop it, which `metlog status` counts by reason and `metlog explain` says of a message.
+///
 /// Where standard output is a terminal, messages are lines for people; otherwise one message a line, as JSON. Ctrl-C ends
 /// it, with a summary on standard error. Exit status 1 when the router goes away.
 ///
@@ -96,7 +99,7 @@ enum Rejects {
 enum Format {
     /// The message, byte for byte as the router has it
     Json,
-    /// The message with its input, the endpoints that it went to, and why it was rejected
+    /// The message with its input, the endpoints that it was handed to, and why it was rejected
     Event,
     /// A line for people
     Pretty,

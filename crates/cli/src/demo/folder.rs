@@ -60,6 +60,11 @@ impl Folder {
         self.path.join("router.log")
     }
 
+    /// What the service beside the shop writes to standard error.
+    pub fn service_log(&self) -> PathBuf {
+        self.path.join("service.log")
+    }
+
     /// Every file below one of its folders, or the file itself.
     pub fn files(&self, below: &str) -> Vec<PathBuf> {
         let path = self.path.join(below);

@@ -149,6 +149,11 @@ fn sources(facts: &Facts, rates: &Rates, latest: &Snapshot, columns: usize) -> V
                 .push(bad_above_zero(input.kernel_drops), &format!("{:>7}", input.kernel_drops));
         } else if row + 1 == TYPES.len() {
             line = line.push(Style::Dim, &timings(latest));
+        } else if let Some(service) = &latest.service {
+            let rate = rates.per_second(|snapshot| snapshot.service.as_ref().map_or(0, |said| said.sent));
+            let name = if service.name.is_empty() { "a service starts" } else { &service.name };
+            line = line
+                .push(Style::Plain, &format!("{name}: {} msg/s, {} sent", whole(rate), count(service.sent)));
         }
         lines.push(line.end());
     }
@@ -270,6 +275,8 @@ mod tests {
         let samples = vec![Some("x".repeat(200)); 5];
         rates.add(Snapshot {
             sent: Default::default(),
+            service: None,
+            service_problem: None,
             pipeline,
             statsd: Default::default(),
             syslog: Default::default(),

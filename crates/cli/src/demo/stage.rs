@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     net::SocketAddr,
     sync::Arc,
     thread,
@@ -19,6 +20,7 @@ use metlog_router::{
 use super::{
     folder::{self, Folder},
     sentry_server::SentryServer,
+    service::Service,
     shop::Shop,
     snapshot::Snapshot,
     statsd_server::StatsdServer,
@@ -38,6 +40,7 @@ pub struct Stage {
     syslog: SyslogServer,
     sentry: SentryServer,
     shop: Shop,
+    service: Option<Service>,
     /// Where the router's API answers.
     pub api: SocketAddr,
     /// Where the router takes datagrams.
@@ -46,15 +49,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts everything in `folder`, which becomes the working directory: the configuration's paths are relative.
-    pub fn set_up(folder: &Folder) -> anyhow::Result<Stage> {
+    /// Starts everything in `folder`, which becomes the working directory: the configuration's paths are relative. A
+    /// `command` that is not empty is run as a service beside the shop.
+    pub fn set_up(folder: &Folder, command: &[OsString]) -> anyhow::Result<Stage> {
         env::set_current_dir(folder.path()).context("cannot work in the demo's folder")?;
         let statsd = StatsdServer::start()?;
         let syslog = SyslogServer::start("syslog")?;
         let sentry = SentryServer::start("sentry")?;
         let configuration = configuration(statsd.address(), syslog.address(), sentry.address())?;
         let settings = configuration.api.as_ref().context("the demo's configuration has no API")?;
-        let bound = api::Bound::bind(settings)?;
+        let bound = api::Bound::bind(settings, None)?;
         let api = bound.address();
         let plan = api::Plan::of(&configuration);
         let topology = Topology::start(configuration, Arc::new(SystemClock::new()), |_| {})?;
@@ -62,13 +66,20 @@ impl Stage {
         bound.on(&topology)?.serve(observed.clone(), api::Orders::to_nobody());
         let udp = address(&topology, "udp")?;
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let shop = Shop::open(udp, address(&topology, "tcp")?, seed.as_nanos() as u64)?;
-        Ok(Stage { topology, observed, statsd, syslog, sentry, shop, api, udp, begin: Instant::now() })
+        let tcp = address(&topology, "tcp")?;
+        let service = match command.is_empty() {
+            true => None,
+            false => Some(Service::start(command, &format!("tcp://{tcp}"), &folder.service_log())?),
+        };
+        let shop = Shop::open(udp, tcp, seed.as_nanos() as u64)?;
+        let begin = Instant::now();
+        Ok(Stage { topology, observed, statsd, syslog, sentry, shop, service, api, udp, begin })
     }
 
     /// What flowed so far.
     pub fn look(&self, folder: &Folder) -> Snapshot {
         let sent = self.shop.sent();
+        let service = self.service.as_ref().map(Service::said);
         let (statsd, syslog, sentry) = (self.statsd.received(), self.syslog.heard(), self.sentry.heard());
         let pipeline = self.observed.pipeline();
         let samples = pipeline
@@ -82,13 +93,17 @@ impl Stage {
             })
             .collect();
         let seconds = self.begin.elapsed().as_secs_f64();
-        Snapshot { sent, pipeline, statsd, syslog, sentry, samples, seconds }
+        Snapshot { sent, service, service_problem: None, pipeline, statsd, syslog, sentry, samples, seconds }
     }
 
-    /// Closes the shop, waits until what it sent has arrived, and stops the router and its servers.
+    /// Closes the shop and the service beside it, waits until what it sent has arrived, and stops the router and its servers.
     pub fn take_down(self, folder: &Folder) -> Snapshot {
         let mut last = self.look(folder);
         last.sent = self.shop.close();
+        if let Some(service) = self.service {
+            let (said, problem) = service.stop();
+            (last.service, last.service_problem) = (Some(said), problem);
+        }
         let deadline = Instant::now() + SETTLE;
         while Instant::now() < deadline {
             last.pipeline = self.observed.pipeline();

@@ -13,6 +13,9 @@ use crate::live::{numbers::count, safe_text::shown, wrap::wrapped};
 /// What fits on the narrowest terminal that is in use.
 const COLUMNS: usize = 80;
 
+/// What a name may take of them.
+const NAME_COLUMNS: usize = 26;
+
 /// The summary as text.
 pub fn text(last: &Snapshot, folder: &Folder) -> String {
     let mut text = String::new();
@@ -28,8 +31,15 @@ fn write_tables(text: &mut String, last: &Snapshot) -> std::fmt::Result {
     let sent: Vec<String> =
         last.sent.by_type.iter().map(|(kind, number)| format!("{kind} {number}")).collect();
     writeln!(text, "what flowed in {:.1} s", last.seconds)?;
-    let sent = format!("  the shop sent {} messages: {}", count(last.total_sent()), sent.join(", "));
+    let by_shop = last.sent.udp.sent + last.sent.tcp.sent;
+    let sent = format!("  the shop sent {} messages: {}", count(by_shop), sent.join(", "));
     writeln!(text, "\n{}", wrapped(&sent, COLUMNS, "    ").join("\n"))?;
+    if let Some(service) = &last.service {
+        let sent: Vec<String> =
+            service.by_type.iter().map(|(kind, number)| format!("{kind} {number}")).collect();
+        let sent = format!("  {} sent {} messages: {}", service.name, count(service.sent), sent.join(", "));
+        writeln!(text, "{}", wrapped(&shown(&sent, usize::MAX), COLUMNS, "    ").join("\n"))?;
+    }
     writeln!(
         text,
         "\n  {:<10}{:>10}{:>10}{:>10}{:>10}{:>8}",
@@ -63,22 +73,23 @@ fn write_tables(text: &mut String, last: &Snapshot) -> std::fmt::Result {
 fn write_statsd(text: &mut String, last: &Snapshot) -> std::fmt::Result {
     writeln!(text, "\n  the statsd server got {} lines", count(last.statsd.lines))?;
     writeln!(text, "  {:<26}{:>12}{:>12}", "counter", "sent", "counted")?;
-    for (name, sent) in &last.sent.counters {
+    for (name, sent) in last.counters() {
         let counted = last.statsd.counters.get(name).copied().unwrap_or(0.0);
-        writeln!(text, "  {name:<26}{sent:>12}{counted:>12}")?;
+        writeln!(text, "  {:<26}{sent:>12}{counted:>12}", shown(name, NAME_COLUMNS))?;
     }
     Ok(())
 }
 
 fn write_events(text: &mut String, last: &Snapshot) -> std::fmt::Result {
     for (server, kind, number, sent, received) in [
-        ("the syslog server", "CEF event", last.syslog.records, &last.sent.audited, &last.syslog.events),
-        ("Sentry", "exception", last.sentry.events(), &last.sent.exceptions, &last.sentry.exceptions),
+        ("the syslog server", "CEF event", last.syslog.records, last.audited(), &last.syslog.events),
+        ("Sentry", "exception", last.sentry.events(), last.exceptions(), &last.sentry.exceptions),
     ] {
         writeln!(text, "\n  {server} got {} {kind}s", count(number))?;
         writeln!(text, "  {kind:<26}{:>12}{:>12}", "sent", "received")?;
         for (name, sent) in sent {
-            writeln!(text, "  {name:<26}{sent:>12}{:>12}", received.get(name).copied().unwrap_or(0))?;
+            let received = received.get(name).copied().unwrap_or(0);
+            writeln!(text, "  {:<26}{sent:>12}{received:>12}", shown(name, NAME_COLUMNS))?;
         }
     }
     Ok(())

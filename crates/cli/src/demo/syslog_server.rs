@@ -58,8 +58,10 @@ impl Received {
         let (priority, rest) = record.strip_prefix('<')?.split_once(">1 ")?;
         let priority: u8 = priority.parse().ok().filter(|priority| *priority < 192)?;
         let text = rest.splitn(7, ' ').nth(6)?;
-        // Version, vendor, product and its version come before the event's class and name.
-        let name = text.strip_prefix("CEF:0|")?.split('|').nth(4)?;
+        // Some senders of CEF put a time and a host before it. Vendor, product and its version, and the event's class come
+        // before its name.
+        let (_, event) = text.split_once("CEF:0|")?;
+        let name = event.split('|').nth(4)?;
         *self.events.entry(name.to_owned()).or_default() += 1;
         self.last_text = Some(format!("<{priority}> {text}"));
         Some(())

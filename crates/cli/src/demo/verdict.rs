@@ -1,6 +1,6 @@
 //! Whether everything that was sent has arrived: the same question put to everybody who counted.
 //!
-//! The clients say what they sent, the router's ledger what it received and delivered, the statsd server, the syslog server
+//! The clients say what they sent, and so does the service beside the shop, the router's ledger what it received and delivered, the statsd server, the syslog server
 //! and Sentry what they got, and the files have lines. Any two that disagree are a finding.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use crate::api::pipeline::{Endpoint, Input};
 pub fn findings(last: &Snapshot, folder: &Folder) -> Vec<String> {
     let mut findings = Vec::new();
     clients(&last.sent, &mut findings);
+    service(last, &mut findings);
     let (sent, received) = (last.total_sent(), last.total_received());
     if sent != received {
         let drops: u64 = last.pipeline.inputs.iter().map(|input| input.kernel_drops).sum();
@@ -34,9 +35,9 @@ pub fn findings(last: &Snapshot, folder: &Folder) -> Vec<String> {
             _ => lines_in_files(endpoint, folder, &mut findings),
         }
     }
-    counters(&last.sent.counters, &last.statsd.counters, &mut findings);
-    events("audit event", &last.sent.audited, &last.syslog.events, &mut findings);
-    events("exception", &last.sent.exceptions, &last.sentry.exceptions, &mut findings);
+    counters(&last.counters(), &last.statsd.counters, &mut findings);
+    events("audit event", &last.audited(), &last.syslog.events, &mut findings);
+    events("exception", &last.exceptions(), &last.sentry.exceptions, &mut findings);
     for (server, nonsense) in [
         ("the statsd server", last.statsd.nonsense),
         ("the syslog server", last.syslog.nonsense),
@@ -71,6 +72,18 @@ fn clients(sent: &Sent, findings: &mut Vec<String>) {
     let accepted = sent.udp.accepted + sent.tcp.accepted;
     if given != accepted {
         findings.push(format!("the shop sent {given} messages, its clients say {accepted}"));
+    }
+}
+
+fn service(last: &Snapshot, findings: &mut Vec<String>) {
+    findings.extend(last.service_problem.clone());
+    let Some(said) = &last.service else { return };
+    let given: u64 = said.by_type.values().sum();
+    if said.sent != said.accepted || said.accepted != given {
+        findings.push(format!(
+            "{} sent {given} messages, of which its client took {} and sent {}",
+            said.name, said.accepted, said.sent
+        ));
     }
 }
 
@@ -120,9 +133,9 @@ fn lines_in_files(endpoint: &Endpoint, folder: &Folder, findings: &mut Vec<Strin
     }
 }
 
-fn counters(sent: &BTreeMap<String, i64>, received: &BTreeMap<String, f64>, findings: &mut Vec<String>) {
+fn counters(sent: &BTreeMap<&str, i64>, received: &BTreeMap<String, f64>, findings: &mut Vec<String>) {
     for (name, count) in sent {
-        let counted = received.get(name).copied().unwrap_or(0.0);
+        let counted = received.get(*name).copied().unwrap_or(0.0);
         if (counted - *count as f64).abs() > 0.5 {
             findings.push(format!("{name} was counted {count} times, the statsd server has {counted}"));
         }
@@ -132,12 +145,12 @@ fn counters(sent: &BTreeMap<String, i64>, received: &BTreeMap<String, f64>, find
 /// Events of this kind by name.
 fn events(
     kind: &str,
-    sent: &BTreeMap<String, u64>,
+    sent: &BTreeMap<&str, u64>,
     received: &BTreeMap<String, u64>,
     findings: &mut Vec<String>,
 ) {
     for (name, sent) in sent {
-        let received = received.get(name).copied().unwrap_or(0);
+        let received = received.get(*name).copied().unwrap_or(0);
         if *sent != received {
             findings.push(format!("the {kind} `{name}` was sent {sent} times and arrived {received} times"));
         }
@@ -150,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_event_that_did_not_arrive_is_named() {
-        let sent = BTreeMap::from([("login failed".to_owned(), 3), ("refund".to_owned(), 1)]);
+        let sent = BTreeMap::from([("login failed", 3), ("refund", 1)]);
         let mut findings = Vec::new();
         events("audit event", &sent, &BTreeMap::from([("login failed".to_owned(), 3)]), &mut findings);
         assert_eq!(findings, ["the audit event `refund` was sent 1 times and arrived 0 times"]);
@@ -158,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_count_that_is_off_is_named() {
-        let sent = BTreeMap::from([("shop.a".to_owned(), 3), ("shop.b".to_owned(), 1)]);
+        let sent = BTreeMap::from([("shop.a", 3), ("shop.b", 1)]);
         let mut findings = Vec::new();
         counters(&sent, &BTreeMap::from([("shop.a".to_owned(), 3.0)]), &mut findings);
         assert_eq!(findings, ["shop.b was counted 1 times, the statsd server has 0"]);

@@ -11,7 +11,7 @@ const FIELDS: usize = 300;
 /// Characters of everything else: a name, a timestamp.
 const NAME: usize = 80;
 
-/// One line, without a line break: time, severity, type, logger, payload, fields, and where it went.
+/// One line, without a line break: time, severity, type, logger, payload, fields, and where its routes sent it.
 pub fn line(event: &str, color: bool) -> String {
     let event: Value = serde_json::from_str(event).unwrap_or_default();
     let message = &event["message"];
@@ -24,11 +24,13 @@ pub fn line(event: &str, color: bool) -> String {
     if let Some(reason) = event["reason"].as_str() {
         let reason = format!("rejected: {}", safe_text::shown(reason, NAME));
         let frame = safe_text::shown(&frame(message), PAYLOAD);
+        let origin = ["peer", "file"].iter().find_map(|key| message["fields"][key].as_str());
+        let origin = origin.map(|origin| format!(" from {}", safe_text::shown(origin, FIELDS)));
         return format!(
             "{} {} {frame} {}",
             time(message),
             paint.with("1;31", &reason),
-            paint.with("2", &format!("({input})"))
+            paint.with("2", &format!("({input}{})", origin.unwrap_or_default()))
         );
     }
     let mut line = format!(
@@ -152,5 +154,8 @@ mod tests {
     fn a_reject_shows_why_and_how_the_frame_began() {
         let event = r#"{"input":"udp","to":[],"reason":"invalid-json","message":{"type":"metlog.reject","timestamp":"2026-11-22T09:05:24Z","fields":{"frame":"eyJhIBs="}}}"#;
         assert_eq!(line(event, false), "09:05:24     rejected: invalid-json {\"a \\u{1b} (udp)");
+        let event = event.replace("{\"frame\"", "{\"peer\":\"192.0.2.7:40312\",\"frame\"");
+        let expected = "09:05:24     rejected: invalid-json {\"a \\u{1b} (udp from 192.0.2.7:40312)";
+        assert_eq!(line(&event, false), expected);
     }
 }

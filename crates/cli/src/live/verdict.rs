@@ -7,7 +7,7 @@ use super::{
     safe_text::shown,
 };
 use crate::api::{
-    is_in_trouble,
+    is_failing, is_in_trouble,
     pipeline::{Endpoint, Input, Pipeline, State},
 };
 
@@ -113,6 +113,13 @@ fn endpoint_notes(endpoint: &Endpoint) -> Vec<String> {
             })
             .collect();
     let noticed = |what: &str| endpoint.noticed.get(what).copied().filter(|number| *number > 0);
+    // It may be over. Whoever wonders where the last messages went is told all the same.
+    if let Some(failure) = endpoint.failure.as_ref().filter(|_| !endpoint.removed && !is_failing(endpoint)) {
+        let (error, ago) = (shown(&failure.error, SHOWN), span(failure.last_attempt_seconds));
+        notes.push(format!(
+            "endpoint `{name}` failed {ago} ago, and nothing was sent since; the next message will tell: {error}"
+        ));
+    }
     // Counted as delivered, for all that a datagram's sender is told; a datagram has one message or more.
     if let Some(unreachable) = noticed("peer-unreachable") {
         let messages = counted(unreachable, "message", "messages");
@@ -201,13 +208,27 @@ mod tests {
         let stats = &mut pipeline.endpoints[1];
         (stats.queued, stats.oldest_undelivered_seconds) = (0, None);
         let failure = stats.failure.as_mut().unwrap();
-        (failure.attempts, failure.lasts_seconds, failure.last_attempt_seconds) = (2, 720.0, 660.0);
+        (failure.attempts, failure.lasts_seconds, failure.last_attempt_seconds) = (2, 90.0, 59.0);
         assert_eq!(
             Verdict::of(&pipeline, "").problems,
             [
-                "endpoint `stats` fails: connection\\u{1b}[2J refused (2 attempts in a row, for 12 min); nothing waits, and nothing was sent for 11 min: the next message will tell"
+                "endpoint `stats` fails: connection\\u{1b}[2J refused (2 attempts in a row, for 1 min 30 s); nothing waits, and nothing was sent for 59.0 s: the next message will tell"
             ]
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_long_ago_and_had_nothing_to_send_since_is_a_note_and_no_trouble() {
+        let mut pipeline = pipeline(100.0, 1000);
+        let stats = &mut pipeline.endpoints[1];
+        (stats.queued, stats.oldest_undelivered_seconds) = (0, None);
+        stats.failure.as_mut().unwrap().last_attempt_seconds = 660.0;
+        let Verdict { problems, notes } = Verdict::of(&pipeline, "");
+        assert_eq!(problems, Vec::<String>::new());
+        let expected = "endpoint `stats` failed 11 min ago, and nothing was sent since; the next message will tell: connection\\u{1b}[2J refused";
+        assert!(notes.contains(&expected.to_owned()), "{notes:?}");
+        pipeline.endpoints[1].removed = true;
+        assert!(!Verdict::of(&pipeline, "").notes.contains(&expected.to_owned()));
     }
 
     #[test]

@@ -319,6 +319,12 @@ pub trait EndpointSettings: Debug + Send + Sync {
         None
     }
 
+    /// Who it is to its server, as a number: another one where the server or the credentials are others. What a server asked for
+    /// (`Retry-After`) holds over a reload where this stays. `None` where servers ask for nothing.
+    fn sender(&self) -> Option<u64> {
+        None
+    }
+
     /// What it would do with this message, found with the very code that does it. Opens and sends nothing.
     fn preview(&self, message: &Message<'_>) -> Preview;
 

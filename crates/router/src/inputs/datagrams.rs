@@ -13,8 +13,8 @@ use super::{Flow, Progress, Source, sockets::BoundSocket};
 use crate::{
     batch::BATCH_BYTES,
     ledger::{InputCounters, SocketDrops},
-    pipeline::DatagramGatherer,
-    sys::{self, Datagram},
+    pipeline::{DatagramGatherer, Origin},
+    sys::{self, Datagram, SenderName},
 };
 
 /// After so many datagrams, or so many bytes, it is the turn of others, whatever became of them: a sender that is never done must
@@ -102,10 +102,17 @@ impl Source for DatagramSource {
                     bytes +=
                         self.receiver.datagrams(count).map(|datagram| datagram.bytes.len()).sum::<usize>();
                     for cut in self.receiver.datagrams(count).filter(Datagram::is_cut) {
+                        let sender = cut.sender.address();
+                        flow.pipeline.reads_from(sender.map_or(Origin::Unknown, Origin::Peer));
                         flow.pipeline.too_large(cut.bytes, cut.sent_bytes, None, flow.parked);
                     }
                     let whole = self.receiver.datagrams(count).filter(|datagram| !datagram.is_cut());
-                    pass_on(whole.map(|datagram| datagram.bytes), gatherer, flow, None);
+                    pass_on(
+                        whole.map(|datagram| (datagram.bytes, Some(datagram.sender))),
+                        gatherer,
+                        flow,
+                        None,
+                    );
                     if count < self.receiver.at_once() {
                         break Progress::Drained;
                     }
@@ -122,37 +129,33 @@ impl Source for DatagramSource {
                 }
             }
         };
-        if let Some(slab) = gatherer.take() {
-            flow.pipeline.lines(slab, None, flow.parked);
-        }
+        flow.pipeline.gathered(gatherer, None, flow.parked);
         progress
     }
 }
 
 /// Passes datagrams on in their order: those that hold lines to the gatherer, where they wait for more, and those that are
-/// one message as a whole to the pipeline.
+/// one message as a whole to the pipeline. Their senders come with them, where they are not all of one peer.
 pub fn pass_on<'d>(
-    datagrams: impl Iterator<Item = &'d [u8]>,
+    datagrams: impl Iterator<Item = (&'d [u8], Option<SenderName>)>,
     gatherer: &mut DatagramGatherer,
     flow: &mut Flow<'_>,
     waiter: Option<&Waker>,
 ) {
     let mut whole = Vec::new();
-    for datagram in datagrams {
+    for (datagram, sender) in datagrams {
         let takes_whole = flow.pipeline.takes_whole(datagram);
-        if (takes_whole || gatherer.is_full_for(datagram))
-            && let Some(slab) = gatherer.take()
-        {
-            flow.pipeline.lines(slab, waiter, flow.parked);
+        if takes_whole || gatherer.is_full_for(datagram) {
+            flow.pipeline.gathered(gatherer, waiter, flow.parked);
         }
         if takes_whole {
-            whole.push(datagram);
+            whole.push((datagram, sender));
             continue;
         }
         if !whole.is_empty() {
             flow.pipeline.datagrams(whole.drain(..), waiter, flow.parked);
         }
-        gatherer.push(datagram);
+        gatherer.push(datagram, sender);
     }
     if !whole.is_empty() {
         flow.pipeline.datagrams(whole, waiter, flow.parked);

@@ -63,6 +63,11 @@ pub trait Source: Debug + Send {
         None
     }
 
+    /// Who is at the other end, where that is one for all that it reads.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Reads once, without ever waiting, and hands what was read to the flow.
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress;
 

@@ -23,15 +23,15 @@ pub trait Listener: event::Source + Debug + Send {
     /// What it accepts.
     type Connection: io::Read + event::Source + AsRawFd + Debug + Send + 'static;
 
-    /// Accepts one connection without waiting.
-    fn accept(&self) -> io::Result<Self::Connection>;
+    /// Accepts one connection without waiting, and says who is at the other end, where that has an address.
+    fn accept(&self) -> io::Result<(Self::Connection, Option<SocketAddr>)>;
 }
 
 impl Listener for TcpListener {
     type Connection = TcpStream;
 
-    fn accept(&self) -> io::Result<TcpStream> {
-        TcpListener::accept(self).map(|(connection, _)| connection)
+    fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        TcpListener::accept(self).map(|(connection, peer)| (connection, Some(peer)))
     }
 }
 
@@ -83,8 +83,14 @@ pub fn keep_alive(socket: SockRef<'_>) -> io::Result<()> {
 
 /// What becomes of an accepted connection.
 pub trait Serve<C>: Debug + Send {
-    /// The source that reads it.
-    fn serve(&self, connection: C, place: ConnectionPlace, context: &InputContext) -> Box<dyn Source>;
+    /// The source that reads it. `peer` is at the other end.
+    fn serve(
+        &self,
+        connection: C,
+        peer: Option<SocketAddr>,
+        place: ConnectionPlace,
+        context: &InputContext,
+    ) -> Box<dyn Source>;
 }
 
 /// Connections carry lines.
@@ -92,9 +98,15 @@ pub trait Serve<C>: Debug + Send {
 pub struct ServeLines;
 
 impl<C: io::Read + event::Source + AsRawFd + Debug + Send + 'static> Serve<C> for ServeLines {
-    fn serve(&self, connection: C, place: ConnectionPlace, context: &InputContext) -> Box<dyn Source> {
+    fn serve(
+        &self,
+        connection: C,
+        peer: Option<SocketAddr>,
+        place: ConnectionPlace,
+        context: &InputContext,
+    ) -> Box<dyn Source> {
         let lines = LineReader::new(context.clone());
-        Box::new(Connection { connection, lines, left_bytes: None, _place: place })
+        Box::new(Connection { connection, peer, lines, left_bytes: None, _place: place })
     }
 }
 
@@ -133,7 +145,7 @@ impl<L: Listener, S: Serve<L::Connection>> Source for ListenerSource<L, S> {
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
         for _ in 0..ACCEPT_AT_ONCE {
             match self.listener.accept() {
-                Ok(connection) => {
+                Ok((connection, peer)) => {
                     self.is_stalled = false;
                     let Some(place) = self.context.connections.take(&self.context.counters) else {
                         tracing::warn!(
@@ -142,7 +154,7 @@ impl<L: Listener, S: Serve<L::Connection>> Source for ListenerSource<L, S> {
                         );
                         continue;
                     };
-                    flow.accepted.push(self.serve.serve(connection, place, &self.context));
+                    flow.accepted.push(self.serve.serve(connection, peer, place, &self.context));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if is_passing(&error) => {}
@@ -171,6 +183,7 @@ fn is_passing(error: &io::Error) -> bool {
 #[derive(Debug)]
 struct Connection<C> {
     connection: C,
+    peer: Option<SocketAddr>,
     lines: LineReader,
     /// Once the router stops: how much of what the kernel held then is still to be read. A sender that goes on sending
     /// must not keep the router from stopping.
@@ -181,6 +194,10 @@ struct Connection<C> {
 impl<C: io::Read + event::Source + AsRawFd + Debug + Send> Source for Connection<C> {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.connection, token, Interest::READABLE)
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
@@ -403,7 +420,7 @@ mod tests {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
         let listener = TcpListener::from_std(listener.into());
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let connection = Listener::accept(&listener).unwrap();
+        let (connection, _) = Listener::accept(&listener).unwrap();
         let socket = SockRef::from(&connection);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);

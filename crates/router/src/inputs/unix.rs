@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    net::SocketAddr,
     os::{
         fd::OwnedFd,
         unix::{
@@ -144,8 +145,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 impl Listener for UnixListener {
     type Connection = UnixStream;
 
-    fn accept(&self) -> io::Result<UnixStream> {
-        UnixListener::accept(self).map(|(connection, _)| connection)
+    fn accept(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        UnixListener::accept(self).map(|(connection, _)| (connection, None))
     }
 }
 

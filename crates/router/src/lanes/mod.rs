@@ -499,18 +499,24 @@ impl Lanes {
         let since = lane.failure.as_ref().map(|failure| failure.since);
         let failure = Failure::now(now, since, error, attempts);
         lane.failure = Some(failure.clone());
-        self.counters.set_failure(Some(failure));
+        self.show_failing(Some(failure));
     }
 
     /// A lane fails no longer: another that does is shown in its place.
     fn recovered(&mut self) {
         self.failing = self.failing.saturating_sub(1);
-        if self.failing == 0 {
-            self.counters.set_failure(None);
-            return;
-        }
-        let failing = self.lanes.values().find_map(|lane| lane.failure.clone());
-        self.counters.set_failure(failing);
+        self.show_failing(self.lanes.values().find_map(|lane| lane.failure.clone()));
+    }
+
+    /// Shows one lane's failure, and that it is not the only one.
+    fn show_failing(&self, failure: Option<Failure>) {
+        let others = self.failing.saturating_sub(1);
+        self.counters.set_failure(failure.map(|mut failure| {
+            if others > 0 {
+                failure.error = format!("{} (and {others} more)", failure.error);
+            }
+            failure
+        }));
     }
 }
 

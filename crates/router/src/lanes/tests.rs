@@ -139,6 +139,23 @@ fn a_lane_that_is_told_to_wait_holds_up_no_other() {
 }
 
 #[test]
+fn the_failure_that_is_shown_says_that_it_is_not_the_only_one() {
+    let mut stage = Stage::roomy();
+    stage.push(&["a", "b", "c"]);
+    let [a, b, c] = [(); 3].map(|()| stage.delivery(SECOND).0);
+    let error = |stage: &Stage| stage.ledger().failure.unwrap().error;
+    stage.lanes.answered(SECOND, &a, retry_after(0, Some(SECOND * 60)));
+    assert_eq!(error(&stage), "limited");
+    for (lane, shown) in [(&b, "limited (and 1 more)"), (&c, "limited (and 2 more)")] {
+        stage.lanes.answered(SECOND, lane, retry_after(0, Some(SECOND * 30)));
+        assert_eq!(error(&stage), shown);
+    }
+    let next = stage.delivery(SECOND * 31).0;
+    stage.lanes.answered(SECOND * 31, &next, Answer::delivered(1));
+    assert_eq!(error(&stage), "limited (and 1 more)");
+}
+
+#[test]
 fn a_wish_to_be_left_alone_counts_also_when_nothing_is_waiting() {
     let mut stage = Stage::roomy();
     stage.push(&["a"]);
@@ -200,7 +217,7 @@ fn the_failure_that_is_shown_is_one_that_lasts() {
     let (a, b) = (stage.delivery(SECOND).0, stage.delivery(SECOND).0);
     stage.lanes.answered(SECOND, &a, Answer::retry(0, "a is down"));
     stage.lanes.answered(SECOND, &b, Answer::retry(0, "b is down"));
-    assert_eq!(stage.ledger().failure.unwrap().error, "b is down");
+    assert_eq!(stage.ledger().failure.unwrap().error, "b is down (and 1 more)");
     let mut now = SECOND * 2;
     for (back, shown) in [(&b, Some("a is down")), (&a, None)] {
         loop {

@@ -5,17 +5,19 @@
 
 mod gathering;
 mod open_batch;
+mod origin;
 mod outlet;
 
 use std::{ops::Range, sync::Arc, task::Waker, time::Duration};
 
 use metlog_message::{Decoded, Index, Reason, Timestamp};
 
-use self::open_batch::OpenBatch;
 pub use self::{
     gathering::DatagramGatherer,
+    origin::{Origin, Place},
     outlet::{Outlet, Outlets, Parked},
 };
+use self::{open_batch::OpenBatch, origin::Senders};
 use crate::{
     acknowledgement::{Acknowledged, Acknowledgement},
     batch::{BATCH_BYTES, BATCH_MESSAGES, Entry, Handover},
@@ -27,6 +29,7 @@ use crate::{
     rejects,
     routes::table::Scratch,
     slab_pool::{Slab, SlabPool},
+    sys::SenderName,
     tap::{Allowance, Passing, Rejected},
 };
 
@@ -57,6 +60,11 @@ pub struct Pipeline {
     acknowledgement: Option<Acknowledgement>,
     /// What it may spend on those who watch.
     tap_allowance: Allowance,
+    /// Where what it is given comes from.
+    origin: Origin,
+    /// The same for the parts of a slab into which datagrams were gathered, and how much of that is done with.
+    senders: Senders,
+    passed_bytes: usize,
 }
 
 impl Pipeline {
@@ -86,7 +94,15 @@ impl Pipeline {
             reject_messages: Vec::new(),
             acknowledgement: None,
             tap_allowance: Allowance::default(),
+            origin: Origin::Unknown,
+            senders: Senders::default(),
+            passed_bytes: 0,
         }
+    }
+
+    /// What it is given from now on comes from here.
+    pub fn reads_from(&mut self, origin: Origin) {
+        self.origin = origin;
     }
 
     /// Routes by these from the next batch on. What is parked keeps the endpoints that it was routed to.
@@ -136,6 +152,21 @@ impl Pipeline {
                 None => break,
             }
         }
+        self.passed_bytes = 0;
+    }
+
+    /// The same with the lines of datagrams, which are then no longer in the gatherer.
+    pub fn gathered(
+        &mut self,
+        gatherer: &mut DatagramGatherer,
+        waiter: Option<&Waker>,
+        parked: &mut Vec<Parked>,
+    ) {
+        let Some(slab) = gatherer.take() else { return };
+        std::mem::swap(&mut self.senders, &mut gatherer.senders);
+        self.lines(slab, waiter, parked);
+        self.senders.clear();
+        std::mem::swap(&mut self.senders, &mut gatherer.senders);
     }
 
     /// Takes frames that may hold line breaks: each place in `slab` is one, and is followed by a line break. They are few
@@ -166,26 +197,26 @@ impl Pipeline {
         self.decoder.is_binary() || split_named(datagram).is_some()
     }
 
-    /// Takes datagrams that are one message each.
+    /// Takes datagrams that are one message each, with their senders where those are not all the same.
     pub fn datagrams<'d>(
         &mut self,
-        datagrams: impl IntoIterator<Item = &'d [u8]>,
+        datagrams: impl IntoIterator<Item = (&'d [u8], Option<SenderName>)>,
         waiter: Option<&Waker>,
         parked: &mut Vec<Parked>,
     ) {
         let mut open = OpenBatch::new(self.pool.take(0), &self.entries, self.clock.wall());
-        for datagram in datagrams {
+        for (datagram, sender) in datagrams {
             if open.entries.len() == BATCH_MESSAGES || open.rewritten.len() + datagram.len() > BATCH_BYTES {
                 self.close(open, waiter, parked);
                 open = OpenBatch::new(self.pool.take(0), &self.entries, self.clock.wall());
             }
-            self.datagram(&mut open, datagram);
+            self.datagram(&mut open, datagram, sender);
         }
         self.close(open, waiter, parked);
         self.post_tally();
     }
 
-    fn datagram(&mut self, open: &mut OpenBatch, datagram: &[u8]) {
+    fn datagram(&mut self, open: &mut OpenBatch, datagram: &[u8], sender: Option<SenderName>) {
         self.tally.received += 1;
         self.tally.bytes += datagram.len() as u64;
         self.taken_bytes += datagram.len();
@@ -200,7 +231,15 @@ impl Pipeline {
             Ok(Decoded::InPlace { start, end, index }) => self.append(open, &content[start..end], index),
             Ok(Decoded::Rewritten { text, index }) => self.append(open, &text, index),
             Ok(Decoded::Blank) => self.tally.blank += 1,
-            Err(reason) => self.reject(reason, content, content.len(), open.received),
+            Err(reason) => {
+                // Nothing of an earlier slab is left to be told from it.
+                self.senders.clear();
+                if let Some(sender) = sender {
+                    self.senders.push(0, sender);
+                }
+                self.reject(reason, content, content.len(), open.received, 0);
+                self.senders.clear();
+            }
         }
     }
 
@@ -223,7 +262,7 @@ impl Pipeline {
     ) {
         let received = self.clock.wall();
         self.tally.received += 1;
-        self.reject(Reason::TooLarge, begin, bytes, received);
+        self.reject(Reason::TooLarge, begin, bytes, received, 0);
         self.hand_over_rejects(received, self.clock.monotonic(), waiter, parked);
         self.post_tally();
     }
@@ -260,6 +299,7 @@ impl Pipeline {
         }
         self.tally.bytes += open.slab.len() as u64;
         self.taken_bytes += open.slab.len();
+        self.passed_bytes += open.slab.len();
         self.close(open, waiter, parked);
         rest
     }
@@ -301,7 +341,7 @@ impl Pipeline {
             Ok(Decoded::Blank) => self.tally.blank += 1,
             Err(reason) => {
                 let bytes = place.len();
-                self.reject(reason, open.slab.get(place).unwrap_or_default(), bytes, open.received);
+                self.reject(reason, open.slab.get(place).unwrap_or_default(), bytes, open.received, start);
             }
         }
     }
@@ -322,10 +362,15 @@ impl Pipeline {
         open.entries.push(entry);
     }
 
+    /// `at` is where the frame begins in the slab at hand.
     #[cold]
-    fn reject(&mut self, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp) {
+    fn reject(&mut self, reason: Reason, frame: &[u8], bytes: usize, received: Timestamp, at: usize) {
         self.tally.rejected[reason.index()] += 1;
-        let message = || rejects::message(&self.input, reason, frame, bytes, received);
+        let from = || match self.senders.at(self.passed_bytes + at) {
+            Place::Unknown => self.origin.place(),
+            sender => sender,
+        };
+        let message = || rejects::message(&self.input, from(), reason, frame, bytes, received);
         let is_told = self.outlets.rejects.permits(received);
         let tap = &self.outlets.tap;
         let to = if is_told { self.outlets.rejects.outlets() } else { &[] };

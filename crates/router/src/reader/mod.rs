@@ -30,7 +30,7 @@ use crate::{
     latch::Latch,
     ledger::DropReason,
     moderation,
-    pipeline::{Outlets, Parked, Pipeline},
+    pipeline::{Origin, Outlets, Parked, Pipeline},
 };
 
 const MAILBOX: Token = Token(usize::MAX);
@@ -492,6 +492,7 @@ impl Reader {
                 return;
             }
         }
+        pipeline.reads_from(slot.source.peer().map_or(Origin::Unknown, Origin::Peer));
         let mut accepted = Vec::new();
         let mut flow =
             Flow { pipeline, waker: &slot.waker, parked: &mut slot.parked, accepted: &mut accepted };

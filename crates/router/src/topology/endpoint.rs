@@ -4,19 +4,14 @@
 //! begins where it left off: order is kept, and nothing is lost or sent twice. Until then both exist. A delivery over the network
 //! that takes too long for that is broken off, and what it was to deliver is delivered anew.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
-    thread,
-    time::Duration,
-};
+mod succession;
+
+use std::{fmt, hash::RandomState, io, sync::Arc, task::Waker, time::Duration};
 
 use metlog_buffer::Buffer;
 use tokio::runtime::Handle;
 
+use self::succession::Succession;
 use super::{
     GRACE,
     claims::{Claimed, Claims, Turn},
@@ -26,14 +21,9 @@ use crate::{
     clock::Clock,
     config::{self, Fingerprint},
     control::Control,
-    endpoints::{
-        Endpoint, EndpointContext, EndpointSettings, LaneEndpoint, NetworkEndpoint, OpenError, Opened,
-    },
-    lanes::{AskedWait, Lanes, drive_lanes},
-    latch::Latch,
-    ledger::{EndpointAccount, EndpointCounters, Failure},
+    endpoints::{EndpointContext, EndpointSettings, OpenError, Opened},
+    ledger::{EndpointAccount, EndpointCounters},
     pipeline::Outlet,
-    runner::{Driven, MAKE_WAY_TIME, Runner, abandon, drive_blocking, drive_network},
     territory::Territory,
 };
 
@@ -65,16 +55,26 @@ pub(super) struct RunningEndpoint {
     succession: Arc<Succession>,
 }
 
+/// Who an endpoint is to its server; see [`EndpointSettings::sender`].
+type Sender = Option<u64>;
+
 /// An opened endpoint that nobody drives yet.
 pub(super) struct Candidate {
     opened: Opened,
     /// What it was opened with.
     own: Fingerprint,
     linger: Duration,
+    sender: Sender,
     /// The files that it writes.
     territory: Option<Territory>,
     /// When it may write them. Behind the endpoint, so that it closes its files before others take them.
     turn: Turn,
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").finish_non_exhaustive()
+    }
 }
 
 impl Candidate {
@@ -91,8 +91,8 @@ impl Candidate {
         let context =
             EndpointContext { name: component.name.clone(), clock: clock.clone(), counters, open_files };
         let opened = settings.open(context)?;
-        let (linger, territory) = (settings.linger(), settings.territory());
-        Ok(Candidate { opened, own, linger, territory, turn: Turn::default() })
+        let (linger, territory, sender) = (settings.linger(), settings.territory(), settings.sender());
+        Ok(Candidate { opened, own, linger, sender, territory, turn: Turn::default() })
     }
 
     /// Has it write its files when those of `ending` have let go of them.
@@ -117,15 +117,7 @@ impl RunningEndpoint {
         let outlet =
             Outlet { name: component.name.as_str().into(), buffer, counters, ack: component.acknowledges() };
         let control = Arc::new(Control::default());
-        let succession = Arc::new(Succession {
-            name: component.name.clone(),
-            outlet: outlet.clone(),
-            control: control.clone(),
-            ground: ground.clone(),
-            next: Mutex::new(None),
-            asked: Mutex::default(),
-            ended: Latch::new(1),
-        });
+        let succession = Succession::new(&component.name, outlet.clone(), control.clone(), ground.clone());
         let has_lanes = candidate.has_lanes();
         let (own, claimed) = (candidate.own, candidate.turn.claimed());
         let begun = candidate.turn.behind.is_empty();
@@ -228,405 +220,5 @@ impl Component {
     /// When it acknowledges: as configured, or as its kind does.
     pub fn acknowledges(&self) -> Ack {
         self.ack.unwrap_or_else(|| self.settings.ack())
-    }
-}
-
-/// One buffer, and the endpoints that empty it, one after the other.
-#[derive(Debug)]
-struct Succession {
-    name: String,
-    outlet: Outlet,
-    control: Arc<Control>,
-    ground: Arc<Ground>,
-    next: Mutex<Option<Candidate>>,
-    /// What the peers of an endpoint with lanes asked for, for the next one with lanes.
-    asked: Mutex<Vec<AskedWait>>,
-    ended: Latch,
-}
-
-/// What an endpoint that waits for its turn comes to.
-enum Waited {
-    /// Nobody else writes its files.
-    Begins,
-    /// Another endpoint is to go on in its place.
-    MakesWay,
-    /// There is nothing left for it to do.
-    GivenUp,
-}
-
-/// While an endpoint waits for its turn, it looks after so long whether it is still wanted.
-const TURN_PAUSE: Duration = Duration::from_millis(50);
-
-/// Who comes after an endpoint that is driven no more.
-enum Next {
-    Nobody,
-    Candidate(Candidate),
-}
-
-impl fmt::Debug for Candidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Candidate").finish_non_exhaustive()
-    }
-}
-
-impl Succession {
-    fn next(&self) -> MutexGuard<'_, Option<Candidate>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn asked(&self) -> MutexGuard<'_, Vec<AskedWait>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Who is driven now makes way for this one. Another one that waited for that never begins.
-    fn put_behind(self: &Arc<Self>, candidate: Candidate) {
-        let mut next = self.next();
-        let never_begun = next.replace(candidate);
-        // Under the lock: otherwise who is driven could take the candidate for an earlier request and withdraw that, and
-        // this request would come after it with nobody behind.
-        self.control.make_way();
-        drop(next);
-        // It may have connections and files to close.
-        drop(never_begun);
-        let this = self.clone();
-        self.ground.network.spawn(async move {
-            tokio::time::sleep(MAKE_WAY_TIME + GRACE).await;
-            this.show_wait();
-        });
-    }
-
-    /// A thread that hangs in a system call (a disk that does not answer) cannot be interrupted, and two that write the same file
-    /// would spoil it. So the next one waits, and that is shown.
-    fn show_wait(&self) {
-        if self.next().is_some() && !self.ended.is_open() {
-            let error =
-                "it was changed, and begins anew when the delivery that is under way has ended".to_owned();
-            self.show(error);
-        }
-    }
-
-    fn show(&self, wait: String) {
-        tracing::warn!(endpoint = self.name, "{wait}");
-        let now = self.ground.clock.monotonic();
-        self.outlet.counters.set_failure(Some(Failure::now(now, None, wait, 0)));
-    }
-
-    /// Waits until those that write the same files have ended. That is no longer than they may take to leave, unless one hangs
-    /// in a system call; meanwhile messages queue up.
-    fn wait_for(&self, turn: &Turn) -> Waited {
-        let show_at = self.ground.clock.monotonic() + MAKE_WAY_TIME + GRACE;
-        let mut is_shown = false;
-        for other in &turn.behind {
-            while !other.wait(TURN_PAUSE) {
-                // No file is open yet, and the next one to be opened is a new one.
-                self.control.has_reopened(self.control.reopen_asked(), Ok(()));
-                if self.control.makes_way() {
-                    return Waited::MakesWay;
-                }
-                let buffer = &self.outlet.buffer;
-                if buffer.is_closed() && buffer.status().messages == 0 {
-                    return Waited::GivenUp;
-                }
-                if !is_shown && self.ground.clock.monotonic() >= show_at {
-                    is_shown = true;
-                    let other = &other.endpoint;
-                    self.show(format!(
-                        "it begins when endpoint `{other}` of before, which still writes the same files, has ended"
-                    ));
-                }
-            }
-        }
-        if is_shown {
-            self.outlet.counters.set_failure(None);
-        }
-        Waited::Begins
-    }
-
-    fn take_next(&self) -> Option<Candidate> {
-        let mut next = self.next();
-        let candidate = next.take();
-        self.control.has_made_way();
-        if candidate.is_some() {
-            // What went wrong for the one before says nothing of the next one.
-            self.outlet.counters.set_failure(None);
-        }
-        candidate
-    }
-
-    fn runner(&self, linger: Duration) -> Runner {
-        Runner::new(
-            &self.name,
-            self.outlet.buffer.clone(),
-            self.outlet.counters.clone(),
-            self.control.clone(),
-            linger,
-            self.ground.random.hash_one(&self.name),
-        )
-    }
-
-    fn drive(self: &Arc<Self>, candidate: Candidate, begun: bool) -> io::Result<()> {
-        let Candidate { opened, linger, turn, .. } = candidate;
-        let this = self.clone();
-        match opened {
-            Opened::Blocking(endpoint) => {
-                let thread = thread::Builder::new().name(format!("endpoint-{}", self.name));
-                thread.spawn(move || this.drive_blocking(endpoint, linger, turn, begun))?;
-            }
-            Opened::Network(endpoint) => {
-                self.ground.network.spawn(this.drive_network(endpoint, linger));
-            }
-            Opened::Lanes(endpoint, most_lanes) => {
-                self.ground.network.spawn(this.drive_lanes(endpoint, most_lanes));
-            }
-        }
-        Ok(())
-    }
-
-    /// One blocking endpoint follows another on the same thread.
-    fn drive_blocking(
-        self: Arc<Self>,
-        mut endpoint: Box<dyn Endpoint>,
-        mut linger: Duration,
-        mut turn: Turn,
-        mut begun: bool,
-    ) {
-        loop {
-            match self.wait_for(&turn) {
-                Waited::GivenUp => break,
-                Waited::MakesWay => {}
-                Waited::Begins => {
-                    if !std::mem::replace(&mut begun, true) {
-                        endpoint.begin();
-                    }
-                    let driven = drive_blocking(self.runner(linger), &mut *endpoint, &*self.ground.clock);
-                    if driven != Driven::MakesWay {
-                        break;
-                    }
-                }
-            }
-            let Some(next) = self.take_next() else {
-                // Nobody is there to make way for.
-                continue;
-            };
-            // Its files first: the next one may wait for them, and so may others.
-            drop(endpoint);
-            drop(turn);
-            match next {
-                Candidate { opened: Opened::Blocking(next), linger: its_linger, turn: its_turn, .. } => {
-                    (endpoint, linger, turn, begun) = (next, its_linger, its_turn, false);
-                }
-                other => return self.go_on(other),
-            }
-        }
-        drop(endpoint);
-        drop(turn);
-        self.end();
-    }
-
-    async fn drive_network(self: Arc<Self>, mut endpoint: Box<dyn NetworkEndpoint>, linger: Duration) {
-        let next = loop {
-            let clock = self.ground.clock.clone();
-            let driven = drive_network(self.runner(linger), &mut *endpoint, clock).await;
-            if let Some(next) = self.next_after(driven) {
-                break next;
-            }
-        };
-        drop(endpoint);
-        self.follow(next);
-    }
-
-    async fn drive_lanes(self: Arc<Self>, endpoint: Arc<dyn LaneEndpoint>, most_lanes: usize) {
-        let Outlet { buffer, counters, .. } = self.outlet.clone();
-        let seed = self.ground.random.hash_one(&self.name);
-        let next = loop {
-            let (buffer, counters, control) = (buffer.clone(), counters.clone(), self.control.clone());
-            let mut lanes = Lanes::new(&self.name, buffer, counters, control, most_lanes, seed);
-            lanes.heed(std::mem::take(&mut *self.asked()));
-            let driven = drive_lanes(&mut lanes, endpoint.clone(), self.ground.clock.clone()).await;
-            *self.asked() = lanes.take_asked();
-            if let Some(next) = self.next_after(driven) {
-                break next;
-            }
-        };
-        drop(endpoint);
-        self.follow(next);
-    }
-
-    /// Who comes after an endpoint that was driven so far; `None` if it is to go on itself.
-    fn next_after(&self, driven: Driven) -> Option<Next> {
-        match driven {
-            Driven::Finished => Some(Next::Nobody),
-            Driven::MakesWay => self.take_next().map(Next::Candidate),
-        }
-    }
-
-    fn follow(self: Arc<Self>, next: Next) {
-        match next {
-            Next::Nobody => self.end(),
-            Next::Candidate(candidate) => self.go_on(candidate),
-        }
-    }
-
-    fn go_on(self: Arc<Self>, next: Candidate) {
-        if let Err(error) = self.drive(next, false) {
-            tracing::error!(endpoint = self.name, %error, "cannot go on: no thread for it");
-            self.end();
-        }
-    }
-
-    fn end(&self) {
-        let never_begun = self.next().take();
-        drop(never_begun);
-        self.control.has_ended();
-        self.ended.count_down();
-        if !self.control.is_leaving() {
-            // News only if the router was not stopping yet.
-            self.ground.ended.wake_by_ref();
-        }
-    }
-
-    fn give_up(&self) {
-        if !self.ended.is_open() {
-            tracing::error!(endpoint = self.name, "does not answer and is left behind");
-        }
-        self.outlet.buffer.close();
-        // Also where it ended in time: a batch may have come in between its last look and the close.
-        abandon(&self.outlet.buffer, &self.outlet.counters);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Wake,
-        time::Instant,
-    };
-
-    use metlog_buffer::Pushed;
-
-    use super::*;
-    use crate::{
-        batch::Handover,
-        clock::SystemClock,
-        network::NetworkRuntime,
-        testing::{Taking, batch_of, buffer, lines},
-    };
-
-    const KINDS: [fn(Taking) -> Opened; 3] = [
-        |taking| Opened::Blocking(Box::new(taking)),
-        |taking| Opened::Network(Box::new(taking)),
-        |taking| Opened::Lanes(Arc::new(taking), 10),
-    ];
-
-    #[derive(Default)]
-    struct Ended(AtomicUsize);
-
-    impl Wake for Ended {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    /// An endpoint at work on a network of its own.
-    struct Rig {
-        network: NetworkRuntime,
-        succession: Arc<Succession>,
-        ended: Arc<Ended>,
-        pushed: usize,
-    }
-
-    impl Rig {
-        fn start(candidate: Candidate) -> Rig {
-            let network = NetworkRuntime::start().unwrap();
-            let ended = Arc::new(Ended::default());
-            let ground = Ground {
-                clock: Arc::new(SystemClock::new()),
-                network: network.handle().clone(),
-                ended: ended.clone().into(),
-                random: RandomState::new(),
-            };
-            let outlet = Outlet {
-                name: "test".into(),
-                buffer: buffer(1 << 20),
-                counters: Arc::default(),
-                ack: Ack::Queued,
-            };
-            let succession = Arc::new(Succession {
-                name: "test".to_owned(),
-                outlet,
-                control: Arc::default(),
-                ground: Arc::new(ground),
-                next: Mutex::new(None),
-                asked: Mutex::default(),
-                ended: Latch::new(1),
-            });
-            succession.drive(candidate, false).unwrap();
-            Rig { network, succession, ended, pushed: 0 }
-        }
-
-        fn push(&mut self) {
-            let handover = Handover::all(&Arc::new(batch_of(&lines(1))));
-            let pushed = self.succession.outlet.buffer.push(handover, Duration::ZERO, None);
-            self.pushed += usize::from(matches!(pushed, Pushed::Accepted));
-        }
-
-        /// Whoever takes it, and whenever: all that was pushed arrives, and nobody ends before the buffer is closed.
-        fn stop(self) {
-            let counters = &self.succession.outlet.counters;
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while (counters.delivered.get() as usize) < self.pushed {
-                assert!(Instant::now() < deadline, "{} of {}", counters.delivered.get(), self.pushed);
-                thread::sleep(Duration::from_millis(1));
-            }
-            assert_eq!(self.ended.0.load(Ordering::SeqCst), 0, "it ended before it was told to");
-            self.succession.outlet.buffer.close();
-            assert!(self.succession.ended.wait(Duration::from_secs(20)));
-            self.network.stop();
-        }
-    }
-
-    fn candidate(opened: fn(Taking) -> Opened) -> (Candidate, Arc<AtomicUsize>) {
-        let taken = Arc::new(AtomicUsize::new(0));
-        let opened = opened(Taking(taken.clone()));
-        let (own, linger) = (Fingerprint::default(), Duration::ZERO);
-        (Candidate { opened, own, linger, territory: None, turn: Turn::default() }, taken)
-    }
-
-    #[test]
-    fn an_endpoint_that_is_to_make_way_for_nobody_goes_on() {
-        for opened in KINDS {
-            let (first, taken) = candidate(opened);
-            let mut rig = Rig::start(first);
-            for _ in 0..3 {
-                rig.succession.control.make_way();
-                let deadline = Instant::now() + Duration::from_secs(20);
-                while rig.succession.control.makes_way() && !rig.succession.ended.is_open() {
-                    assert!(Instant::now() < deadline);
-                    thread::yield_now();
-                }
-                rig.push();
-            }
-            rig.stop();
-            assert_eq!(taken.load(Ordering::SeqCst), 3);
-        }
-    }
-
-    #[test]
-    fn endpoints_that_follow_one_another_at_any_moment_take_each_message_once() {
-        for opened in KINDS {
-            let (first, taken) = candidate(opened);
-            let mut rig = Rig::start(first);
-            let mut all = vec![taken];
-            for round in 0..2000 {
-                let (next, taken) = candidate(KINDS[round % KINDS.len()]);
-                all.push(taken);
-                rig.succession.put_behind(next);
-                rig.push();
-            }
-            let pushed = rig.pushed;
-            rig.stop();
-            assert_eq!(all.iter().map(|taken| taken.load(Ordering::SeqCst)).sum::<usize>(), pushed);
-        }
     }
 }

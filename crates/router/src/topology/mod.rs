@@ -178,7 +178,8 @@ impl Topology {
         };
         match topology.lock_data_dir().and_then(|()| topology.apply(configuration)) {
             Ok(_) => {
-                topology.network().spawn(watch(topology.ledger.clone(), topology.clock.clone()));
+                let watching = watch(topology.ledger.clone(), topology.tap.clone(), topology.clock.clone());
+                topology.network().spawn(watching);
                 Ok(topology)
             }
             Err(error) => {

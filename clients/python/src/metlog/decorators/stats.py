@@ -10,6 +10,8 @@ from metlog.decorators.base import MetlogDecorator
 
 
 class _StatsDecorator(MetlogDecorator):
+    """Has a call of the client around each call."""
+
     def is_ready(self) -> bool:
         """Return whether there is a client."""
         return self.client is not None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol, Union
 
+from metlog import _process
 from metlog.path import resolve_name
 from metlog.senders.base import Sender
 
@@ -33,8 +36,38 @@ class Stream(Protocol):
         """Take no more."""
 
 
+class _Descriptor:
+    """What a text stream writes to, without the stream's buffer, and without the lock that guards it."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._number = stream.fileno()
+        self._encoding = stream.encoding
+        self._errors = stream.errors or "strict"
+
+    def write(self, text: str) -> int:
+        """Write a text at once, so that lines of several threads and processes stay whole."""
+        _write_all(self._number, text.encode(self._encoding, self._errors))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Do nothing: the descriptor is the stream's to close."""
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 class StreamSender(Sender):
-    """Writes messages to a stream, such as an open file."""
+    """Writes messages to a stream, such as an open file.
+
+    A forked child writes past the buffer of a file that it inherited: a thread of its parent may have held the
+    buffer's lock, and nobody would ever let go of it.
+    """
 
     def __init__(self, stream: Stream, formatter: Formatter = None) -> None:
         """Make a sender.
@@ -44,6 +77,10 @@ class StreamSender(Sender):
                           of JSON. Without it, JSON with an indent of four.
         """
         self.stream = stream
+        _process.watch()
+        self._home = _process.identity()
+        # In a forked child: the stream that was looked at, and what is written to for it.
+        self._inherited: tuple[Stream, Stream] | None = None
         if formatter is None:
             formatter = self.default_formatter
         elif formatter == JSONL:
@@ -56,8 +93,22 @@ class StreamSender(Sender):
 
     def send_message(self, msg: Any) -> None:
         """Write a message and a line break."""
-        self.stream.write(f"{self.formatter(msg)}\n")
-        self.stream.flush()
+        text = f"{self.formatter(msg)}\n"
+        stream = self.stream if self._home == _process.identity() else self._in_child()
+        stream.write(text)
+        stream.flush()
+
+    def _in_child(self) -> Stream:
+        stream, known = self.stream, self._inherited
+        if known is not None and known[0] is stream:
+            return known[1]
+        # Other streams are what somebody made, or have no lock; and one without a descriptor writes to memory.
+        outlet: Stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError, ValueError):
+                outlet = _Descriptor(stream)
+        self._inherited = stream, outlet
+        return outlet
 
 
 class StdOutSender(StreamSender):
@@ -77,9 +128,7 @@ class _Appended:
 
     def write(self, text: str) -> int:
         """Append a text at once, so that lines of several threads and processes stay whole."""
-        data = memoryview(text.encode("utf-8"))
-        while data:
-            data = data[os.write(self.fileno(), data) :]
+        _write_all(self.fileno(), text.encode("utf-8"))
         return len(text)
 
     def flush(self) -> None:

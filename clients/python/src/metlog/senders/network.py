@@ -16,7 +16,7 @@ class _Queued(threading.local):
     count = 0
 
 
-queued = _Queued()
+queued: _Queued = _Queued()
 
 
 class NetworkSender(Sender):

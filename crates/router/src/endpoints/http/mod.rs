@@ -13,6 +13,7 @@ mod pieces;
 mod verdict;
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -163,6 +164,19 @@ impl EndpointSettings for Parameters {
 
     fn named_files(&self) -> Vec<&Path> {
         self.ca_file.as_deref().into_iter().collect()
+    }
+
+    fn sender(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        let uri = self.url.uri();
+        (uri.scheme_str(), uri.authority().map(|authority| authority.as_str())).hash(&mut hasher);
+        if let Some(Ok(credentials)) = self.auth.as_ref().map(Auth::header) {
+            credentials.as_bytes().hash(&mut hasher);
+        }
+        for (name, value) in self.headers.map() {
+            (name.as_str(), value.as_bytes()).hash(&mut hasher);
+        }
+        Some(hasher.finish())
     }
 
     fn preview(&self, message: &Message<'_>) -> Preview {

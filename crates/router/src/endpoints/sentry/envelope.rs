@@ -28,6 +28,8 @@ pub(super) struct Target {
     auth: HeaderValue,
     /// Without the secret.
     dsn: String,
+    /// What people know it by: host, port and project, without keys.
+    project: String,
     prepared: Prepared,
 }
 
@@ -39,8 +41,14 @@ impl Target {
         let auth = format!("Sentry sentry_version=7, sentry_client={CLIENT}, sentry_key={public}{secret}");
         let mut auth = HeaderValue::try_from(auth).ok()?;
         auth.set_sensitive(true);
-        let dsn_shown = format!("{scheme}://{public}@{authority}{path}{project}");
-        Some(Target { uri: dsn.uri()?, auth, dsn: dsn_shown, prepared: Prepared::default() })
+        let place = format!("{authority}{path}{project}");
+        Some(Target {
+            uri: dsn.uri()?,
+            auth,
+            dsn: format!("{scheme}://{public}@{place}"),
+            project: place,
+            prepared: Prepared::default(),
+        })
     }
 
     /// The same with its keys made unreadable, for people to look at.
@@ -51,6 +59,11 @@ impl Target {
     /// The URL, in which there is no key.
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    /// What people know it by: host, port and project, without keys.
+    pub(super) fn project(&self) -> &str {
+        &self.project
     }
 
     /// What is ready to be sent next.

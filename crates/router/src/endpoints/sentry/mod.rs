@@ -351,13 +351,13 @@ impl SentryEndpoint {
             Ok(reply) => reply,
             Err(error) => return Answer::retry(0, error),
         };
-        let server = target.uri().authority().map_or("", |authority| authority.as_str());
+        let project = target.project();
         let verdict = Verdict::of(&reply, self.clock.wall());
         if let Verdict::Refused(reason) = verdict {
             let (status, says) = (reply.status.as_u16(), reply::explanation(&reply));
-            tracing::warn!(endpoint = self.name, server, status, says, reason, "an event was refused");
+            tracing::warn!(endpoint = self.name, project, status, says, reason, "an event was refused");
         }
-        verdict.answer(server, reply.status)
+        verdict.answer(project, reply.status)
     }
 }
 

@@ -63,20 +63,20 @@ impl Verdict {
     }
 
     /// As the answer for one message.
-    pub(super) fn answer(self, server: &str, status: StatusCode) -> Answer {
+    pub(super) fn answer(self, project: &str, status: StatusCode) -> Answer {
         let wait = |settled, error, after| Answer {
             then: Then::Retry { error, after },
             ..Answer::delivered(settled)
         };
         let limited =
-            |after: Duration| format!("{server} accepts no more events for {} s", after.as_secs().max(1));
+            |after: Duration| format!("{project} accepts no more events for {} s", after.as_secs().max(1));
         match self {
             Verdict::Delivered(None) => Answer::delivered(1),
             Verdict::Delivered(Some(after)) => {
                 Answer { then: Then::Wait { until: limited(after), longest: after }, ..Answer::delivered(1) }
             }
             Verdict::Limited(after) => wait(0, limited(after), Some(after)),
-            Verdict::Again(after) => wait(0, format!("{server} answers {status}"), after),
+            Verdict::Again(after) => wait(0, format!("{project} answers {status}"), after),
             Verdict::Refused(reason) => {
                 let mut answer = Answer::delivered(1);
                 answer.refused.add(reason);
@@ -203,9 +203,9 @@ mod tests {
 
     #[test]
     fn a_limit_on_a_success_delivers_and_then_waits() {
-        let answer = Verdict::Delivered(Some(seconds(9))).answer("h:443", StatusCode::OK);
+        let answer = Verdict::Delivered(Some(seconds(9))).answer("h:443/2", StatusCode::OK);
         assert_eq!(answer.settled, 1);
-        let until = "h:443 accepts no more events for 9 s".to_owned();
+        let until = "h:443/2 accepts no more events for 9 s".to_owned();
         assert_eq!(answer.then, Then::Wait { until, longest: seconds(9) });
     }
 

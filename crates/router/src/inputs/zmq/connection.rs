@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    net::SocketAddr,
     ops::ControlFlow,
     sync::Arc,
 };
@@ -31,6 +32,7 @@ const MOST_OUTGOING_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    address: Option<SocketAddr>,
     peer: Peer,
     outgoing: Vec<u8>,
     context: InputContext,
@@ -67,6 +69,7 @@ impl Connection {
         alive: Option<Arc<()>>,
     ) -> Connection {
         Connection {
+            address: stream.peer_addr().ok(),
             stream,
             peer: Peer::new(role),
             outgoing: SIGNATURE.to_vec(),
@@ -227,10 +230,8 @@ impl Connection {
         }
         let gatherer = self.gatherer.get_or_insert_with(|| DatagramGatherer::new(flow.pipeline.pool()));
         let waker = flow.waker;
-        pass_on(messages.into_iter(), gatherer, flow, Some(waker));
-        if let Some(slab) = gatherer.take() {
-            flow.pipeline.lines(slab, Some(waker), flow.parked);
-        }
+        pass_on(messages.into_iter().map(|message| (message, None)), gatherer, flow, Some(waker));
+        flow.pipeline.gathered(gatherer, Some(waker), flow.parked);
     }
 
     /// Gives up the part of a frame that is all that was read, in favour of others. The rest of the frame is skipped.
@@ -284,6 +285,10 @@ impl Source for Connection {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         // Nearly always there is room for the few bytes that are sent, so being told of it costs nothing.
         registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {

@@ -128,7 +128,13 @@ impl ServePeers {
 }
 
 impl Serve<TcpStream> for ServePeers {
-    fn serve(&self, stream: TcpStream, place: ConnectionPlace, context: &InputContext) -> Box<dyn Source> {
+    fn serve(
+        &self,
+        stream: TcpStream,
+        _: Option<SocketAddr>,
+        place: ConnectionPlace,
+        context: &InputContext,
+    ) -> Box<dyn Source> {
         let role = self.role.clone();
         Box::new(Connection::new(stream, role, self.high_water_mark, context, place, None))
     }

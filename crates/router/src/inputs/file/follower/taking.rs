@@ -10,7 +10,7 @@ use crate::{
         Flow, Progress,
         file::{Mode, identity::Fingerprint},
     },
-    pipeline::Pipeline,
+    pipeline::{Origin, Pipeline},
     slab_pool::Slab,
 };
 
@@ -96,6 +96,7 @@ impl Follower {
 
     fn hand_over(&mut self, flow: &mut Flow<'_>, slab: Slab, frames: Option<Vec<Range<usize>>>, end: u64) {
         let Flow { pipeline, waker, parked, .. } = flow;
+        pipeline.reads_from(self.origin());
         let acknowledged = pipeline.acknowledged(|pipeline| match frames {
             None => pipeline.lines(slab, Some(waker), parked),
             Some(frames) if frames.len() <= BATCH_MESSAGES => {
@@ -110,6 +111,11 @@ impl Follower {
         });
         self.advance(end, Some(acknowledged));
         self.window = BATCH_BYTES;
+    }
+
+    /// The file by its last known name.
+    fn origin(&self) -> Origin {
+        Origin::File(self.place.path().to_string_lossy().into())
     }
 
     /// Lets the fingerprint cover more of a small file that has grown.
@@ -129,6 +135,7 @@ impl Follower {
     /// found: a restart within it must not take its rest for a line.
     fn give_up_line(&mut self, flow: &mut Flow<'_>, begin: &[u8], behind: u64) {
         let Flow { pipeline, waker, parked, .. } = flow;
+        pipeline.reads_from(self.origin());
         let acknowledged =
             pipeline.acknowledged(|pipeline| pipeline.too_large(begin, begin.len(), Some(waker), parked));
         self.skipped = Some(Skipped { acknowledged: Some(acknowledged) });
