@@ -1,7 +1,7 @@
 //! A process that publishes with ZeroMQ's own library (`tests/peers/zeromq/publisher.py`).
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 

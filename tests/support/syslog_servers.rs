@@ -6,7 +6,6 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{self, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},

@@ -238,7 +238,16 @@ fn note_misplaced(table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> bool {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let keys = InputKeys::read(section);
-    let decoder = keys.as_ref().and_then(|keys| decoder(keys.decoder, section));
+    let decoder = match &keys {
+        Some(keys) => decoder(keys.decoder, section),
+        None => {
+            // Whether they belong here depends on the decoder, which nobody knows.
+            for key in ["logger", "severity"] {
+                section.value(key);
+            }
+            None
+        }
+    };
     let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
     Some(InputComponent {

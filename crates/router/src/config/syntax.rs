@@ -30,7 +30,7 @@ impl<'f> Stumbles<'f> {
         let text = self.placed.source.text.as_str();
         let is_too_deep = message == "recursion limit";
         // The parser does not say where that is.
-        let span = span.filter(|_| !is_too_deep).or_else(|| deepest_key(text));
+        let span = if is_too_deep { deepest_key(text) } else { span };
         let span = span.unwrap_or(text.len()..text.len());
         let line = line_around(text, span.start);
         self.unusable(line.clone(), diagnostics);
@@ -48,7 +48,7 @@ impl<'f> Stumbles<'f> {
             self.said_until = text.len();
         } else if is_too_deep {
             let problem = diagnostics.error(self.placed.moved(span), "a key is nested too deeply");
-            problem.help("a key has at most 80 parts, each behind a dot");
+            problem.help("a key has fewer than 80 parts, with a dot between two");
         } else if what == "duplicate key" {
             self.duplicate(span, line, diagnostics);
         } else {

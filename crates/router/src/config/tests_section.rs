@@ -117,7 +117,7 @@ pub(super) fn read(root: &mut Section<'_>, inputs: &[&str], endpoints: &[&str]) 
 /// Names that nothing has, and a test without messages.
 fn check(keys: &TestKeys, section: &mut Section<'_>, inputs: &[&str], endpoints: &[&str]) {
     if keys.messages.is_empty() && keys.file.is_none() {
-        const EXPECTED: &str = "a list of messages, texts or tables; or name a `file` of them";
+        const EXPECTED: &str = "a list of messages, texts or tables; or add a `file` of them";
         match section.value("messages").map(Spanned::span) {
             None => section.missing("messages", EXPECTED),
             Some(span) => {
