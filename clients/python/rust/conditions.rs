@@ -130,15 +130,13 @@ impl Conditions {
         Ok(true)
     }
 
-    /// The module `metlog.timers`.
-    pub(crate) fn timers<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.terms.get().timers.bind(py)
-    }
-
     /// Whether fields are bound here, to any client.
     #[inline]
     pub(crate) fn has_bound_fields(&self, py: Python<'_>) -> bool {
-        self.terms.get().bound.bind(py).call0().is_ok_and(|bound| !bound.is_none())
+        let module = self.terms.get().bound.bind(py);
+        get(module, intern!(py, "ever")).is_some_and(|ever| ever.is_truthy().unwrap_or(true))
+            && get(module, intern!(py, "is_any"))
+                .is_some_and(|is_any| is_any.call0().is_ok_and(|bound| bound.is_truthy().unwrap_or(true)))
     }
 
     /// What sends.
@@ -161,7 +159,7 @@ impl Conditions {
 
 /// The attributes of an object itself.
 #[inline]
-fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
+pub(crate) fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
     object.getattr(intern!(object.py(), "__dict__")).ok()?.cast_into_exact().ok()
 }
 

@@ -38,7 +38,8 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::interpreter::must_be_main(module.py())
+        super::interpreter::must_be_main(module.py())?;
+        super::timer::compare_clocks(module.py())
     }
 
     /// The version of the native half.

@@ -15,8 +15,8 @@ use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::conditions::{Conditions, Through, get};
 use crate::diagnostics;
-use crate::records;
-use crate::timer::{self, Call, Rounded, Timer};
+use crate::records::Usual;
+use crate::timer::{self, Call, Rounded};
 use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
 
 /// Memory above this is not kept for a thread's next message.
@@ -64,11 +64,6 @@ impl NativePath {
         }
     }
 
-    /// The module `metlog.timers`.
-    pub(crate) fn timers<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.conditions.timers(py)
-    }
-
     /// Sends what a timer has measured; `false` if that has to go the other way.
     pub(crate) fn send_time(&self, py: Python<'_>, call: &Call, nanoseconds: u64) -> bool {
         let done = self.run(|| {
@@ -86,9 +81,14 @@ impl NativePath {
                 }
             };
             let kind = intern!(py, "timer");
-            let (name, logger, severity) = (call.name.bind(py), call.logger.bind(py), call.severity.bind(py));
-            let (fields, rate) = (call.fields.bind(py), call.rate.bind(py));
-            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
+            let metric = Metric {
+                name: call.name.bind(py),
+                logger: call.logger.bind(py),
+                severity: call.severity.bind(py),
+                fields: call.fields.bind(py),
+                rate: call.rate.bind(py),
+            };
+            self.send_metric(&attributes, kind, payload, &metric)
         });
         done == Some(true)
     }
@@ -97,29 +97,24 @@ impl NativePath {
     pub(crate) fn send_record(
         &self,
         client: &Bound<'_, PyAny>,
-        record: &Bound<'_, PyDict>,
+        record: &Usual<'_>,
         severity: &Bound<'_, PyAny>,
         payload: &Bound<'_, PyAny>,
     ) -> Done {
         let py = client.py();
         self.run(|| {
-            if self.conditions.has_bound_fields(py) {
+            if record.says_more() || self.conditions.has_bound_fields(py) {
                 return Err(Off::Arguments);
             }
             let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
-            for name in records::further(py) {
-                if get(record, name).is_some_and(|value| !value.is_none()) {
-                    return Err(Off::Arguments);
-                }
-            }
             let payload = as_str(text(payload)?)?;
             with_members(|members| {
-                for (name, key) in records::fields(py) {
-                    let value = get(record, key).ok_or(Off::Arguments)?;
+                for (name, value) in record.fields() {
+                    let value = value.ok_or(Off::Arguments)?;
                     if name == "template" {
-                        text(&value)?;
+                        text(value)?;
                     }
-                    write_member(members, name, &value)?;
+                    write_member(members, name, value)?;
                 }
                 let (kind, none) = (intern!(py, "oldstyle"), py.None().into_bound(py));
                 let fields = Fields::Members(members.members());
@@ -176,19 +171,15 @@ impl NativePath {
         Ok(())
     }
 
-    /// Sends a counter or a timer.
-    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    /// Sends a counter, a gauge or a timer.
     fn send_metric(
         &self,
         attributes: &Bound<'_, PyDict>,
         kind: &Bound<'_, PyString>,
-        name: &Bound<'_, PyAny>,
         payload: Payload<'_>,
-        logger: &Bound<'_, PyAny>,
-        severity: &Bound<'_, PyAny>,
-        fields: &Bound<'_, PyAny>,
-        rate: &Bound<'_, PyAny>,
+        metric: &Metric<'_, '_>,
     ) -> Result<(), Off> {
+        let Metric { name, logger, severity, fields, rate } = metric;
         let name = as_str(text(name)?)?;
         if fields.is_none()
             && let Some(rate) =
@@ -206,6 +197,15 @@ impl NativePath {
             self.send(attributes, kind, logger, severity, payload, Fields::Members(members.members()))
         })
     }
+}
+
+/// What counters, gauges and timers are called with beside their value.
+struct Metric<'a, 'py> {
+    name: &'a Bound<'py, PyAny>,
+    logger: &'a Bound<'py, PyAny>,
+    severity: &'a Bound<'py, PyAny>,
+    fields: &'a Bound<'py, PyAny>,
+    rate: &'a Bound<'py, PyAny>,
 }
 
 #[pymethods]
@@ -240,68 +240,31 @@ impl NativePath {
         })
     }
 
-    /// `MetlogClient.incr`
-    #[pyo3(signature = (client, name, count, logger, severity, fields, rate, /))]
+    /// `MetlogClient.incr`, `gauge` and `timer_send`.
+    #[pyo3(signature = (client, kind, name, value, logger, severity, fields, rate, /))]
     #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
-    fn incr(
+    fn metric(
         &self,
         client: &Bound<'_, PyAny>,
+        kind: &Bound<'_, PyAny>,
         name: &Bound<'_, PyAny>,
-        count: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
         logger: &Bound<'_, PyAny>,
         severity: &Bound<'_, PyAny>,
         fields: &Bound<'_, PyAny>,
         rate: &Bound<'_, PyAny>,
     ) -> Done {
         self.run(|| {
-            let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
-            let count = exact::<PyInt>(count).ok_or(Off::Arguments)?;
-            let payload = Payload::Integer(integer(count)?);
-            let kind = intern!(client.py(), "counter");
-            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
-        })
-    }
-
-    /// A timer for `MetlogClient.timer`.
-    #[pyo3(signature = (client, name, logger, severity, fields, rate, decimals, /))]
-    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
-    fn timer(
-        slf: Bound<'_, NativePath>,
-        client: Py<PyAny>,
-        name: Py<PyAny>,
-        logger: Py<PyAny>,
-        severity: Py<PyAny>,
-        fields: Py<PyAny>,
-        rate: Py<PyAny>,
-        decimals: i64,
-    ) -> Timer {
-        let decimals = usize::try_from(decimals).unwrap_or(0);
-        Timer::new(Call { path: slf.unbind(), client, name, logger, severity, fields, rate, decimals })
-    }
-
-    /// `MetlogClient.timer_send`
-    #[pyo3(signature = (client, name, elapsed, logger, severity, fields, rate, /))]
-    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
-    fn timer_send(
-        &self,
-        client: &Bound<'_, PyAny>,
-        name: &Bound<'_, PyAny>,
-        elapsed: &Bound<'_, PyAny>,
-        logger: &Bound<'_, PyAny>,
-        severity: &Bound<'_, PyAny>,
-        fields: &Bound<'_, PyAny>,
-        rate: &Bound<'_, PyAny>,
-    ) -> Done {
-        self.run(|| {
-            let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
-            let kind = intern!(client.py(), "timer");
-            if let Some(whole) = exact::<PyInt>(elapsed) {
-                let payload = Payload::Integer(integer(whole)?);
-                return self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate);
+            if self.conditions.has_bound_fields(client.py()) {
+                return Err(Off::Arguments);
             }
-            let elapsed = decimal_text(exact::<PyFloat>(elapsed).ok_or(Off::Arguments)?.value())?;
-            let payload = Payload::Text(&elapsed);
-            self.send_metric(&attributes, kind, name, payload, logger, severity, fields, rate)
+            let attributes = self.conditions.hold(client, Through::Metlog).ok_or(Off::Replaced)?;
+            let (kind, metric) = (text(kind)?, Metric { name, logger, severity, fields, rate });
+            if let Some(whole) = exact::<PyInt>(value) {
+                return self.send_metric(&attributes, kind, Payload::Integer(integer(whole)?), &metric);
+            }
+            let decimal = decimal_text(exact::<PyFloat>(value).ok_or(Off::Arguments)?.value())?;
+            self.send_metric(&attributes, kind, Payload::Text(&decimal), &metric)
         })
     }
 }

@@ -31,7 +31,7 @@ impl Through {
 }
 
 /// A class, and what it had under the names that matter.
-type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>);
+pub(crate) type Original<'py> = (Bound<'py, PyType>, Bound<'py, PyDict>);
 
 /// An attribute that classes have and objects do not, and what it was when the package was imported.
 struct Attribute {
@@ -77,7 +77,7 @@ pub(crate) struct Class {
 
 impl Class {
     /// Takes a class, and behind it those of its bases that have something to do with it.
-    fn new(names: &[Bound<'_, PyString>], classes: &[Original<'_>]) -> PyResult<Class> {
+    pub(crate) fn new(names: &[Bound<'_, PyString>], classes: &[Original<'_>]) -> PyResult<Class> {
         let Some((class, _)) = classes.first() else {
             return Err(PyValueError::new_err("there is no class"));
         };
@@ -106,17 +106,15 @@ pub(crate) struct Terms {
     pub(crate) senders: Vec<Class>,
     /// The code of each filter's function, by the name of its kind.
     pub(crate) filters: Py<PyDict>,
-    /// Returns something other than `None` where fields may be bound.
-    pub(crate) bound: Py<PyAny>,
-    /// The module `metlog.timers`.
-    pub(crate) timers: Py<PyAny>,
+    /// What is in the module `metlog._bound`.
+    pub(crate) bound: Py<PyDict>,
 }
 
 #[pymethods]
 impl Terms {
     /// Takes what decides of a client, and the class of the clients; what decides of a sender, and the classes of the
-    /// native ones, each with its bases behind it; the code of the filters' functions by name; what says
-    /// whether fields are bound; and the module `metlog.timers`.
+    /// native ones, each with its bases behind it; the code of the filters' functions by name; and what is
+    /// in the module of bound fields.
     #[new]
     fn new(
         of_clients: Vec<Bound<'_, PyString>>,
@@ -124,8 +122,7 @@ impl Terms {
         of_senders: Vec<Bound<'_, PyString>>,
         senders: Vec<Vec<Original<'_>>>,
         filters: Py<PyDict>,
-        bound: Py<PyAny>,
-        timers: Py<PyAny>,
+        bound: Py<PyDict>,
     ) -> PyResult<Terms> {
         let senders = senders.iter().map(|classes| Class::new(&of_senders, classes));
         Ok(Terms {
@@ -133,7 +130,6 @@ impl Terms {
             senders: senders.collect::<PyResult<_>>()?,
             filters,
             bound,
-            timers,
         })
     }
 

@@ -1,16 +1,16 @@
 //! A timer as it is used nearly always: made, entered once, left once, by one thread. What else there is to a timer
-//! (`metlog/timers.py`: decorating, being shared, further attributes) is done by one in Python, made when it is needed.
+//! (decorating, being shared, further attributes) is done in Python (`metlog/_native_timer.py`), whose class derives from
+//! this one and asks it first.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::path::NativePath;
 
@@ -19,7 +19,7 @@ const MOST_DECIMALS: usize = 6;
 
 /// What a timer is called with; `timer_send` gets the same.
 pub(crate) struct Call {
-    pub(crate) path: Py<NativePath>,
+    path: Py<NativePath>,
     pub(crate) client: Py<PyAny>,
     pub(crate) name: Py<PyAny>,
     pub(crate) logger: Py<PyAny>,
@@ -34,160 +34,211 @@ pub(crate) struct Call {
 /// Several threads may use one timer at the same time, and not every interpreter has a lock that lets only one of them in
 /// here. So a timer belongs to the first thread that enters it, which it becomes in one step, and a span's end takes its
 /// beginning away in one step; from its owner's first entry on, no other thread measures here.
-#[pyclass(module = "metlog._native", frozen, weakref)]
+#[pyclass(module = "metlog._native", subclass, frozen, weakref)]
 pub(crate) struct Timer {
     call: Call,
     /// The thread whose attributes `start` and `result` are kept here, 0 before the first.
     thread: AtomicU64,
     /// When the span began that is measured here, 0 if there is none.
     begin: AtomicU64,
-    /// When the last one began, for `start`.
+    /// When the last one began, for `start`; `ELSEWHERE` where Python has the attribute.
     last_begin: AtomicU64,
-    /// How long the last one was, for `result`; `UNKNOWN` while there is none.
+    /// How long the last one was, for `result`; `UNKNOWN` while it lasts, `ELSEWHERE` where Python has the attribute.
     elapsed: AtomicU64,
     /// How many spans are measured by the timer in Python.
     elsewhere: AtomicU64,
-    full: PyOnceLock<Py<PyAny>>,
+    /// The timer in Python.
+    full: OnceLock<Py<PyAny>>,
 }
 
 const UNKNOWN: u64 = u64::MAX;
+const ELSEWHERE: u64 = u64::MAX - 1;
 
 impl Timer {
-    pub(crate) fn new(call: Call) -> Timer {
-        Timer {
-            call,
-            thread: AtomicU64::new(0),
-            begin: AtomicU64::new(0),
-            last_begin: AtomicU64::new(0),
-            elapsed: AtomicU64::new(UNKNOWN),
-            elsewhere: AtomicU64::new(0),
-            full: PyOnceLock::new(),
-        }
-    }
-
-    /// The timer in Python that does the rest.
-    fn full<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let make = || -> PyResult<Py<PyAny>> {
-            let call = &self.call;
-            let further = PyDict::new(py);
-            further.set_item("logger", &call.logger)?;
-            further.set_item("severity", &call.severity)?;
-            further.set_item("fields", &call.fields)?;
-            further.set_item("rate", &call.rate)?;
-            let class = call.path.get().timers(py).getattr("_TimerBeside")?;
-            Ok(class.call1((&call.client, &call.name, further, call.decimals))?.unbind())
-        };
-        Ok(self.full.get_or_try_init(py, make)?.bind(py))
-    }
-
     /// Whether this thread's attributes are kept here.
     fn is_mine(&self) -> bool {
         self.thread.load(Ordering::Relaxed) == thread_number()
     }
 
-    fn send(&self, py: Python<'_>, elapsed: u64) -> PyResult<()> {
-        let call = &self.call;
-        if call.path.get().send_time(py, call, elapsed) {
-            return Ok(());
+    /// Leaves one of the attributes to Python, if this thread's is kept here; returns whether it was.
+    fn hand_over(&self, attribute: &AtomicU64) -> bool {
+        self.is_mine() && attribute.swap(ELSEWHERE, Ordering::Relaxed) != ELSEWHERE
+    }
+
+    /// Ends the span that is measured here, if there is one.
+    fn end(&self, py: Python<'_>) -> Left {
+        let now = now();
+        let begin = self.begin.load(Ordering::Relaxed);
+        // A span that was moved between threads may be ended by two of them at once.
+        if begin == 0 || self.begin.swap(0, Ordering::Relaxed) == 0 {
+            return Left::NotHere;
         }
-        let further = PyDict::new(py);
-        further.set_item(intern!(py, "logger"), &call.logger)?;
-        further.set_item(intern!(py, "severity"), &call.severity)?;
-        further.set_item(intern!(py, "fields"), &call.fields)?;
-        further.set_item(intern!(py, "rate"), &call.rate)?;
-        let time = milliseconds(py, elapsed, call.decimals)?;
-        call.client.bind(py).call_method(intern!(py, "timer_send"), (&call.name, time), Some(&further))?;
-        Ok(())
+        let elapsed = now.saturating_sub(begin);
+        // What another thread has measured is not its owner's `result`.
+        if self.is_mine() {
+            self.elapsed.store(elapsed, Ordering::Relaxed);
+            if self.call.path.get().send_time(py, &self.call, elapsed) {
+                return Left::Sent;
+            }
+        }
+        Left::Unsent(elapsed, self.call.decimals)
+    }
+}
+
+/// What became of a span that was to end.
+enum Left {
+    /// Its time is sent: `None` in Python.
+    Sent,
+    /// Nanoseconds that Python has to send, with decimals of the milliseconds: a number in Python.
+    Unsent(u64, usize),
+    /// It is none that is measured here: `False` in Python.
+    NotHere,
+}
+
+impl<'py> IntoPyObject<'py> for Left {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Left::Sent => Ok(py.None().into_bound(py)),
+            Left::Unsent(nanoseconds, decimals) => milliseconds(py, nanoseconds, decimals),
+            Left::NotHere => Ok(PyBool::new(py, false).to_owned().into_any()),
+        }
     }
 }
 
 #[pymethods]
 impl Timer {
-    fn __enter__<'py>(slf: Bound<'py, Timer>) -> PyResult<Bound<'py, Timer>> {
-        let timer = slf.get();
+    /// Takes the client's path, the client, and the arguments of `MetlogClient.timer`; and the decimals of the
+    /// milliseconds, where what is no number of them is 0.
+    #[new]
+    #[pyo3(signature = (path, client, name, logger, severity, fields, rate, decimals, /))]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn new(
+        path: Py<NativePath>,
+        client: Py<PyAny>,
+        name: Py<PyAny>,
+        logger: Py<PyAny>,
+        severity: Py<PyAny>,
+        fields: Py<PyAny>,
+        rate: Py<PyAny>,
+        decimals: &Bound<'_, PyAny>,
+    ) -> Timer {
+        let decimals = match decimals.cast::<PyInt>() {
+            // One beyond 64 bits is of either sign, and nobody's meaning.
+            Ok(number) => number.extract::<i64>().map_or(0, |number| usize::try_from(number).unwrap_or(0)),
+            Err(_) => 0,
+        };
+        Timer {
+            call: Call { path, client, name, logger, severity, fields, rate, decimals },
+            thread: AtomicU64::new(0),
+            begin: AtomicU64::new(0),
+            last_begin: AtomicU64::new(ELSEWHERE),
+            elapsed: AtomicU64::new(ELSEWHERE),
+            elsewhere: AtomicU64::new(0),
+            full: OnceLock::new(),
+        }
+    }
+
+    /// Begins a span here; `False` if it has to be measured in Python.
+    fn _enter(&self) -> bool {
         let thread = thread_number();
-        let owner = timer.thread.load(Ordering::Relaxed);
-        let is_free =
-            timer.begin.load(Ordering::Relaxed) == 0 && timer.elsewhere.load(Ordering::Relaxed) == 0;
+        let owner = self.thread.load(Ordering::Relaxed);
+        let is_free = self.begin.load(Ordering::Relaxed) == 0 && self.elsewhere.load(Ordering::Relaxed) == 0;
         let takes_it =
-            || timer.thread.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_free && (owner == thread || owner == 0 && takes_it()) {
-            timer.elapsed.store(UNKNOWN, Ordering::Relaxed);
+            || self.thread.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let is_here = is_free && (owner == thread || owner == 0 && takes_it());
+        if is_here {
+            self.elapsed.store(UNKNOWN, Ordering::Relaxed);
             let now = now();
-            timer.last_begin.store(now, Ordering::Relaxed);
-            timer.begin.store(now, Ordering::Relaxed);
-        } else {
-            timer.full(slf.py())?.call_method0("__enter__")?;
-            timer.elsewhere.fetch_add(1, Ordering::Relaxed);
+            self.last_begin.store(now, Ordering::Relaxed);
+            self.begin.store(now, Ordering::Relaxed);
         }
-        Ok(slf)
+        is_here
     }
 
-    #[pyo3(signature = (kind, error, traceback, /))]
-    fn __exit__(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        error: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let now = now();
-        let py = kind.py();
-        let begin = self.begin.load(Ordering::Relaxed);
-        let is_here = begin != 0
-            && (self.elsewhere.load(Ordering::Relaxed) == 0
-                || !self
-                    .call
-                    .path
-                    .get()
-                    .timers(py)
-                    .call_method1("is_open", (self.full(py)?,))?
-                    .is_truthy()?);
-        // A span that was moved between threads may be ended by two of them at once.
-        if !is_here || self.begin.swap(0, Ordering::Relaxed) == 0 {
-            let one_less = |count: u64| count.checked_sub(1);
-            // There is none where somebody leaves what nobody has entered.
-            let _ = self.elsewhere.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-            self.full(py)?.call_method1("__exit__", (kind, error, traceback))?;
-            return Ok(());
+    /// Whether this thread's attributes are kept here.
+    #[pyo3(name = "_is_mine")]
+    fn is_mine_(&self) -> bool {
+        self.is_mine()
+    }
+
+    /// Ends the span that this thread or task is in, unless Python has to say which one that is.
+    fn _leave(&self, py: Python<'_>) -> Left {
+        if self.elsewhere.load(Ordering::Relaxed) == 0 { self.end(py) } else { Left::NotHere }
+    }
+
+    /// Ends the span that is measured here, whatever other spans there are.
+    fn _leave_first(&self, py: Python<'_>) -> Left {
+        self.end(py)
+    }
+
+    /// Notes that the timer in Python was entered.
+    fn _entered_elsewhere(&self) {
+        self.elsewhere.fetch_add(1, Ordering::Relaxed);
+        self.hand_over(&self.last_begin);
+        self.hand_over(&self.elapsed);
+    }
+
+    /// Notes that the timer in Python was left.
+    fn _left_elsewhere(&self) {
+        // There is none where somebody leaves what nobody has entered.
+        let one_less = |count: u64| count.checked_sub(1);
+        let _ = self.elsewhere.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        self.hand_over(&self.elapsed);
+    }
+
+    /// Leaves an attribute of this thread's to Python; returns whether it was kept here until now.
+    #[pyo3(signature = (name, /))]
+    fn _hand_over(&self, name: &str) -> bool {
+        match name {
+            "start" => self.hand_over(&self.last_begin),
+            "result" => self.hand_over(&self.elapsed),
+            _ => false,
         }
-        let elapsed = now.saturating_sub(begin);
-        self.elapsed.store(elapsed, Ordering::Relaxed);
-        self.send(py, elapsed)
     }
 
-    /// Measures each call of a function.
-    #[pyo3(signature = (fn_, /))]
-    fn __call__<'py>(&self, fn_: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.full(fn_.py())?.call1((fn_,))
+    /// The timer in Python; the first one that is offered is kept.
+    #[pyo3(signature = (offered = None, /))]
+    fn _full(&self, py: Python<'_>, offered: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
+        match offered {
+            Some(offered) => Some(self.full.get_or_init(|| offered).clone_ref(py)),
+            None => self.full.get().map(|full| full.clone_ref(py)),
+        }
     }
 
-    fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-        let py = name.py();
-        if self.is_mine() {
-            match name.to_cow()?.as_ref() {
-                "result" => {
-                    return match self.elapsed.load(Ordering::Relaxed) {
-                        UNKNOWN => Ok(py.None().into_bound(py)),
-                        elapsed => milliseconds(py, elapsed, self.call.decimals),
-                    };
-                }
-                "start" => {
-                    let ago = (now() - self.last_begin.load(Ordering::Relaxed)) as f64 / 1e9;
-                    let clock: f64 = py.import("time")?.call_method0("perf_counter")?.extract()?;
-                    return (clock - ago).into_pyobject(py).map(Bound::into_any).map_err(Into::into);
-                }
-                _ => {}
+    /// What the timer in Python is made with: the client, the name, further arguments of `timer_send`, and decimals.
+    fn _call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let call = &self.call;
+        let further = PyDict::new(py);
+        further.set_item("logger", &call.logger)?;
+        further.set_item("severity", &call.severity)?;
+        further.set_item("fields", &call.fields)?;
+        further.set_item("rate", &call.rate)?;
+        (&call.client, &call.name, further, call.decimals).into_pyobject(py)
+    }
+
+    /// When the last span of this thread began, in seconds as `time.perf_counter` counts them.
+    #[getter]
+    fn start(&self) -> PyResult<f64> {
+        match self.last_begin.load(Ordering::Relaxed) {
+            begin if begin != ELSEWHERE && self.is_mine() => Ok(on_pythons_clock(begin)),
+            _ => Err(PyAttributeError::new_err("start")),
+        }
+    }
+
+    /// The milliseconds of the last span of this thread, `None` while it lasts.
+    #[getter]
+    fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.elapsed.load(Ordering::Relaxed) {
+            UNKNOWN if self.is_mine() => Ok(py.None().into_bound(py)),
+            elapsed if elapsed != ELSEWHERE && self.is_mine() => {
+                milliseconds(py, elapsed, self.call.decimals)
             }
+            _ => Err(PyAttributeError::new_err("result")),
         }
-        self.full(py)?.getattr(name).map_err(|_| PyAttributeError::new_err(name.clone().unbind()))
-    }
-
-    fn __setattr__(&self, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.full(name.py())?.setattr(name, value)
-    }
-
-    fn __delattr__(&self, name: &Bound<'_, PyString>) -> PyResult<()> {
-        self.full(name.py())?.delattr(name)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -195,7 +246,9 @@ impl Timer {
         for object in [&call.client, &call.name, &call.logger, &call.severity, &call.fields, &call.rate] {
             visit.call(object)?;
         }
-        visit.call(&call.path)
+        visit.call(&call.path)?;
+        // Whatever cycle there is goes through an object in Python, which can let go of the others.
+        self.full.get().map_or(Ok(()), |full| visit.call(full))
     }
 }
 
@@ -229,10 +282,38 @@ pub(crate) fn rounded(nanoseconds: u64, decimals: usize) -> Rounded {
 /// Nanoseconds since some time before the first timer.
 #[inline]
 fn now() -> u64 {
-    static BASE: OnceLock<Instant> = OnceLock::new();
     let since = BASE.get_or_init(Instant::now).elapsed();
     // Never 0, which stands for no time. 584 years fit.
     since.as_nanos() as u64 + 1
+}
+
+static BASE: OnceLock<Instant> = OnceLock::new();
+
+/// Python's clock less ours, which run at the same speed.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// How often the clocks are compared: the thread may have to wait between two looks at them.
+const COMPARISONS: usize = 8;
+
+/// Compares Python's clock with ours, before there is a timer.
+pub(crate) fn compare_clocks(py: Python<'_>) -> PyResult<()> {
+    let clock = py.import("time")?.getattr("perf_counter_ns")?;
+    let mut narrowest = i64::MAX;
+    for _ in 0..COMPARISONS {
+        let before: i64 = clock.call0()?.extract()?;
+        let ours = now() as i64;
+        let after: i64 = clock.call0()?.extract()?;
+        if after - before < narrowest {
+            narrowest = after - before;
+            AHEAD.store(before - ours, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// One of our times, in seconds on Python's clock.
+fn on_pythons_clock(time: u64) -> f64 {
+    (time as i64).saturating_add(AHEAD.load(Ordering::Relaxed)) as f64 / 1e9
 }
 
 /// A number for the calling thread that no other thread has had, counted from 1.

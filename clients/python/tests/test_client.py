@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import threading
 import types
 
+import hostile
 import pytest
 
 from metlog import _bound, _diagnostics
@@ -360,7 +362,7 @@ def test_fields_of_a_generator_that_is_closed_in_another_thread_do_not_stay(capt
         closing.join()
     client.info("none is open")
     assert [message["fields"] for message in captured.messages()] == [{"number": 19}, {}]
-    assert _bound._bound.get() is None
+    assert _bound.is_any() is None
 
 
 def test_threads_may_share_a_binding(captured):
@@ -484,3 +486,122 @@ def test_a_value_without_a_class_is_sent_over_a_network_too(udp):
     message = udp.message()
     assert "Proxy object" in message["fields"]["user"]
     assert message["metlog_marks"] == {"unconvertible": ["fields.user"]}
+
+
+def _calls():
+    """Each call of a client with a value in each of its places."""
+    for name in ("debug", "info", "warning", "exception", "critical"):
+        yield name, lambda client, value, name=name: getattr(client, name)(value)
+        yield f"{name} %", lambda client, value, name=name: getattr(client, name)("%s", value)
+        yield f"{name} without %", lambda client, value, name=name: getattr(client, name)("x", value)
+        yield f"{name} % %", lambda client, value, name=name: getattr(client, name)("%s %s", value, 1)
+        yield f"{name} exc_info", lambda client, value, name=name: getattr(client, name)("x", exc_info=value)
+        yield f"{name} fields", lambda client, value, name=name: getattr(client, name)("x", fields={"v": value})
+    yield "metlog", lambda client, value: client.metlog("x", payload=value, fields={"v": value})
+    yield "incr", lambda client, value: client.incr("x", value, fields={"v": value})
+    yield "timer_send", lambda client, value: client.timer_send("x", value, fields={"v": value})
+    yield "gauge", lambda client, value: client.gauge("x", value, fields={"v": value})
+    yield "bind", _info_while_bound
+
+
+def _info_while_bound(client, value):
+    with client.bind(v=value, trace_id=value):
+        client.info("x")
+
+
+@pytest.mark.parametrize(("name", "call"), list(_calls()), ids=[name for name, _ in _calls()])
+def test_no_value_raises_into_the_application_or_loses_its_message(captured, name, call):
+    for kind in hostile.NAMES:
+        call(captured.client, hostile.make(kind))
+    stats = captured.client.stats()
+    assert (stats["sent"], stats["dropped"]) == (len(hostile.NAMES), {})
+    assert len(captured.messages()) == len(hostile.NAMES)
+
+
+def test_a_template_with_an_unbound_proxy_says_what_there_is(captured):
+    captured.client.info("for %s", hostile.Unbound())
+    assert captured.message()["payload"] == "for %s (<unbound>,)"
+
+
+@pytest.mark.parametrize("name", hostile.UNREADABLE)
+def test_fields_that_cannot_be_read_are_sent_as_their_repr_and_marked(captured, name):
+    fields = hostile.make(name)
+    captured.client.metlog("x", payload="kept", fields=fields)
+    captured.client.incr("x", fields=fields)
+    line, counter = captured.messages()
+    assert (line["payload"], line["fields"]) == ("kept", {"fields": repr(fields)})
+    assert line["metlog_marks"] == {"unconvertible": ["fields.fields"]}
+    assert counter["fields"] == {"fields": repr(fields), "name": "x", "rate": 1.0}
+
+
+def test_a_mapping_of_any_kind_is_fields(captured):
+    captured.client.metlog("x", fields=collections.UserDict(a=1))
+    captured.client.metlog("x", fields=types.MappingProxyType({"a": 1}))
+    assert [message["fields"] for message in captured.messages()] == [{"a": 1}, {"a": 1}]
+
+
+def _binding(client, **fields):
+    """A generator that binds while it goes on, as streamed answers do."""
+    with client.bind(**fields):
+        yield client.info("inside")
+        yield client.info("inside")
+
+
+def test_nothing_stays_bound_of_blocks_that_overlap(captured):
+    client = captured.client
+    first, second = _binding(client, a=1), _binding(client, b=2)
+    next(first)
+    next(second)
+    first.close()
+    next(second)
+    second.close()
+    client.info("after")
+    told = [message["fields"] for message in captured.messages()]
+    assert told == [{"a": 1}, {"a": 1, "b": 2}, {"b": 2}, {}]
+    assert _bound.is_any() is None, "what comes next is as quick as before"
+
+
+def test_a_task_keeps_what_was_bound_where_it_began(captured):
+    import asyncio
+
+    async def later(go_on):
+        await go_on.wait()
+        captured.client.info("later")
+
+    async def main():
+        go_on = asyncio.Event()
+        with captured.client.bind(request_id=7):
+            task = asyncio.create_task(later(go_on))
+            await asyncio.sleep(0)
+        captured.client.info("after")
+        go_on.set()
+        await task
+
+    asyncio.run(main())
+    assert {message["payload"]: message["fields"] for message in captured.messages()} == {
+        "after": {},
+        "later": {"request_id": 7},
+    }
+
+
+def test_one_binding_may_be_entered_by_several_threads_at_once(captured):
+    binding = captured.client.bind(a=1)
+    entered, leave = threading.Barrier(3), threading.Barrier(3)
+
+    def work():
+        with binding:
+            entered.wait(30)
+            leave.wait(30)
+        captured.client.info("after")
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    entered.wait(30)
+    with binding, binding:
+        leave.wait(30)
+        for thread in threads:
+            thread.join()
+        captured.client.info("inside")
+    captured.client.info("after")
+    assert [message["fields"] for message in captured.messages()] == [{}, {}, {"a": 1}, {}]

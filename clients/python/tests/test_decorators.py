@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import json
 import time
@@ -197,6 +198,20 @@ def test_a_name_in_disabled_decorators_is_the_whole_name(client, holder):
 
     work()
     assert len(sent(client)) == 1
+
+
+def test_a_function_that_is_partly_called_has_the_name_of_what_it_calls(client):
+    def work(number):
+        return number
+
+    for decorator in (timeit, incr_count):
+        assert decorator(functools.partial(work, 7))() == 7
+    name = f"{work.__module__}.work"
+    assert names(client) == [("timer", name), ("counter", name)]
+    client._disabled_timers = {"work", "other"}
+    timeit(functools.partial(work, 7))()
+    timeit(name="other")(work)(7)
+    assert len(sent(client)) == 2
 
 
 def test_a_disabled_timer_is_not_sent(client):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+import wsgiref.util
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -101,13 +102,41 @@ def test_an_exception_in_flask_is_an_event_with_the_plug_in(flask_app: flask.Fla
     assert event["contexts"]["trace"]["trace_id"] == TRACE
 
 
+def test_an_exception_that_flask_lets_through_is_a_line_of_ours(
+    flask_app: flask.Flask, metlog_capture: Capture
+) -> None:
+    flask_app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(LookupError):
+        serving.wsgi(flask_app, "/broken/A-7", **ENVIRON)
+    line = metlog_capture.one(type="oldstyle", severity=3, exc_type="LookupError", **NAMES)
+    assert line["payload"] == "GET /broken/<sku> failed"
+
+
 def test_an_exception_that_flask_lets_through_is_reported_once(flask_app: flask.Flask, metlog_capture: Capture) -> None:
     with_raven()
     flask_app.testing = True
     with pytest.raises(LookupError):
         serving.wsgi(flask_app, "/broken/A-7", **ENVIRON)
     metlog_capture.one(type="sentry")
+    metlog_capture.one(type="oldstyle")
     assert metlog_capture.count("http.GET./broken/<sku>.500") == 1
+
+
+def test_a_streamed_answer_that_goes_on_gives_its_names_to_no_other_request(
+    flask_app: flask.Flask, metlog_capture: Capture
+) -> None:
+    environ: dict[str, Any] = {"PATH_INFO": "/stream/abc", **ENVIRON}
+    wsgiref.util.setup_testing_defaults(environ)
+    streamed = iter(flask_app.wsgi_app(environ, lambda *_: None))
+    next(streamed)
+    serving.wsgi(flask_app, "/articles/B-8")
+    other = metlog_capture.one(type="counter", route="/articles/<sku>")["fields"]
+    assert "trace_id" not in other
+    assert other["request_id"] != "r-7"
+    streamed.close()
+    metlog_capture.one(type="counter", route="/stream/<sku>", **NAMES)
+    CLIENT_HOLDER.default_client.info("after")
+    assert metlog_capture.one(payload="after")["fields"] == {}
 
 
 def with_raven() -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import hostile
 import pytest
 
 from metlog.client import MetlogClient
@@ -292,3 +293,23 @@ def test_records_that_come_through_a_queue_say_where_they_were_made(client: Metl
     assert first["payload"] == "it is missing"
     assert first["fields"]["func"] == "test_records_that_come_through_a_queue_say_where_they_were_made"
     assert "KeyError: 'sku'" in second["fields"].get("stack", second["payload"])
+
+
+class Talkative:
+    """Logs while it is shown."""
+
+    def __str__(self) -> str:
+        logging.getLogger("tests.shop.talkative").info("I am shown")
+        return "talkative"
+
+
+def test_what_an_argument_logs_while_it_is_shown_is_a_line_too(client: MetlogClient, log: logging.Logger) -> None:
+    log.info("sold to %s", Talkative())
+    # Whatever else handles the record shows it again.
+    assert client.sender.lines[0] == "I am shown"
+    client.sender.one(payload="sold to talkative")
+
+
+def test_an_extra_that_fails_loses_no_line(client: MetlogClient, log: logging.Logger) -> None:
+    log.info("sold", extra={"user": hostile.Unbound(), "otelTraceID": hostile.Unbound()})
+    assert client.sender.one(payload="sold")["fields"]["user"] == "<unbound>"

@@ -316,3 +316,147 @@ def test_targets_are_senders(tmp_path):
 def test_what_is_no_target_is_told(target, complaint):
     with pytest.raises(ValueError, match=complaint):
         _target.sender_for(target)
+
+
+def test_a_handler_of_ours_that_leaves_a_record_alone_does_not_keep_it_from_being_sent():
+    outcome = Outcome(
+        BEGIN + "from metlog.handler import LogHandler\n"
+        "from metlog.logging import hook_logger\n"
+        "from metlog.client import MetlogClient\n"
+        "from metlog.testing import Capture\n"
+        "shop = logging.getLogger('shop'); shop.setLevel('DEBUG')\n"
+        "shop.addHandler(LogHandler(client, level=logging.ERROR))\n"
+        "shop.info('below its level'); shop.error('once')\n"
+        "filtered = logging.getLogger('filtered'); handler = LogHandler(client); filtered.addHandler(handler)\n"
+        "handler.addFilter(lambda record: 'no' not in record.msg)\n"
+        "filtered.error('not by it'); filtered.error('by it')\n"
+        "audit = MetlogClient(Capture(), 'audit'); hook_logger('audited', audit)\n"
+        "logging.getLogger('audited').error('by both')\n"
+        "print(audit.sender.lines)\n"
+    )
+    assert outcome.stdout == "['by both']\n"
+    assert sorted(outcome.payloads()) == ["below its level", "by both", "by it", "not by it", "once"]
+
+
+def test_what_a_handler_logs_is_a_record_of_its_own():
+    outcome = Outcome(
+        BEGIN + "from metlog.handler import LogHandler\n"
+        "class Telling(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        logging.getLogger('told').error('told of %s', record.msg)\n"
+        "        logging.getLogger('told.ours').error('ours of %s', record.msg)\n"
+        "logging.getLogger('told.ours').addHandler(LogHandler(client))\n"
+        "shop = logging.getLogger('shop')\n"
+        "shop.addHandler(LogHandler(client, level=60))\n"
+        "shop.addHandler(Telling())\n"
+        "shop.error('a sale')\n"
+    )
+    assert sorted(outcome.payloads()) == ["a sale", "ours of a sale", "told of a sale"]
+
+
+def test_of_several_calls_at_once_one_is_the_first():
+    outcome = Outcome(
+        "import logging, os, sys, threading, metlog\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "begin, clients = threading.Barrier(8), []\n"
+        "def work(number):\n"
+        "    begin.wait(60)\n"
+        "    clients.append(metlog.init(logger=f'app{number}'))\n"
+        "    clients[-1].info('of %d', number)\n"
+        "threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "assert len(set(map(id, clients))) == 1\n"
+        "assert metlog.CLIENT_HOLDER.default_client is clients[0]\n"
+        "logging.error('once')\n"
+    )
+    assert outcome.payloads().count("once") == 1
+    assert sorted(outcome.payloads())[:8] == [f"of {number}" for number in range(8)]
+
+
+def test_a_child_of_a_call_that_goes_on_makes_its_own():
+    Outcome(
+        "import os, metlog\n"
+        "from metlog import _init, _plugins\n"
+        "def fork(client):\n"
+        "    pid = os.fork()\n"
+        "    if pid: assert os.waitpid(pid, 0)[1] == 0; return\n"
+        "    _plugins.add_to = lambda client: None\n"
+        "    metlog.init(logger='child'); os._exit(0 if metlog.CLIENT_HOLDER.default_client.logger == 'child' else 1)\n"
+        "_plugins.add_to = fork\n"
+        "metlog.init(logger='parent')\n"
+        "assert metlog.CLIENT_HOLDER.default_client.logger == 'parent'\n"
+    )
+
+
+def test_a_call_with_a_wrong_argument_is_not_the_first():
+    outcome = Outcome(
+        "import logging, metlog\n"
+        "for wrong in ({'level': 'LOUD'}, {'target': 'carrier://pigeon'}):\n"
+        "    try: metlog.init(logger='myapp', **wrong)\n"
+        "    except ValueError: pass\n"
+        "    else: raise AssertionError(wrong)\n"
+        "metlog.init(logger='myapp')\n"
+        "logging.error('once')\n"
+    )
+    assert outcome.payloads() == ["once"]
+
+
+def test_a_second_call_makes_the_client_the_default_again():
+    outcome = Outcome(
+        BEGIN + "metlog.CLIENT_HOLDER.delete_client('myapp')\n"
+        "assert metlog.CLIENT_HOLDER.default_client is None\n"
+        "assert metlog.init() is client\n"
+        "assert metlog.CLIENT_HOLDER.default_client is client\n"
+        "metlog.CLIENT_HOLDER.default_client.info('again')\n"
+    )
+    assert outcome.payloads() == ["again"]
+
+
+def test_what_a_test_captures_stays_captured_when_the_application_is_made_in_it():
+    outcome = Outcome(
+        "import logging, metlog\n"
+        "from metlog.testing import capturing\n"
+        "def make_application():\n"
+        "    client = metlog.init(logger='myapp')\n"
+        "    metlog.get_client('parts', {'sender': {'class': 'metlog.senders.StdOutSender'}})\n"
+        "    return client\n"
+        "for number in range(2):\n"
+        "    with capturing() as capture:\n"
+        "        client = make_application()\n"
+        "        metlog.CLIENT_HOLDER.default_client.incr('hits')\n"
+        "        metlog.get_client('parts').incr('parts')\n"
+        "        metlog.get_client(f'late{number}').incr('late')\n"
+        "        logging.error('logged')\n"
+        "    assert metlog.CLIENT_HOLDER.default_client is client, metlog.CLIENT_HOLDER.default_client\n"
+        "    assert capture.lines == ['logged'], capture\n"
+        "    assert [capture.count(name) for name in ('hits', 'parts', 'late')] == [1, 1, 1], capture\n"
+        "assert type(client.sender).__name__ == 'UdpSender'\n"
+        "client.info('sent')\n"
+    )
+    assert outcome.payloads() == ["sent"]
+    assert outcome.stdout == ""
+
+
+def test_an_application_may_have_the_name_of_the_captures_own_client():
+    outcome = Outcome(
+        "import metlog\n"
+        "from metlog.testing import capturing\n"
+        "with capturing(): client = metlog.init(logger='test')\n"
+        "metlog.CLIENT_HOLDER.default_client.info('sent')\n"
+    )
+    assert outcome.payloads() == ["sent"]
+
+
+def test_a_capture_hooks_nothing_where_all_is_disabled():
+    outcome = Outcome(
+        "import logging, sys, metlog\n"
+        "from metlog.testing import capturing\n"
+        "before = logging.Logger.callHandlers, sys.excepthook\n"
+        "with capturing() as capture:\n"
+        "    metlog.init(logger='myapp').info('captured')\n"
+        "assert capture.lines == ['captured']\n"
+        "assert (logging.Logger.callHandlers, sys.excepthook) == before\n",
+        METLOG_DISABLED="1",
+    )
+    assert outcome.messages == []

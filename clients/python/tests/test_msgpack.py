@@ -156,7 +156,7 @@ to = ["lines"]
 
 
 def test_a_router_reads_what_every_way_to_msgpack_sends(tmp_path, holder, monkeypatch):
-    monkeypatch.setattr(_init._State, "client", None)
+    monkeypatch.setattr(_init._State, "calls", {})
     router = Router(tmp_path, ROUTER)
     target = router.url("udp")
     port = target.rpartition(":")[2]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Optional
 from unittest import mock
 
+import hostile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,7 @@ def _values() -> st.SearchStrategy[Any]:
         st.sampled_from([Color.RED, Level.HIGH, Strange(), decimal.Decimal("1.50"), uuid.UUID(int=7)]),
         st.datetimes(),
         st.binary(max_size=0),
+        st.sampled_from(hostile.NAMES).map(hostile.Named),
     )
     keys = st.one_of(text, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.builds(Text, text))
     return st.recursive(
@@ -170,6 +172,7 @@ _FREELY = settings(deadline=None, suppress_health_check=list(HealthCheck), max_e
 @_FREELY
 @given(kind=st.text(), payload=st.one_of(st.text(), _values()), fields=st.one_of(st.none(), _FIELDS))
 def test_any_message_is_the_same_both_ways(shared: Receiver, kind: str, payload: Any, fields: Any) -> None:
+    payload, fields = hostile.in_place(payload), hostile.in_place(fields)
     same_both_ways(shared, lambda client: client.metlog(kind, payload=payload, fields=fields))
 
 
@@ -179,16 +182,22 @@ def test_any_message_is_the_same_both_ways(shared: Receiver, kind: str, payload:
     count=st.one_of(st.integers(), st.floats(), st.booleans()),
     fields=st.one_of(st.none(), st.dictionaries(st.one_of(_KEYS, st.sampled_from(["name", "rate"])), _values())),
     rate=st.sampled_from([1, 1.0, 2.5]),
+    kind=st.sampled_from(["incr", "gauge"]),
 )
-def test_any_counter_is_the_same_both_ways(shared: Receiver, name: str, count: Any, fields: Any, rate: float) -> None:
-    same_both_ways(shared, lambda client: client.incr(name, count, fields=fields, rate=rate))
+def test_any_counter_and_gauge_is_the_same_both_ways(
+    shared: Receiver, name: str, count: Any, fields: Any, rate: float, kind: str
+) -> None:
+    fields = hostile.in_place(fields)
+    same_both_ways(shared, lambda client: getattr(client, kind)(name, count, fields=fields, rate=rate))
 
 
 @_FREELY
 @given(elapsed=st.one_of(st.integers(), st.floats()), bound=st.one_of(st.just({}), _FIELDS))
 def test_any_time_is_the_same_both_ways(shared: Receiver, elapsed: float, bound: dict[str, Any]) -> None:
+    held = {key: hostile.in_place(value) for key, value in bound.items() if key != "self"}
+
     def call(client: MetlogClient) -> None:
-        with client.bind(**{key: value for key, value in bound.items() if key != "self"}):
+        with client.bind(**held):
             client.timer_send("name", elapsed)
 
     same_both_ways(shared, call)
@@ -230,6 +239,13 @@ def test_the_native_path_writes_compact_json_in_the_order_of_old(receiver: Recei
 )
 def test_special_values_are_the_same_both_ways(receiver: Receiver, value: Any) -> None:
     same_both_ways(receiver, lambda client: client.metlog("x", fields={"value": value}))
+
+
+@pytest.mark.parametrize("name", hostile.UNREADABLE)
+def test_fields_that_cannot_be_read_are_the_same_both_ways(receiver: Receiver, name: str) -> None:
+    fields = hostile.make(name)
+    same_both_ways(receiver, lambda client: client.metlog("x", fields=fields))
+    same_both_ways(receiver, lambda client: client.incr("x", fields=fields))
 
 
 def test_a_cycle_ends_on_the_way_by_python(receiver: Receiver) -> None:

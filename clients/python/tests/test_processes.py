@@ -493,3 +493,44 @@ def test_the_bound_at_the_exit_holds_however_many_hooks_there_are(
     assert float(run(SEVERAL_HOOKS, hanging.getsockname()[1], folder=tmp_path)) < 2.0 + LEEWAY
     for filler in [*fillers, hanging]:
         filler.close()
+
+
+BUSY_TO_THE_END = """
+    import sys, threading
+    from metlog.client import MetlogClient
+    from metlog.senders import UdpSender
+
+    client = MetlogClient(UdpSender("127.0.0.1", 9), "busy")
+    client.info("first")
+    working = threading.Semaphore(0)
+
+    def work(number):
+        said = False
+        while True:
+            {block}
+            if not said:
+                said = True
+                working.release()
+
+    for number in range(8):
+        threading.Thread(target=work, args=(number,), daemon=True).start()
+    for _ in range(8):
+        working.acquire()
+    # They work on until Python ends them, wherever they are.
+    sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "with client.bind(task=number), client.timer('step'): sum(range(200))",
+        "with client.timer('step', fields={'task': {number}}): sum(range(200))",
+        "with (timer := client.timer('step')), timer: sum(range(200))",
+    ],
+    ids=["bound fields", "fields that are not plain", "a timer within itself"],
+)
+def test_a_process_ends_well_while_daemon_threads_measure(tmp_path: pathlib.Path, block: str) -> None:
+    # Which line of theirs the end meets is chance.
+    for _ in range(3):
+        run(BUSY_TO_THE_END.replace("{block}", block), folder=tmp_path)

@@ -14,6 +14,7 @@ import time
 import types
 from typing import Any
 
+import hostile
 import pytest
 
 from metlog import values
@@ -537,12 +538,102 @@ def test_names_of_the_applications_own_hold_for_texts_and_lines_of_code_too() ->
     assert "".join(("4711", "x")) not in json.dumps(made.sender.messages[0])
 
 
-@pytest.mark.parametrize("piece", ["password=", "://:", "password='\\\\", "cookie", "eyJaaaa.", "api-", "password ' "])
+@pytest.mark.parametrize(
+    "piece",
+    ["password=", "://:", "password='\\\\", "cookie", "eyJaaaa.", "eyJaaaa-", "-eyJ", "api-", "pin-", "password ' "],
+)
 def test_no_text_takes_long_to_look_through(piece: str) -> None:
     begin = time.thread_time()
     scrubbing.Scrubber().text(piece * (scrubbing.LONGEST_TEXT // len(piece)))
     # Milliseconds where it is linear; minutes where it is not.
     assert time.thread_time() - begin < 5
+
+
+@pytest.mark.parametrize("piece", ["eyJaaaa-", "eyJ", "a-", "pin_", "1 ", "cookie:"])
+def test_twice_the_text_takes_about_twice_the_time(piece: str) -> None:
+    scrubber = scrubbing.Scrubber()
+
+    def takes(length: int) -> float:
+        begin = time.thread_time()
+        scrubber.text((piece * length)[:length])
+        return time.thread_time() - begin
+
+    # The best of several, since other processes disturb; squares would be 64 times as long.
+    short, long = (min(takes(length) for _ in range(5)) for length in (4096, 8 * 4096))
+    assert long < 24 * max(short, 0.0002)
+
+
+def test_a_web_token_is_found_wherever_it_begins() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+    for before in ("", "is ", "session-", "x--", "('"):
+        assert scrubbing.Scrubber().text(f"{before}{token} behind").endswith("[Filtered] behind")
+    assert scrubbing.Scrubber().text("eyJhbGci alone") == "eyJhbGci alone"
+
+
+def test_names_that_are_no_words_are_looked_for_as_they_are() -> None:
+    scrubber = scrubbing.Scrubber(["^key]", "-", "", "Ünlock"])
+    assert scrubber.text("^key]=x ünlock: y =z") == "^key]=[Filtered] ünlock: [Filtered] =z"
+
+
+def test_all_fields_of_an_event_together_are_looked_at_only_so_far() -> None:
+    looked_at = []
+
+    class Counting(scrubbing.Scrubber):
+        def text(self, text: str, longest: int = scrubbing.LONGEST_TEXT) -> str:
+            looked_at.append(min(len(text), longest))
+            return super().text(text, longest)
+
+    fields = {f"n{number}": ["x" * scrubbing.LONGEST_TEXT] for number in range(100)}
+    told = Counting().value({**fields, "password": SECRET})
+    assert sum(looked_at) <= scrubbing.MOST_TEXT
+    assert SECRET not in str(told)
+    assert len(str(told)) < 2 * scrubbing.MOST_TEXT
+
+
+@pytest.mark.parametrize("name", ["pass", "pw", "db_pass", "userPin", "OTP", "pin_code", "passcode", "jwt", "SSN"])
+def test_short_names_of_secrets_are_known_as_words(name: str) -> None:
+    scrubber = scrubbing.Scrubber()
+    assert scrubber.value({name: SECRET}) == {name: "[Filtered]"}
+    assert SECRET not in scrubber.text(f"{name.lower()}={SECRET}") or name == "userPin"
+
+
+@pytest.mark.parametrize("name", ["passenger", "bypass", "pinned", "spinner", "shipping", "compass", "lessons"])
+def test_words_that_only_contain_such_a_name_are_none(name: str) -> None:
+    scrubber = scrubbing.Scrubber()
+    assert scrubber.value({name: "seat 7"}) == {name: "seat 7"}
+    assert scrubber.text(f"{name}=7") == f"{name}=7"
+
+
+def test_a_secret_that_is_bound_is_not_sent_to_sentry() -> None:
+    made = client()
+    with made.bind(
+        api_key=SECRET, user="ann", url=f"postgres://shop:{SECRET}@db", long=["x" * 30_000] * 3, lock=Lock()
+    ):
+        made.raven("no", exc_info=ValueError("x"), user="bob")
+        made.info("as it is")
+    fields = made.sender.one(type="sentry")["fields"]
+    assert (fields["api_key"], fields["user"]) == ("[Filtered]", "bob")
+    assert fields["url"] == "postgres://shop:[Filtered]@db"
+    assert fields["left_out"] == ["long"]
+    assert "long" not in fields
+    assert fields["metlog_marks"] == {"unconvertible": ["lock"]}
+    assert made.sender.one(type="oldstyle")["fields"]["api_key"] == SECRET
+
+
+class Lock:
+    pass
+
+
+@pytest.mark.parametrize("name", hostile.NAMES)
+def test_no_value_raises_into_the_application(name: str) -> None:
+    value = hostile.make(name)
+    made = client(locals=True)
+    with made.bind(trace_id=value, v=value):
+        try:
+            raise ValueError(value)
+        except ValueError:
+            made.raven(value, v=value)
+    made.sender.one(type="sentry")
 
 
 class Lazy:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import hostile
 import pytest
 import structlog
 
@@ -79,6 +80,26 @@ def test_an_exception_is_told_by_its_type_its_words_and_its_stack(how: Any, clie
         assert fields["exc_type"] == "KeyError"
         assert fields["exc_message"] == "'sku'"
     assert "exc_info" not in fields
+
+
+class Talkative:
+    """Logs while it is shown."""
+
+    def __str__(self) -> str:
+        structlog.get_logger().info("I am shown")
+        return "talkative"
+
+
+def test_what_an_event_logs_while_it_is_shown_is_a_line_too(client: MetlogClient) -> None:
+    configure(Processor(client))
+    structlog.get_logger().info(Talkative())
+    assert client.sender.lines == ["I am shown", "talkative"]
+
+
+def test_values_whose_own_code_raises_lose_no_event(client: MetlogClient) -> None:
+    configure(Processor(client))
+    structlog.get_logger().info("sold", **{name: hostile.make(name) for name in hostile.NAMES})
+    assert client.sender.one(payload="sold")["fields"]["unbound"] == "<unbound>"
 
 
 def test_an_event_can_end_here(client: MetlogClient) -> None:

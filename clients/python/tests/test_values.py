@@ -15,6 +15,7 @@ import pathlib
 import types
 import uuid
 
+import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -286,3 +287,26 @@ def test_a_value_whose_class_cannot_be_asked_for_becomes_its_repr(error, indent)
     assert json.loads(text) == {"a": ["<a proxy>"], "metlog_marks": {"unconvertible": ["a.0"]}}
     assert unconvertible == 1
     assert plain({"a": Proxy()}) == ({"a": "<a proxy>", "metlog_marks": {"unconvertible": ["a"]}}, 1)
+
+
+@pytest.mark.parametrize("name", hostile.NAMES)
+@pytest.mark.parametrize("indent", [None, 4])
+def test_no_value_s_own_code_reaches_the_application(name, indent):
+    value = hostile.make(name)
+    by_message = json.loads(encode({"fields": {"v": value, "w": 7}}, indent=indent)[0])
+    assert by_message["fields"]["w"] == 7
+    assert json.loads(json.dumps(plain({"fields": {"v": value, "w": 7}})[0])) == by_message
+
+
+def test_what_cannot_be_read_stands_as_its_repr_and_is_marked():
+    values_ = {"a": hostile.Unbound(), "b": hostile.NoKeys(), "c": hostile.Changing(), "d": hostile.HostileRepr()}
+    message, unconvertible = plain({"fields": values_})
+    assert message["fields"] == {"a": "<unbound>", "b": "<no keys>", "c": "<changing>", "d": "<hostile>"}
+    assert message["metlog_marks"] == {"unconvertible": ["fields.a", "fields.b", "fields.c", "fields.d"]}
+    assert unconvertible == 4
+
+
+def test_only_one_value_is_lost_of_a_container():
+    message, unconvertible = plain({"fields": {"a": [1, hostile.Liar()], "b": {"c": hostile.NoPairs()}}})
+    assert message["fields"]["a"] == [1, "<liar>"]
+    assert unconvertible == 2

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import serving
 
-from metlog import wsgi
+from metlog import _failures, wsgi
 from metlog.client import MetlogClient
 from metlog.handler import LogHandler
 from metlog.testing import Capture
@@ -103,6 +103,32 @@ def test_names_hold_for_the_request_and_not_longer(client: MetlogClient) -> None
         client.sender.one(type=kind, trace_id=TRACE, span_id=SPAN, request_id="r-7")
     client.sender.one(payload="inside", trace_id=TRACE, span_id=SPAN, request_id="r-7")
     assert client.sender.one(payload="outside")["fields"] == {}
+
+
+def test_answers_that_are_sent_side_by_side_leave_no_names_behind(client: MetlogClient) -> None:
+    def streaming(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        for number in range(2):
+            client.info("%s %d", environ["PATH_INFO"], number)
+            yield b"x"
+
+    def begin(path: str, **headers: str) -> Iterator[bytes]:
+        environ: dict[str, Any] = {"PATH_INFO": path, **headers}
+        wsgiref.util.setup_testing_defaults(environ)
+        body = wsgi.Middleware(streaming, client)(environ, lambda *_: None)
+        next(iter(body))
+        return body
+
+    first = begin("/a", HTTP_TRACEPARENT=TRACEPARENT, HTTP_X_REQUEST_ID="r-1")
+    second = begin("/b", HTTP_X_REQUEST_ID="r-2")
+    assert client.sender.one(payload="/b 0")["fields"] == {"request_id": "r-2"}
+    first.close()
+    next(second)
+    assert client.sender.one(payload="/b 1")["fields"] == {"request_id": "r-2"}
+    second.close()
+    client.info("outside")
+    assert client.sender.one(payload="outside")["fields"] == {}
+    assert _failures._pieces.entered() == (), "no piece of work is left either"
 
 
 @pytest.mark.parametrize(

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from metlog import values
+from metlog._scopes import Entry, Scopes
 
-class _Block:
-    """A block in which fields are bound, and those around it in the same thread or task."""
-
-    __slots__ = ("binding", "fields", "outer")
-
-    def __init__(self, binding: Binding, fields: dict[str, Any], outer: _Block | None) -> None:
-        # None when the block has ended, in whichever thread or task that was.
-        self.binding: Binding | None = binding
-        # With those of the blocks around it.
-        self.fields = fields
-        self.outer = outer
-
-
-# The innermost block of each client, by its key. Never changed in place: tasks share it until they bind something.
-_bound: ContextVar[Mapping[int, _Block] | None] = ContextVar("metlog_bound", default=None)
-
-#: Returns something true if any client has bound fields here: the quickest that can be asked.
-is_any: Callable[[], object] = _bound.get
+#: Whether anything was ever bound in this process: the quickest that can be asked.
+ever = False
 
 _keys = itertools.count()
 
@@ -36,37 +20,61 @@ def new_key() -> int:
     return next(_keys)
 
 
+class Binding:
+    """Binds fields to a client while its block runs. It may be entered several times, also at once."""
+
+    def __init__(self, key: int, fields: Mapping[str, Any], *, unbinds: Collection[str] = ()) -> None:
+        """Prepare; nothing is bound yet.
+
+        :param key: The client's.
+        :param fields: What is bound.
+        :param unbinds: Names that are bound further out and do not hold inside.
+        """
+        self.key = key
+        self.fields = dict(fields)
+        self.unbinds = unbinds
+        # In the order in which they were entered. A dictionary, whose single operations threads may share.
+        self._entries: dict[Entry[Binding], None] = {}
+
+    def __enter__(self) -> Binding:
+        """Bind the fields in this thread or task."""
+        global ever  # noqa: PLW0603  it is about the process
+        ever = True
+        self._entries[_scopes.enter(self)] = None
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Unbind them."""
+        for entry in reversed(_scopes.entered()):
+            if entry.value is self:
+                break
+        else:
+            # Left in another context than it was entered in, as a generator may be: then there is none of them here.
+            entries = list(self._entries)
+            if not entries:
+                return
+            entry = entries[-1]
+        self._entries.pop(entry, None)
+        _scopes.leave(entry)
+
+
+_scopes: Scopes[Binding] = Scopes("metlog_bound")
+
+#: Returns something else than None if any client has bound fields here.
+is_any = _scopes.is_any
+
+
 def current(key: int) -> dict[str, Any]:
     """Return the fields that are bound here, to be left unchanged."""
-    if not _bound.get():
-        return _NO_FIELDS
-    block = _innermost(key)
-    return _NO_FIELDS if block is None else block.fields
-
-
-def _innermost(key: int) -> _Block | None:
-    """Return the innermost block of a client that is open here, and forget those within it that have ended."""
-    blocks = _bound.get()
-    noted = blocks.get(key) if blocks else None
-    block = _skip_ended(noted)
-    if block is not noted:
-        _note(key, block)
-    return block
-
-
-def _skip_ended(block: _Block | None) -> _Block | None:
-    while block is not None and block.binding is None:
-        block = block.outer
-    return block
-
-
-def _note(key: int, block: _Block | None) -> None:
-    blocks = dict(_bound.get() or ())
-    if block is None:
-        blocks.pop(key, None)
-    else:
-        blocks[key] = block
-    _bound.set(blocks or None)
+    fields = _NO_FIELDS
+    for entry in _scopes.entered():
+        binding = entry.value
+        if binding.key != key:
+            continue
+        if fields and binding.unbinds:
+            fields = {name: value for name, value in fields.items() if name not in binding.unbinds}
+        fields = {**fields, **binding.fields} if fields else binding.fields
+    return fields
 
 
 def merged(key: int, fields: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -78,48 +86,19 @@ def merged(key: int, fields: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of fields; anything but a mapping is the caller's mistake."""
-    if not isinstance(fields, Mapping):
+    """Return a copy of fields; anything but a mapping is the caller's mistake.
+
+    A mapping that cannot be read, because its own code raises or another thread changes it meanwhile, is sent as what
+    can be said about it.
+    """
+    if type(fields) is dict:
+        return fields.copy()
+    if not values.is_a(fields, Mapping, otherwise=True):
         raise TypeError(f"fields must be a mapping, not {type(fields).__qualname__}")
-    return dict(fields)
-
-
-class Binding:
-    """Binds fields to a client while its block runs."""
-
-    def __init__(self, key: int, fields: Mapping[str, Any]) -> None:
-        """Prepare; nothing is bound yet."""
-        self._key = key
-        self._fields = dict(fields)
-        # The open ones; threads may share a binding.
-        self._blocks: list[_Block] = []
-
-    def __enter__(self) -> Binding:
-        """Bind the fields in this thread or task."""
-        outer = around = _innermost(self._key)
-        while around is not None:
-            around.outer = _skip_ended(around.outer)
-            around = around.outer
-        fields = dict(self._fields) if outer is None else {**outer.fields, **self._fields}
-        block = _Block(self, fields, outer)
-        self._blocks.append(block)
-        _note(self._key, block)
-        return self
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        """Bind again what was bound before."""
-        block = _innermost(self._key)
-        while block is not None and block.binding is not self:
-            block = block.outer
-        # One that was entered in another thread or task, as that of a generator may be, ends there as well.
-        with contextlib.suppress(ValueError, IndexError):
-            if block is None:
-                block = self._blocks.pop()
-            else:
-                self._blocks.remove(block)
-        if block is not None:
-            block.binding = None
-            _innermost(self._key)
+    try:
+        return dict(fields)
+    except Exception:
+        return {"fields": values.Unreadable(fields)}
 
 
 _NO_FIELDS: dict[str, Any] = {}

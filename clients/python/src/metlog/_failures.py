@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from metlog import _diagnostics, _text, values
+from metlog._scopes import Scopes
 from metlog._severity import SEVERITY
 
 if TYPE_CHECKING:
@@ -45,23 +44,21 @@ class Piece:
     Exceptions themselves are left as they are: they are pickled and compared, and raised again elsewhere.
     """
 
-    __slots__ = ("_before", "reported")
+    __slots__ = ("_entry", "reported")
 
     def __init__(self) -> None:
         """Begin it."""
         self.reported: list[BaseException] = []
-        self._before = _piece.set(self)
+        self._entry = _pieces.enter(self)
 
     def end(self) -> None:
         """End it."""
         self.reported.clear()
-        # Another context is one that it never began in.
-        with contextlib.suppress(ValueError):
-            _piece.reset(self._before)
+        _pieces.leave(self._entry)
 
 
-# The piece of work that goes on in a thread or task.
-_piece: ContextVar[Piece | None] = ContextVar("metlog_piece", default=None)
+# The pieces of work that go on in a thread or task.
+_pieces: Scopes[Piece] = Scopes("metlog_pieces")
 
 # As many are remembered in one piece of work.
 _MOST_REPORTED = 32
@@ -69,15 +66,14 @@ _MOST_REPORTED = 32
 
 def note(exception: BaseException) -> None:
     """Note that an exception was reported."""
-    piece = _piece.get()
-    if piece is not None:
-        piece.reported.append(exception)
-        del piece.reported[:-_MOST_REPORTED]
+    for entry in _pieces.entered()[-1:]:
+        reported = entry.value.reported
+        reported.append(exception)
+        del reported[:-_MOST_REPORTED]
 
 
 def _is_reported(exception: BaseException) -> bool:
-    piece = _piece.get()
-    return piece is not None and any(one is exception for one in piece.reported)
+    return any(one is exception for entry in _pieces.entered()[-1:] for one in entry.value.reported)
 
 
 def report(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from metlog import _diagnostics, _failures
+from metlog import _diagnostics, _failures, _reentry
 from metlog.client import MetlogClient
 from metlog.handler import LogHandler
 from metlog.logging import MetlogHandler
@@ -28,28 +28,62 @@ def logging_to(client: MetlogClient, level: int | str = logging.NOTSET) -> None:
     ``logging.lastResort`` from writing warnings to stderr, and ``logging.config`` would remove it.
     """
     ours = LogHandler(client, level=level)
+    inside = _reentry.inside
     before = logging.Logger.callHandlers
 
     @functools.wraps(before)
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        if record.levelno >= ours.level and _reaches_root(self):
+        if inside.senders is not None:
+            # A handler logs while it is asked below who sends a record. This is another one.
+            around, inside.senders = inside.senders, None
+            try:
+                call_handlers(self, record)
+            finally:
+                inside.senders = around
+            return
+        if record.levelno < ours.level:
+            before(self, record)
+            return
+        on_the_way = _on_the_way(self)
+        if on_the_way:
+            # A handler of the application's own for the same client may send it: that is known when it has.
+            senders = _senders_of(before, self, record)
+            if all(sender is not client for sender in senders):
+                ours.handle(record)
+            return
+        if on_the_way is not None:
             ours.handle(record)
         before(self, record)
 
     logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
 
 
-def _reaches_root(logger: logging.Logger) -> bool:
-    """Return whether a logger's records get to the root logger, and have met no handler of ours on the way."""
+def _on_the_way(logger: logging.Logger) -> bool | None:
+    """Return whether a logger's records meet a handler of ours on the way to the root logger; None: they end before."""
     current: logging.Logger | None = logger
+    found = False
     while current is not None:
         for handler in current.handlers:
             if isinstance(handler, (LogHandler, MetlogHandler)):
-                return False
+                found = True
         if current.parent is not None and not current.propagate:
-            return False
+            return None
         current = current.parent
-    return True
+    return found
+
+
+def _senders_of(
+    call: Callable[[logging.Logger, logging.LogRecord], None], logger: logging.Logger, record: logging.LogRecord
+) -> list[Any]:
+    """Call the handlers for a record, and return the clients that have sent it."""
+    inside = _reentry.inside
+    senders: list[Any] = []
+    inside.senders = senders
+    try:
+        call(logger, record)
+    finally:
+        inside.senders = None
+    return senders
 
 
 def exceptions_to(client: MetlogClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 from metlog import _diagnostics, _hooks, _plugins, _target
 from metlog._severity import SEVERITY
@@ -22,10 +23,51 @@ TIMER_PRECISION = 3
 _NO = ("", "0", "false", "no", "off")
 
 
-class _State:
-    """The client of the first call."""
+# Seconds that a call waits for the first one, where both come at once.
+PATIENCE = 5.0
 
-    client: MetlogClient | None = None
+
+class _First:
+    """The first call: what it made, and whether it is done."""
+
+    def __init__(self, client: MetlogClient, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.process = os.getpid()
+        self.thread = threading.get_ident()
+        self.is_done = threading.Event()
+
+    def wait(self) -> None:
+        """Wait until it is done, unless it is this thread that is at it, further out."""
+        if not self.is_done.is_set() and self.thread != threading.get_ident():
+            self.is_done.wait(PATIENCE)
+
+    def is_dead(self) -> bool:
+        """Return whether nobody will end it: a process was forked in the middle of it."""
+        return self.process != os.getpid() and not self.is_done.is_set()
+
+
+class _State:
+    """The first call, once there is one."""
+
+    calls: dict[str, _First] = {}  # noqa: RUF012  one of the process
+
+    @classmethod
+    def first(cls) -> _First | None:
+        """Return the first call, if there was one."""
+        call = cls.calls.get(_FIRST)
+        return None if call is None or call.is_dead() else call
+
+    @classmethod
+    def claim(cls, call: _First) -> _First:
+        """Return the first call, which is this one if there is no other. Of several at once one is it."""
+        found = cls.calls.setdefault(_FIRST, call)
+        if found.is_dead():
+            found = cls.calls[_FIRST] = call
+        return found
+
+
+_FIRST = "first"
 
 
 def init(
@@ -42,8 +84,8 @@ def init(
     """Make a client, and let it have what the application logs, and its uncaught exceptions.
 
     The client becomes the default of ``CLIENT_HOLDER``, and has the plug-ins ``raven`` and ``cef``. A second call
-    changes nothing and returns the first one's client. With ``METLOG_DISABLED=1`` in the environment nothing is sent
-    and nothing is hooked.
+    changes nothing and returns the first one's client, which it makes the default if there is none; of several calls at
+    once one is the first. With ``METLOG_DISABLED=1`` in the environment nothing is sent and nothing is hooked.
 
     :param logger: Which application this is; messages carry it.
     :param target: Where to send to: ``udp://HOST:PORT``, ``tcp://HOST:PORT``, ``unix:///PATH``, ``stdout:`` or
@@ -55,23 +97,45 @@ def init(
     :param report_exceptions: Whether uncaught exceptions are sent, of the main thread and of others.
     :param flush_on_sigterm: Whether SIGTERM sends what waits before it ends the process. Only in the main thread.
     """
-    if _State.client is not None:
-        return _State.client
-    client = CLIENT_HOLDER.get_client(logger)
+    first = _State.first()
+    if first is not None:
+        return _again(first)
     disabled = os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in _NO
-    client.setup(_Disabled() if disabled else _sender(target), logger, severity)
-    client.timer_precision = timer_precision
-    _plugins.add_to(client)
-    CLIENT_HOLDER.set_default_client_name(logger)
-    _State.client = client
-    if client.is_active:
-        if hook_logging:
-            _hooks.logging_to(client, level)
-        if report_exceptions:
-            _hooks.exceptions_to(client)
-        if flush_on_sigterm:
-            _hooks.flush_on_sigterm(client)
+    sender = _Disabled() if disabled else _sender(target)
+    mine = _First(CLIENT_HOLDER.get_client(logger), logger)
+    first = _State.claim(mine)
+    if first is not mine:
+        sender.close(0)
+        return _again(first)
+    client = mine.client
+    try:
+        client.setup(sender, logger, severity)
+        client.timer_precision = timer_precision
+        _plugins.add_to(client)
+        CLIENT_HOLDER.set_default_client_name(logger)
+        if not isinstance(sender, NoSendSender):
+            if hook_logging:
+                _hooks.logging_to(client, level)
+            if report_exceptions:
+                _hooks.exceptions_to(client)
+            if flush_on_sigterm:
+                _hooks.flush_on_sigterm(client)
+    except BaseException:
+        # A wrong argument: the next call may have the right one.
+        _State.calls.pop(_FIRST, None)
+        raise
+    finally:
+        mine.is_done.set()
     return client
+
+
+def _again(first: _First) -> MetlogClient:
+    """Return the first call's client, which is the default one again where there is none."""
+    first.wait()
+    if CLIENT_HOLDER.default_client is None:
+        CLIENT_HOLDER.set_client(first.name, first.client)
+        CLIENT_HOLDER.set_default_client_name(first.name)
+    return first.client
 
 
 class _Disabled(NoSendSender):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from metlog import _bound, _diagnostics, _exit, timers
+from metlog import _bound, _diagnostics, _exit
 from metlog._core import Core, Destination
 
 # Seconds that the end of a process waits at least for its last lines to be logged.
@@ -28,17 +28,18 @@ LAST_LINES_PATIENCE = 0.1
 _OF_CLIENTS = ("send_message", "env_version", "metlog", "timer_send")
 _OF_SENDERS = ("send_message", "encode")
 
-# A class, and what it has of the names above.
+# A class, and what it has of some names.
 _Original = tuple[type, dict[str, Any]]
 
 
 class _State:
-    """The native module, from its first core on.
+    """The native module and the class of its timers, from its first core on.
 
     No call imports it: a child that is forked at that moment would wait for ever for whoever imported it.
     """
 
     module: Any = None
+    timer: Any = None
 
 
 class Way:
@@ -51,23 +52,27 @@ class Way:
         :param senders: The classes of the senders that have a native core, the bases of each behind it.
         :param filters: The code of our filters, by the name of their kind; it grows when they are made.
         """
-        self._client = _original(client, _OF_CLIENTS)
-        self._senders = [[_original(each, _OF_SENDERS) for each in classes] for classes in senders]
+        self._client = original(client, _OF_CLIENTS)
+        self._senders = [[original(each, _OF_SENDERS) for each in classes] for classes in senders]
         self._filters = filters
         self._terms: Any = None
+        #: The class of the timers of clients that have a path.
+        self.timer: Any = None
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
         if _State.module is None:
             return None
         if self._terms is None:
+            self.timer = _State.timer
             self._terms = _State.module.Terms(
-                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, _bound.is_any, timers
+                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound)
             )
         return self._terms.path(client)
 
 
-def _original(owner: type, names: Sequence[str]) -> _Original:
+def original(owner: type, names: Sequence[str]) -> _Original:
+    """Return a class, and what it has under these names."""
     return owner, {name: vars(owner)[name] for name in names if name in vars(owner)}
 
 
@@ -76,6 +81,10 @@ _cores: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def open_core(module: Any, destination: Destination) -> Core:
     """Return a native core, which is flushed when the process ends."""
+    # It needs the native module.
+    from metlog._native_timer import NativeTimer
+
+    _State.timer = NativeTimer
     _State.module = module
     _exit.call(_finish)
     module.spread_diagnostics(_spread)

@@ -7,10 +7,13 @@ come back as a message for ever.
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 
 class _Inside(threading.local):
     active = False
+    # The clients that have sent the record that this thread logs now, for who wants to know.
+    senders: list[Any] | None = None
 
 
 #: This thread's mark, for those who must be quick.
@@ -32,3 +35,9 @@ def leave(before: bool) -> None:
 def is_inside() -> bool:
     """Return whether this thread is inside."""
     return inside.active
+
+
+def note_sender(client: Any) -> None:
+    """Note that a client has sent the record that this thread logs now."""
+    if inside.senders is not None:
+        inside.senders.append(client)

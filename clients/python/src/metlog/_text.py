@@ -16,8 +16,6 @@ _PARTS = 3
 def line(template: Any, args: tuple[Any, ...], exc_info: Any = None) -> Any:
     """Return the payload of a log line. Never fails: bad arguments are shown behind the template."""
     payload = formatted(template, args) if args else template
-    if not exc_info:
-        return payload
     trace = traceback_text(exc_info)
     if not trace:
         return payload
@@ -28,10 +26,14 @@ def line(template: Any, args: tuple[Any, ...], exc_info: Any = None) -> Any:
 def formatted(template: Any, args: tuple[Any, ...]) -> Any:
     """Return ``template % args``; one mapping is an argument by names."""
     given: Any = args
-    if len(args) == 1 and hasattr(args[0], "keys") and hasattr(args[0], "__getitem__"):
-        given = args[0]
-        if not given:
-            return template
+    try:
+        if len(args) == 1 and hasattr(args[0], "keys") and hasattr(args[0], "__getitem__"):
+            given = args[0]
+            if not given:
+                return template
+    except Exception:
+        # A proxy that stands for nothing, which cannot be asked what it is.
+        given = args
     try:
         return (template if isinstance(template, (str, bytes)) else values.text_of(template)) % given
     except Exception:
@@ -40,15 +42,25 @@ def formatted(template: Any, args: tuple[Any, ...]) -> Any:
 
 def as_text(value: Any) -> str:
     """Return a value as text; bytes as UTF-8."""
-    if isinstance(value, str):
+    if type(value) is str:
         return value
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value).decode("utf-8", "backslashreplace")
+    if values.is_a(value, (bytes, bytearray)):
+        try:
+            return bytes(value).decode("utf-8", "backslashreplace")
+        except Exception:
+            return values.repr_of(value)
     return values.text_of(value)
 
 
 def is_exc_info(value: Any, template: Any) -> bool:
     """Return whether a positional argument can only be meant as `exc_info`: a template without ``%`` takes none."""
+    try:
+        return _is_exc_info(value, template)
+    except Exception:
+        return False
+
+
+def _is_exc_info(value: Any, template: Any) -> bool:
     if isinstance(value, bool):
         return True
     takes_none = isinstance(template, str) and "%" not in template
@@ -64,11 +76,15 @@ def is_exc_info(value: Any, template: Any) -> bool:
 
 def exception_of(exc_info: Any) -> BaseException | None:
     """Return the exception that an `exc_info` names: itself, in a tuple, or the one that is being handled."""
-    if isinstance(exc_info, BaseException):
-        return exc_info
-    if isinstance(exc_info, tuple) and len(exc_info) == _PARTS:
-        return exc_info[1] if isinstance(exc_info[1], BaseException) else None
-    return sys.exc_info()[1] if exc_info else None
+    try:
+        if isinstance(exc_info, BaseException):
+            return exc_info
+        if isinstance(exc_info, tuple) and len(exc_info) == _PARTS:
+            return exc_info[1] if isinstance(exc_info[1], BaseException) else None
+        return sys.exc_info()[1] if exc_info else None
+    except Exception:
+        # A proxy that stands for nothing.
+        return None
 
 
 def traceback_text(exc_info: Any) -> str:
@@ -76,8 +92,8 @@ def traceback_text(exc_info: Any) -> str:
     error = exception_of(exc_info)
     if error is None:
         return ""
-    trace = exc_info[2] if isinstance(exc_info, tuple) else error.__traceback__
     try:
+        trace = exc_info[2] if isinstance(exc_info, tuple) else error.__traceback__
         return "".join(traceback.format_exception(type(error), error, trace)).removesuffix("\n")
     except Exception:
         return values.exception_text(error)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from metlog import _diagnostics, _failures, _tracing
+from metlog import _bound, _diagnostics, _failures, _tracing
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
@@ -49,7 +49,18 @@ class Request:
     Nothing here fails into the application: what goes wrong is said once in Metlog's own log.
     """
 
-    __slots__ = ("_binding", "_client", "_is_over", "_method", "_piece", "_reported", "_started", "route", "status")
+    __slots__ = (
+        "_binding",
+        "_client",
+        "_has_line",
+        "_is_over",
+        "_method",
+        "_piece",
+        "_reported",
+        "_started",
+        "route",
+        "status",
+    )
 
     def __init__(
         self, client: MetlogClient, method: str, traceparent: str | None = None, request_id: str | None = None
@@ -64,8 +75,12 @@ class Request:
         self._client = client
         self._method = method if method in _METHODS else "OTHER"
         self._reported: BaseException | None = None
+        # Whether there is a line of ours about it.
+        self._has_line = False
         self._is_over = False
-        self._binding = client.bind(**_tracing.from_headers(traceparent, request_id))
+        # Names of another request, whose answer goes on beside this one in the same thread, are not this one's.
+        names = _tracing.from_headers(traceparent, request_id)
+        self._binding = _bound.Binding(client._key, names, unbinds=_tracing.NAMES)
         self._binding.__enter__()
         self._piece = _failures.Piece()
         self._started = time.perf_counter_ns()
@@ -73,11 +88,11 @@ class Request:
     def failed(self, exception: BaseException, *, is_logged: bool = False) -> None:
         """Report the exception that ended it, once.
 
-        :param is_logged: whether the framework makes a log line of it.
+        :param is_logged: whether the framework makes a log line of it, unless it lets the exception pass.
         """
-        if self._reported is exception:
+        if self._reported is exception and (self._has_line or is_logged):
             return
-        self._reported = exception
+        self._reported, self._has_line = exception, not is_logged
         route = self.route or NO_ROUTE
         message = f"{self._method} {route} failed"
         how = {"handled": False, "is_logged": is_logged}

@@ -197,7 +197,7 @@ class MetlogClient:
         if path is None:
             path = self._path = _WAY.path(self)
         if path is not None:
-            given = _bound.merged(self._key, fields) if _bound.is_any() else fields
+            given = _bound.merged(self._key, fields) if _bound.ever and _bound.is_any() else fields
             done = path.metlog(self, type, logger, severity, payload, given)
             if done:
                 return
@@ -250,8 +250,9 @@ class MetlogClient:
         if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             kind = _UnsampledTimer
-        elif self._path is not None:
-            return self._path.timer(self, name, logger, severity, fields, rate, self.timer_precision)
+        # Once, because another thread may let go of it.
+        elif (path := self._path) is not None:
+            return _WAY.timer(path, self, name, logger, severity, fields, rate, self.timer_precision)
         further = {"logger": logger, "severity": severity, "fields": fields, "rate": rate}
         return kind(self, name, further, self.timer_precision)
 
@@ -271,7 +272,7 @@ class MetlogClient:
         :param rate: The share that was measured. It is only told; this call always sends.
         """
         path = self._path
-        if path is None or _bound.is_any() or not path.timer_send(self, name, elapsed, logger, severity, fields, rate):
+        if path is None or not path.metric(self, "timer", name, elapsed, logger, severity, fields, rate):
             self._metric("timer", name, elapsed, logger, severity, fields, rate)
 
     def incr(
@@ -293,7 +294,7 @@ class MetlogClient:
             self._ledger.add(_SAMPLED_OUT)
             return
         path = self._path
-        if path is None or _bound.is_any() or not path.incr(self, name, count, logger, severity, fields, rate):
+        if path is None or not path.metric(self, "counter", name, count, logger, severity, fields, rate):
             self._metric("counter", name, count, logger, severity, fields, rate)
 
     def gauge(
@@ -314,7 +315,9 @@ class MetlogClient:
         if rate < 1.0 and random.random() >= rate:
             self._ledger.add(_SAMPLED_OUT)
             return
-        self._metric("gauge", name, value, logger, severity, fields, rate)
+        path = self._path
+        if path is None or not path.metric(self, "gauge", name, value, logger, severity, fields, rate):
+            self._metric("gauge", name, value, logger, severity, fields, rate)
 
     def _metric(
         self,

@@ -43,5 +43,5 @@ def _report(_: Any, exception: Exception, **__: Any) -> None:
     watched = request.environ.get(wsgi.REQUEST)
     if watched is not None:
         watched.route = request.environ.get(wsgi.ROUTE)
-        # Flask logs it too.
+        # Flask logs it too, unless it is to let it pass (PROPAGATE_EXCEPTIONS, TESTING).
         watched.failed(exception, is_logged=True)

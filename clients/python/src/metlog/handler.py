@@ -12,14 +12,15 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from metlog import _core, _failures, _reentry, _tracing, values
+from metlog import _core, _failures, _native_path, _reentry, _tracing, values
 from metlog._diagnostics import LOGGER_NAME
 
 if TYPE_CHECKING:
     from metlog.client import MetlogClient
 
-# What every record has, and what formatters add; everything else came as `extra`.
-_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
+# What every record has, in its order, and what formatters add; everything else came as `extra`.
+_NAMES = [*vars(logging.LogRecord("", 0, "", 0, "", None, None)), "message", "asctime"]
+_STANDARD = frozenset(_NAMES) | {"taskName"}
 
 # Where OpenTelemetry's instrumentation of logging leaves the names of the current span.
 _OPEN_TELEMETRY = {"otelTraceID": _tracing.TRACE_ID, "otelSpanID": _tracing.SPAN_ID}
@@ -61,9 +62,9 @@ class LogHandler(logging.Handler):
         super().__init__(level)
         self.client = client
         self.logger = logger
-        module = _core.native()
-        # Sends the usual records, those that nothing was added to, on the native path.
-        self._send: Any = _send_nothing if module is None else module.Records(sorted(_STANDARD)).send
+        # They take the usual records, those that nothing was added to: the one instead of all that follows here, the
+        # other where a part of that is somebody else's.
+        self._handle, self._send = _native_way()
 
     def createLock(self) -> None:  # noqa: N802  the standard library's name
         """Make no lock: the client needs none, and one would let threads wait for one another."""
@@ -71,6 +72,8 @@ class LogHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> Any:
         """Send the record if the handler's filters let it through."""
+        if self._handle(self, record):
+            return True
         passed = self.filter(record)
         if isinstance(passed, logging.LogRecord):
             # From Python 3.12 on a filter may put another record in its place.
@@ -84,23 +87,29 @@ class LogHandler(logging.Handler):
         inside = _reentry.inside
         if inside.active:
             return
-        inside.active = True
         try:
             client = self._client() if self.client is None else self.client
-            if client is not None and not _is_our_own(record.name):
-                severity = _EXACTLY.get(record.levelno) or severity_of(record.levelno)
-                payload = message_of(record) if self.formatter is None else self.format(record)
-                path = getattr(client, "_path", None)
-                if (
-                    path is None
-                    or (_tracing.MODULE in sys.modules and _tracing.from_open_telemetry())
-                    or not self._send(path, client, record.__dict__, severity, payload)
-                ):
-                    client.metlog("oldstyle", severity=severity, payload=payload, fields=fields_of(record))
+            if client is None or _is_our_own(record.name):
+                return
+            severity = _EXACTLY.get(record.levelno) or severity_of(record.levelno)
+            # Still outside: what an argument's own `__str__` logs is a line like any other.
+            payload = message_of(record) if self.formatter is None else self.format(record)
+            path = getattr(client, "_path", None)
+            if (
+                path is None
+                or (_tracing.MODULE in sys.modules and _tracing.from_open_telemetry())
+                or not self._send(path, client, record.__dict__, severity, payload)
+            ):
+                fields = fields_of(record)
+                inside.active = True
+                try:
+                    client.metlog("oldstyle", severity=severity, payload=payload, fields=fields)
+                finally:
+                    inside.active = False
+            if inside.senders is not None:
+                _reentry.note_sender(client)
         except Exception:
             self.handleError(record)
-        finally:
-            inside.active = False
 
     def _client(self) -> MetlogClient | None:
         if self.client is not None:
@@ -116,8 +125,29 @@ def _is_our_own(logger: str | None) -> bool:
     return logger == LOGGER_NAME or (isinstance(logger, str) and logger.startswith(_BELOW_IT))
 
 
-def _send_nothing(*_: Any) -> bool:
+def _do_nothing(*_: Any) -> bool:
     return False
+
+
+# What decides whether a record takes the native path all the way: the code of these methods, as the standard library
+# and this module have it.
+_OF_HANDLERS = ("emit", "filter")
+_OF_RECORDS = ("getMessage",)
+_HANDLERS = [_native_path.original(each, _OF_HANDLERS) for each in (LogHandler, logging.Handler, logging.Filterer)]
+_RECORDS = [_native_path.original(logging.LogRecord, _OF_RECORDS)]
+
+
+def _native_way() -> tuple[Any, Any]:
+    """Return what takes records on the native path, the whole way and its last step."""
+    module = _core.native()
+    if module is None:
+        return _do_nothing, _do_nothing
+    known = (_NAMES, _OF_HANDLERS, _HANDLERS, _OF_RECORDS, _RECORDS)
+    records = module.Records(*known, _reentry.inside, LOGGER_NAME, sys.modules, _tracing.MODULE)
+    # Somebody may have replaced them before this was imported.
+    methods = (logging.Filterer.filter, logging.LogRecord.getMessage)
+    are_original = all(getattr(each, "__globals__", None) is vars(logging) for each in methods)
+    return records.handle if are_original else _do_nothing, records.send
 
 
 def message_of(record: logging.LogRecord) -> str:
@@ -164,5 +194,5 @@ def _rename(fields: dict[str, Any]) -> None:
         fields[f"{name}_"] = fields.pop(name)
     for name, ours in _OPEN_TELEMETRY.items():
         value = fields.pop(name, _NO_SPAN)
-        if value and value != _NO_SPAN:
+        if values.is_a(value, str) and value not in ("", _NO_SPAN):
             fields.setdefault(ours, value)

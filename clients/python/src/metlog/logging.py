@@ -41,6 +41,7 @@ class MetlogHandler(logging.Handler):
         try:
             severity = _SEVERITIES.get(record.levelno, SEVERITY.CRITICAL)
             self.metlog_client.metlog(type="oldstyle", severity=severity, payload=record.msg)
+            _reentry.note_sender(self.metlog_client)
         except Exception:
             self.handleError(record)
         finally:

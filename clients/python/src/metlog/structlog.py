@@ -60,13 +60,10 @@ class Processor:
         """Send an event, and return it as it is."""
         client = client_for(self.client)
         if client is not None and not _reentry.is_inside():
-            inside = _reentry.enter()
             try:
                 _send(client, logger, method_name, event_dict)
             except Exception as error:
                 _diagnostics.once("structlog", "an event of structlog was not sent: %r", error)
-            finally:
-                _reentry.leave(inside)
         if self.drop:
             from structlog import DropEvent
 
@@ -76,7 +73,7 @@ class Processor:
 
 def _send(client: MetlogClient, logger: Any, method_name: str, event: MutableMapping[str, Any]) -> None:
     level = event.get("level", method_name)
-    severity = _SEVERITIES.get(level if isinstance(level, str) else method_name, _INFORMATIONAL)
+    severity = _SEVERITIES.get(level if values.is_a(level, str) else method_name, _INFORMATIONAL)
     fields: dict[str, Any] = _tracing.from_open_telemetry()
     for name, value in event.items():
         if name not in _LEFT_OUT:
@@ -84,9 +81,15 @@ def _send(client: MetlogClient, logger: Any, method_name: str, event: MutableMap
     logger_name = getattr(logger, "name", None)
     if "logger_name" not in fields and isinstance(logger_name, str):
         fields["logger_name"] = logger_name
-    if "exception" in fields and isinstance(fields["exception"], str):
+    if "exception" in fields and values.is_a(fields["exception"], str):
         # Already formatted by a processor in front.
         fields["stack"] = fields.pop("exception")
     if event.get("exc_info"):
         fields.update(_failures.fields_of(event["exc_info"]))
-    client.metlog("oldstyle", severity=severity, payload=values.text_of(event.get("event", "")), fields=fields)
+    # Still outside: what a value's own `__str__` logs is a line like any other.
+    payload = values.text_of(event.get("event", ""))
+    outside = _reentry.enter()
+    try:
+        client.metlog("oldstyle", severity=severity, payload=payload, fields=fields)
+    finally:
+        _reentry.leave(outside)

@@ -11,6 +11,7 @@ pytest finds it by itself where metlog-py is installed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import re
@@ -116,7 +117,8 @@ def _summary(message: dict[str, Any]) -> str:
 def capturing() -> Iterator[Capture]:
     """Capture what all clients of ``CLIENT_HOLDER`` send, and what is logged, while the block runs.
 
-    Where there is no default client there is one for as long.
+    That goes for clients that are made or configured meanwhile as well. Where there is no default client there is one,
+    until the code under test names its own or the block ends.
     """
     from metlog.handler import LogHandler
     from metlog.holder import CLIENT_HOLDER
@@ -124,27 +126,72 @@ def capturing() -> Iterator[Capture]:
     capture = Capture()
     is_new = CLIENT_HOLDER.default_client is None
     before = CLIENT_HOLDER.global_config.get("default")
+    ours = CLIENT_HOLDER.get_client(_NAME) if is_new else None
     if is_new:
-        CLIENT_HOLDER.get_client(_NAME)
         CLIENT_HOLDER.set_default_client_name(_NAME)
-    senders: list[tuple[MetlogClient, Any]] = []
-    for client in list(CLIENT_HOLDER._clients.values()):
-        senders.append((client, client.sender))
-        client.sender = capture
     root = logging.getLogger()
     handler = None if any(isinstance(one, LogHandler) for one in root.handlers) else LogHandler()
     if handler is not None:
         root.addHandler(handler)
     try:
-        yield capture
+        with _in_place_of_senders(capture):
+            yield capture
     finally:
         if handler is not None:
             root.removeHandler(handler)
-        for client, sender in senders:
-            client.sender = sender
-        if is_new:
+        # Under the very name there may be the application's by now.
+        if ours is not None and not ours.is_active:
+            is_still_ours = CLIENT_HOLDER.global_config.get("default") == _NAME
             CLIENT_HOLDER.delete_client(_NAME)
-            CLIENT_HOLDER.set_default_client_name(before)
+            if is_still_ours:
+                CLIENT_HOLDER.set_default_client_name(before)
+
+
+@contextlib.contextmanager
+def _in_place_of_senders(capture: Capture) -> Iterator[None]:
+    """Give every client of ``CLIENT_HOLDER`` this sender; each has its own one afterwards."""
+    from metlog.client import MetlogClient
+    from metlog.holder import CLIENT_HOLDER, MetlogClientHolder
+
+    taken: dict[int, tuple[MetlogClient, Any]] = {}
+
+    def take(client: MetlogClient) -> None:
+        if client.sender is not capture:
+            taken[id(client)] = client, client.sender
+            client.sender = capture
+
+    def take_new_ones() -> None:
+        for client in list(CLIENT_HOLDER._clients.values()):
+            if id(client) not in taken:
+                take(client)
+
+    def then_take_new_ones(method: Any) -> Any:
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = method(*args, **kwargs)
+            take_new_ones()
+            return result
+
+        return call
+
+    set_up = MetlogClient.setup
+
+    @functools.wraps(set_up)
+    def set_up_and_take(self: MetlogClient, *args: Any, **kwargs: Any) -> None:
+        set_up(self, *args, **kwargs)
+        if any(self is client for client in CLIENT_HOLDER._clients.values()):
+            take(self)
+
+    take_new_ones()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetlogClient, "setup", set_up_and_take)
+        for name in ("get_client", "set_client"):
+            patch.setattr(MetlogClientHolder, name, then_take_new_ones(getattr(MetlogClientHolder, name)))
+        try:
+            yield
+        finally:
+            for client, sender in taken.values():
+                client.sender = sender
 
 
 _NAME = "test"

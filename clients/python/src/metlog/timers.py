@@ -105,7 +105,8 @@ class _Timer:
         own["name"] = name
         own["msg_data"] = msg_data
         own["_local"] = threading.local()
-        own["_precision"] = precision
+        # What is no number of decimals stands for whole milliseconds; a nanosecond is the sixth decimal.
+        own["_precision"] = min(max(precision, 0), 6) if isinstance(precision, int) else 0
         # Beside these there is `_first` while a span is measured, when it began: nearly every timer is entered once at
         # a time, and may be left in another thread or task than that, as when a generator is closed there. Spans that
         # begin meanwhile are here.
@@ -137,6 +138,17 @@ class _Timer:
         if _is_disabled(own["name"], getattr(own["client"], "_disabled_timers", ())):
             return _NOTHING
         return _Timer(own["client"], own["name"], own["msg_data"], own["_precision"])
+
+    def __copy__(self) -> _Timer:
+        """Return a timer of its own, which measures nothing yet, with what this thread has set on this one."""
+        own = self.__dict__
+        copied = self._class_of_copies(own["client"], own["name"], own["msg_data"], own["_precision"])
+        vars(copied.__dict__["_local"]).update(vars(own["_local"]))
+        return copied
+
+    @property
+    def _class_of_copies(self) -> type[_Timer]:
+        return type(self)
 
     def __enter__(self) -> _Timer:
         self.result: float | None = None
@@ -194,6 +206,10 @@ class _TimerBeside(_Timer):
     """Measures what a timer of the native module is asked for beside its one span."""
 
     _has_first = False
+
+    @property
+    def _class_of_copies(self) -> type[_Timer]:
+        return _Timer
 
 
 class _UnsampledTimer(_Timer):

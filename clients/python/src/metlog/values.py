@@ -45,6 +45,17 @@ class _NoRuleError(Exception):
     """There is no rule for a value."""
 
 
+class Unreadable:
+    """Stands for a value that could not be read, and says what can be said about it."""
+
+    def __init__(self, value: Any) -> None:
+        """Look at the value, once: it may be another one later."""
+        self._text = repr_of(value)
+
+    def __repr__(self) -> str:
+        return self._text
+
+
 def encode(msg: Any, *, indent: int | None = None) -> tuple[str, int]:
     """Return a message as JSON text, as ``json.dumps`` writes it, and how many of its values were unconvertible.
 
@@ -70,10 +81,18 @@ def plain(msg: Any) -> tuple[Any, int]:
     return _Walk(strict=False).message(msg)
 
 
-def text_of(value: Any) -> str:
-    """Return ``str(value)``, or what there is to say about a value that has none."""
+def is_a(value: Any, kinds: type | tuple[type, ...], *, otherwise: bool = False) -> bool:
+    """Return ``isinstance(value, kinds)``, and `otherwise` where it raises: a proxy may stand for nothing."""
     try:
-        return str(value)
+        return isinstance(value, kinds)
+    except Exception:
+        return otherwise
+
+
+def text_of(value: Any) -> str:
+    """Return ``str(value)``, or what there is to say about a value that has none. Never fails."""
+    try:
+        return _exact(str(value))
     except Exception:
         return repr_of(value)
 
@@ -81,9 +100,9 @@ def text_of(value: Any) -> str:
 def repr_of(value: Any) -> str:
     """Return ``repr(value)``, cut after REPR_LIMIT characters; a raising ``__repr__`` gives the type's name."""
     try:
-        text = repr(value)
+        text = _exact(repr(value))
     except Exception as error:
-        text = f"<{type(value).__qualname__}: its repr raised {type(error).__qualname__}>"
+        text = f"<{_own_name(type(value))}: its repr raised {_own_name(type(error))}>"
     return text if len(text) <= REPR_LIMIT else text[: REPR_LIMIT - 1] + "…"
 
 
@@ -101,13 +120,30 @@ def callable_name(called: Any) -> str:
             return f"{called.__module__}.{called.__qualname__}"
         return type_name(type(called))
     except Exception:
-        return type(called).__qualname__
+        return type_name(type(called))
 
 
 def type_name(kind: type) -> str:
-    """Return a type's name, with its module unless that is obvious."""
-    module = getattr(kind, "__module__", None)
-    return kind.__qualname__ if module in ("builtins", "__main__", None) else f"{module}.{kind.__qualname__}"
+    """Return a type's name, with its module unless that is obvious. Never fails."""
+    name = _own_name(kind)
+    try:
+        module = getattr(kind, "__module__", None)
+        return name if module in ("builtins", "__main__", None) else f"{module}.{name}"
+    except Exception:
+        return name
+
+
+def _own_name(kind: type) -> str:
+    try:
+        return kind.__qualname__
+    except Exception:
+        # Types have types of their own, which may hide their names.
+        return "object"
+
+
+def _exact(text: str) -> str:
+    """Return a text itself: of a subclass, whatever can be asked for may raise."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def _by_rule(value: Any) -> Any:
@@ -142,9 +178,9 @@ def _by_rule(value: Any) -> Any:
 def _key_text(key: Any) -> str | None:
     """Return a key as ``json.dumps`` turns it into text, or by the rules for values; None if neither knows it."""
     for _ in range(DEPTH_LIMIT):
-        if isinstance(key, str):
-            return key
         try:
+            if isinstance(key, str):
+                return _exact(key)
             if key is None or isinstance(key, (int, float)):
                 return str(next(iter(json.loads(json.dumps({key: None})))))
             key = _by_rule(key)
@@ -216,22 +252,31 @@ class _Walk:
         if value is None or value is True or value is False:
             return value
         try:
-            is_known = isinstance(value, (str, int, float, dict, list, tuple))
+            return self.known(value, place, level)
+        except UnicodeError:
+            if self.strict:
+                raise
         except Exception:
-            # A proxy that stands for nothing has no class either.
-            return self.unknown(repr_of(value), place)
-        if not is_known:
-            return self.other(value, place, level)
+            # What a value's own code raises. A proxy that stands for nothing has no class either.
+            pass
+        return self.unknown(repr_of(value), place)
+
+    def known(self, value: Any, place: str, level: int) -> Any:
+        # Only the values of the types themselves are sent as they are: what only says that it is of such a type is
+        # none, and raises here.
         if isinstance(value, str):
-            return value
+            return _exact(value)
         if isinstance(value, int):
-            return self.integer(value, place)
+            return self.integer(value if type(value) is int else int.__int__(value), place)
         if isinstance(value, float):
+            value = float.__float__(value)
             if math.isfinite(value):
                 return value
             self.mark(NOT_FINITE, place)
             return None
-        return self.container(value, place, level)
+        if isinstance(value, (dict, list, tuple)):
+            return self.container(value, place, level)
+        return self.other(value, place, level)
 
     def integer(self, value: int, place: str) -> Any:
         try:
@@ -248,11 +293,8 @@ class _Walk:
         if level > DEPTH_LIMIT:
             self.mark(CUT, place)
             return DEPTH_TEXT
-        try:
-            # A copy, because other threads may change what the application gave. A subclass's own code may raise.
-            members = list(value.items() if isinstance(value, dict) else value)
-        except Exception:
-            return self.unknown(repr_of(value), place)
+        # A copy, because other threads may change what the application gave.
+        members = list(value.items() if isinstance(value, dict) else value)
         self.around.add(id(value))
         try:
             if isinstance(value, dict):
@@ -286,12 +328,6 @@ class _Walk:
                 raise _NoRuleError
             # A rule may lead to another: an Enum of dates. The level grows, so that it ends.
             return self.value(converted, place, level + (not isinstance(converted, (dict, list))))
-        except UnicodeError:
-            if self.strict:
-                raise
-            return self.unknown(repr_of(value), place)
-        except Exception:
-            return self.unknown(repr_of(value), place)
         finally:
             self.around.discard(id(value))
 

@@ -27,7 +27,8 @@ DEEPEST = 4
 def text(value: object, longest: int = LONGEST_TEXT) -> str:
     """Return a text of at most so many characters, that UTF-8 can hold."""
     try:
-        shown = value if isinstance(value, str) else str(value)
+        # The text itself, because what can be asked of a subclass's may fail.
+        shown = str.__str__(value if isinstance(value, str) else str(value))
     except Exception:
         shown = f"<unprintable {type(value).__name__}>"
     if len(shown) > longest:

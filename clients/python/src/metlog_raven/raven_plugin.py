@@ -6,12 +6,12 @@ endpoint passes it on to the project that ``dsn`` names, or to its own.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,7 +54,7 @@ class capture_stack(MetlogDecorator):
         """Return whether there is a client."""
         return self.client is not None
 
-    @contextmanager
+    @contextlib.contextmanager
     def around(self) -> Iterator[None]:
         """Report an exception of one call."""
         try:
@@ -119,27 +119,37 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
         passed_through = "payload" in fields
         payload = fields.pop("payload", None)
         # Secrets are found in what JSON has: a mapping or a data class of any kind would hide its names.
-        told, unconvertible = values.plain(fields)
-        marks = told.pop(values.MARKS, None)
-        if unconvertible:
-            self._ledger.add("unconvertible", unconvertible)
+        told, marks = _plain(self, fields)
         meant = None if passed_through else exception_of(exc_info)
         if meant is None and payload is None:
             return
+        words = "" if msg is None else bounded.text(msg, LONGEST_MESSAGE)
         if meant is not None:
             more = {"logger": logger, "severity": severity, "handled": handled, "extra": told}
-            payload = _event(settings, self, meant, msg, more)
+            payload = _event(settings, self, meant, words, more)
             _failures.note(meant[0])
-        said = {"epoch_timestamp": time.time(), "msg": scrubber.text(bounded.text(msg, LONGEST_MESSAGE)), "dsn": dsn}
-        said.update(scrubber.value(told))
-        if marks:
-            said[values.MARKS] = marks
-        bound = _bound.merged(self._key, None) if hasattr(self, "_key") else {}
-        _leave_out(said, MOST_BYTES - _size(payload) - _size(bound))
-        self.metlog(type="sentry", logger=logger, severity=severity, payload=payload, fields=said)
+        said = {"epoch_timestamp": time.time(), "msg": scrubber.text(words), "dsn": dsn}
+        bound = _bound.current(self._key) if hasattr(self, "_key") else {}
+        # What is bound may be a secret too. It goes with the fields of the call instead, which win.
+        bound_told, bound_marks = _plain(self, bound)
+        said = {**scrubber.value(bound_told), **said, **scrubber.value(told)}
+        if marks or bound_marks:
+            said[values.MARKS] = {**bound_marks, **marks}
+        _leave_out(said, MOST_BYTES - _size(payload))
+        without_bound = _bound.Binding(self._key, {}, unbinds=bound) if bound else contextlib.nullcontext()
+        with without_bound:
+            self.metlog(type="sentry", logger=logger, severity=severity, payload=payload, fields=said)
 
     raven.metlog_name = METLOG_PLUGIN_NAME  # type: ignore[attr-defined]
     return raven
+
+
+def _plain(client: Any, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return fields as JSON has them, and what was changed for that; what could not be converted is counted."""
+    told, unconvertible = values.plain(fields)
+    if unconvertible:
+        client._ledger.add("unconvertible", unconvertible)
+    return told, told.pop(values.MARKS, {})
 
 
 def _size(value: Any) -> int:
@@ -171,7 +181,7 @@ def _leave_out(said: dict[str, Any], most_bytes: int) -> None:
 
 def _event(settings: Settings, client: Any, meant: Any, msg: str, more: dict[str, Any]) -> str:
     exception, traceback = meant
-    names = {name: str(value) for name, value in _tracing.current(client).items()}
+    names = {name: values.text_of(value) for name, value in _tracing.current(client).items()}
     more["logger"] = client.logger if more["logger"] is None else more["logger"]
     try:
         return event(settings, exception, traceback, message=msg, server_name=client.hostname, trace=names, **more)

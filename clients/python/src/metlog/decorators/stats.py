@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from metlog.decorators.base import MetlogDecorator
+from metlog.decorators.util import short_name
 
 
 class _StatsDecorator(MetlogDecorator):
@@ -28,7 +29,7 @@ class timeit(_StatsDecorator):
     def predicate(self) -> bool:
         """Return whether the timer is wanted."""
         disabled = self.client._disabled_timers
-        name = self.args[0] if self.args else self._fn.__name__
+        name = self.args[0] if self.args else (self.kwargs or {}).get("name") or short_name(self._fn)
         return name not in disabled and "*" not in disabled and super().predicate()
 
     def around(self) -> AbstractContextManager[Any]:
