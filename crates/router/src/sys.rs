@@ -1,6 +1,6 @@
 //! The few system calls that no library offers: many datagrams per call, the socket's own numbers (what was dropped, what a
-//! TCP connection waits for), polling one descriptor and having it wait again, the process's limit on open files, accounts by name, what is attached
-//! to a file, a thread's priority, the host's name and its time zone.
+//! TCP connection waits for), polling one descriptor and having it wait again, the process's limit on open files, accounts by
+//! name, what is attached to a file, a thread's priority, the host's name and its time zone.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
