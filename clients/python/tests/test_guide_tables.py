@@ -134,6 +134,23 @@ def test_the_configuration_of_the_guide_does_what_it_says(monkeypatch):
     assert json.loads(client._config)["global"] == {"disabled_decorators": "incr_count"}
 
 
+def test_losses_are_counted_as_the_guide_counts_them(tmp_path, monkeypatch, capsys):
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "all.jsonl" in code]
+    numbered = [("a", 1), ("a", 2), ("a", 6), ("a", 5), ("b", 2), ("b", 2)]
+    messages = [{"metlog_src": source, "metlog_seq": number} for source, number in numbered]
+    lines = [json.dumps(message) for message in [*messages, {"type": "of somebody else"}]]
+    (tmp_path / "all.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert capsys.readouterr().out.splitlines() == ["a received 4 lost 2", "b received 1 lost 1"]
+
+
+def test_the_reasons_of_the_page_about_reasons_are_those_of_the_guide():
+    (row,) = [row for row in rows("python.md", "Losses") if row[0] == "`dropped`"]
+    of_the_guide = re.findall(r"`([\w-]+)`", row[1])
+    assert sorted(of_the_guide) == sorted(row[0].strip("`") for row in rows("reasons.md", "Client"))
+
+
 def test_a_security_event_looks_as_in_the_guide(client, captured):
     (shown,) = re.findall(r"^\w+ \d+ [\d:]+ web1 (CEF:.*)$", (DOCS / "python-plugins.md").read_text(), re.MULTILINE)
     client.hostname = "web1"
