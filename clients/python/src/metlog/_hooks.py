@@ -28,6 +28,16 @@ def logging_to(client: MetlogClient, level: int | str = logging.NOTSET) -> None:
     ``logging.lastResort`` from writing warnings to stderr, and ``logging.config`` would remove it.
     """
     ours = LogHandler(client, level=level)
+    root = logging.getLogger()
+    if logging.NOTSET < ours.level < root.level:
+        _diagnostics.once(
+            "level",
+            "records below %s do not come here whatever `level` says (%s): the root logger holds them back. "
+            "logging.basicConfig(level=logging.%s) before metlog.init() lets them through",
+            logging.getLevelName(root.level),
+            logging.getLevelName(ours.level),
+            logging.getLevelName(ours.level),
+        )
     inside = _reentry.inside
     before = logging.Logger.callHandlers
 
@@ -92,7 +102,7 @@ def exceptions_to(client: MetlogClient) -> None:
 
     def in_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            _failures.report(client, error, "Uncaught exception", handled=False)
+            _failures.report_uncaught(client, error, "Uncaught exception")
         before(kind, error, trace)
 
     sys.excepthook = in_main_thread
@@ -101,7 +111,7 @@ def exceptions_to(client: MetlogClient) -> None:
     def in_thread(args: Any) -> None:
         if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
             name = args.thread.name if args.thread is not None else "unknown"
-            _failures.report(client, args.exc_value, f"Uncaught exception in thread {name}", handled=False)
+            _failures.report_uncaught(client, args.exc_value, f"Uncaught exception in thread {name}")
         before_in_threads(args)
 
     threading.excepthook = in_thread
