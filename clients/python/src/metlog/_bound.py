@@ -31,8 +31,8 @@ class Binding:
         :param unbinds: Names that are bound further out and do not hold inside.
         """
         self.key = key
-        self.fields = dict(fields)
-        self.unbinds = unbinds
+        self.fields: dict[str, Any] = dict(fields)
+        self.unbinds: Collection[str] = unbinds
         # In the order in which they were entered. A dictionary, whose single operations threads may share.
         self._entries: dict[Entry[Binding], None] = {}
 
