@@ -494,7 +494,10 @@ def test_what_is_given_up_at_the_end_is_told(native: str):
         target = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
         code = "import metlog\nclient = metlog.init()\nfor _ in range(30): client.incr('hits')\n"
         at_exit = Outcome(code, METLOG_URL=target, METLOG_NATIVE=native)
-        assert at_exit.stderr.count("metlog: messages given up because they still waited at the end of the process: 30\n") == 1
+        assert (
+            at_exit.stderr.count("metlog: messages given up because they still waited at the end of the process: 30\n")
+            == 1
+        )
         closed = Outcome(code + "assert not client.close(0.1)\n", METLOG_URL=target, METLOG_NATIVE=native)
         assert closed.stderr.count("when the time for closing was over: 30\n") == 1, closed.stderr
 

@@ -6,10 +6,13 @@ import copy
 import datetime
 import decimal
 import enum
+import gc
 import json
 import math
 import socket
+import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Optional
@@ -614,8 +617,6 @@ class TestTimers:
         assert [receiver.message()["type"] for _ in range(3)] == ["timer"] * 3
 
     def test_attributes_are_those_of_the_thread(self, receiver: Receiver) -> None:
-        import threading
-
         timer = receiver.client.timer("shared")
         with timer:
             timer.mark = "main"
@@ -634,7 +635,81 @@ class TestTimers:
         thread.join()
         assert seen[:2] == [None, None]
         assert isinstance(seen[2], int)
-        assert abs(timer.start - start) < 0.01
+        assert timer.start == start
+
+    def test_it_is_like_one_in_python(self, receiver: Receiver) -> None:
+        """Whatever is done with a timer, it shows the same as one of the way by Python."""
+
+        def show(timer: Any) -> list[Any]:
+            shown = []
+            with timer:
+                with timer:
+                    shown.append(timer.result)
+                shown.append(type(timer.result))
+                inner = timer.start
+            shown.append(type(timer.result))
+            shown.append(timer.start == inner)
+            timer.result, timer.start = 99, 1.0
+            shown.append((timer.result, timer.start))
+            copied = copy.copy(timer)
+            shown.append((copied.result, copied.start, copied.name))
+            with copied:
+                shown.append((copied.result, timer.result))
+            del timer.result
+            shown.append((hasattr(timer, "result"), hasattr(timer, "start")))
+            with timer:
+                shown.append(timer.result)
+            del timer.result
+            shown.append(hasattr(timer, "result"))
+            return shown
+
+        def make(client: MetlogClient) -> Any:
+            return client.timer("shown")
+
+        native = make(receiver.client)
+        receiver.client._path = None
+        in_python = make(receiver.client)
+        assert (type(native).__name__, type(in_python).__name__) == ("NativeTimer", "_Timer")
+        assert show(native) == show(in_python)
+
+    @pytest.mark.parametrize("precision", [None, -1, 2.5, "3", True, 9])
+    def test_what_is_no_number_of_decimals_is_none(self, receiver: Receiver, precision: Any) -> None:
+        receiver.client.timer_precision = precision
+        kinds = []
+        for way in range(2):
+            with receiver.client.timer("odd") as timer:
+                pass
+            kinds.append(type(timer.result))
+            receiver.client._path = None
+            assert receiver.message()["fields"]["name"] == "odd", way
+        assert kinds == ([float] * 2 if precision in (True, 9) else [int] * 2)
+
+    def test_a_span_that_another_thread_ends_is_that_ones_result(self, receiver: Receiver) -> None:
+        timer = receiver.client.timer("moved")
+        timer.__enter__()
+        results = []
+
+        def end() -> None:
+            timer.__exit__(None, None, None)
+            results.append(timer.result)
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        thread.join()
+        assert (type(results[0]), timer.result) == (int, None)
+        assert receiver.message()["fields"]["name"] == "moved"
+
+    def test_it_is_collected_with_what_refers_to_it(self, receiver: Receiver) -> None:
+        class Owner:
+            pass
+
+        owner = Owner()
+        timer = owner.timer = receiver.client.timer("in a cycle")  # type: ignore[attr-defined]
+        timer.owner = owner
+        gone = weakref.ref(owner)
+        del owner, timer
+        gc.collect()
+        assert gone() is None
 
     def test_it_decorates(self, receiver: Receiver) -> None:
         @receiver.client.timer("decorated")
@@ -690,9 +765,6 @@ class TestTimers:
 
 
 def test_clients_and_their_paths_are_collected(receiver: Receiver) -> None:
-    import gc
-    import weakref
-
     client = MetlogClient(receiver.client.sender, "short-lived")
     client.incr("hits")
     client.me = client  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import json
 import os
@@ -15,7 +16,7 @@ import time
 import pytest
 from receivers import LineReceiver, UdpReceiver, wait_for
 
-from metlog import _exit, _plain_core
+from metlog import _exit, _plain_core, _transports
 from metlog._core import Destination
 from metlog._plain_core import PlainCore
 from metlog._transports import LARGEST_DATAGRAM, Backoff, shortened
@@ -40,11 +41,11 @@ def to_udp(port: int, **further) -> PlainCore:
 
 
 def test_nothing_is_started_before_the_first_message():
-    before = threading.active_count()
+    before = _thread._count()
     core = to_tcp(nowhere())
     assert core.flush(0)
     assert core.stats() == {"accepted": 0, "sent": 0, "queued": 0, "truncated": 0, "filtered": 0, "dropped": {}}
-    assert threading.active_count() == before
+    assert _thread._count() == before
 
 
 def test_messages_are_numbered_as_they_are_queued(udp):
@@ -193,13 +194,13 @@ def test_what_comes_after_the_end_is_dropped(udp):
 
 
 def test_a_core_that_nobody_has_any_more_sends_what_it_has_and_ends(udp):
-    threads = threading.active_count()
+    threads = _thread._count()
     core = to_udp(udp.port)
     core.submit(b"{}")
     del core
     gc.collect()
     assert udp.message()["metlog_seq"] == 1
-    wait_for(lambda: threading.active_count() <= threads, "the end of the thread")
+    wait_for(lambda: _thread._count() <= threads, "the end of the thread")
 
 
 def test_threads_lose_nothing(tcp):
@@ -218,6 +219,59 @@ def test_threads_lose_nothing(tcp):
     wait_for(lambda: len(tcp.lines) == 4000)
     assert [message["metlog_seq"] for message in tcp.messages()] == list(range(1, 4001))
     assert core.stats()["sent"] == 4000
+
+
+def test_a_first_message_waits_for_no_lock_of_threading(udp):
+    """A finaliser that logs may have interrupted the code that starts threads, in the same thread or in another."""
+    other, own = to_udp(udp.port), to_udp(udp.port)
+    held, done = threading.Event(), threading.Event()
+
+    def first_message():
+        held.wait()
+        other.submit(b"{}")
+        done.set()
+
+    threading.Thread(target=first_message).start()
+    with threading._active_limbo_lock:
+        held.set()
+        assert done.wait(30)
+        other.submit(b"{}")
+        own.submit(b"{}")
+    assert other.flush(30) and own.flush(30)
+    assert [udp.message()["metlog_seq"] for _ in range(3)].count(1) == 2
+
+
+def test_a_name_without_an_address_is_not_looked_up_for_every_message(udp, monkeypatch):
+    looked_up = []
+
+    def look_up(host, port, *further):
+        looked_up.append(host)
+        if host == "nowhere.example":
+            raise socket.gaierror(socket.EAI_NONAME, "it is not known")
+        return found(host, port, *further)
+
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(_transports, "FAILURE_HOLDS", 1000.0)
+    core = PlainCore(Destination("udp", (("nowhere.example", 9), ("127.0.0.1", udp.port))))
+    for _ in range(50):
+        core.submit(b"{}")
+    assert core.flush(30)
+    assert core.stats()["sent"] == 50
+    assert looked_up.count("nowhere.example") == 1
+
+
+def test_a_receiver_that_never_ends_to_talk_is_not_listened_to_for_ever():
+    class Talker:
+        heard = 0
+
+        def recv(self, size):
+            self.heard += size
+            return b"x" * size
+
+    talker = Talker()
+    assert not _transports._is_gone(talker)
+    assert talker.heard <= 1024 * 1024
 
 
 def test_a_signal_handler_may_send_while_its_own_thread_does(udp):
@@ -265,6 +319,17 @@ class TestFork:
         assert (message["child"], message["metlog_seq"]) == (1, 1)
         assert message["metlog_src"] != parent["metlog_src"]
         assert core.stats()["accepted"] == 1
+
+    def test_a_child_keeps_nothing_of_its_parents_queue(self, tmp_path):
+        core = PlainCore(Destination("unix", path=str(tmp_path / "nobody")))
+        core.submit(b'{"from": "parent"}')
+        line = core._line()
+        child = os.fork()
+        if child == 0:
+            core.submit(b'{"from": "child"}')
+            os._exit(len(line._queue) + len(core._lines) - 1 + len(core._finalizers) - 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert len(line._queue) == 1
 
     def test_a_child_does_not_send_what_waited_in_its_parent(self, tmp_path):
         path = str(tmp_path / "socket")

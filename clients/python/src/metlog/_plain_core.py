@@ -7,6 +7,7 @@ own thread sends one, and it is never held while anything waits for a network or
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import json
 import os
@@ -57,6 +58,7 @@ class PlainCore:
         _ending.prepare()
         self._destination = destination
         self._lines: dict[tuple[int, int], _Line] = {}
+        self._finalizers: dict[tuple[int, int], weakref.finalize[..., PlainCore]] = {}
         self._closed = False
 
     def submit(self, encoded: bytes) -> bool:
@@ -84,10 +86,23 @@ class PlainCore:
             line = self._lines.setdefault(here, _Line(self._destination, here, self._closed))
             for other in [key for key in self._lines if key != here]:
                 # What was inherited over a fork belongs to the parent.
-                self._lines.pop(other, None)
-            # Nobody can use a line whose core is gone: it sends what it has and ends.
-            weakref.finalize(self, line.retire).atexit = False
+                inherited = self._lines.pop(other, None)
+                if inherited is not None:
+                    inherited.abandon()
+            self._retire_at_the_end(here, line)
         return line
+
+    def _retire_at_the_end(self, here: tuple[int, int], line: _Line) -> None:
+        """Have a line send what it has and end once the core is gone, for nobody can use it any more."""
+        finalizer = weakref.finalize(self, line.retire)
+        finalizer.atexit = False
+        if self._finalizers.setdefault(here, finalizer) is not finalizer:
+            finalizer.detach()
+        for other in [key for key in self._finalizers if key != here]:
+            # It would keep the parent's line.
+            inherited = self._finalizers.pop(other, None)
+            if inherited is not None:
+                inherited.detach()
 
 
 class _Line:
@@ -106,6 +121,8 @@ class _Line:
         self._dropped: dict[str, int] = {}
         self._sequence = 0
         self._source = os.urandom(8).hex()
+        # Whether there is a thread, or somebody is about to start one; where it has to be joined, which one it is.
+        self._running = False
         self._thread: threading.Thread | None = None
         self._resting = False
         self._closed = closed
@@ -142,14 +159,13 @@ class _Line:
             self._queue.append(encoded)
             self._queued_bytes += size
             self._truncated += shorter is not None
-            problem = None
-            if self._thread is None and not _ending.is_over:
-                problem = self._start()
+            starts = not self._running and not _ending.is_over
+            if starts:
+                self._running = True
             elif self._resting:
                 self._changed.notify_all()
-        if problem is not None:
-            # No more threads, or the interpreter is about to end. The next message tries again; a flush sends itself.
-            _diagnostics.once("thread", "cannot start the sending thread: %s", problem)
+        if starts:
+            self._start()
         until = _ending.begun()
         if until is not None:
             # Nobody comes after this to send what waits.
@@ -171,7 +187,7 @@ class _Line:
         until = time.monotonic() + timeout
         with self._changed:
             target = self._accepted
-            while self._settled() < target and self._is_running():
+            while self._settled() < target and self._running:
                 left = until - time.monotonic()
                 if left <= 0:
                     return False
@@ -186,7 +202,7 @@ class _Line:
             self._closed = True
             self._deadline = until
             self._changed.notify_all()
-            while self._queue and self._is_running():
+            while self._queue and self._running:
                 left = until - time.monotonic()
                 if left <= 0:
                     break
@@ -210,6 +226,14 @@ class _Line:
             self._changed.notify_all()
             self._changed.release()
 
+    def abandon(self) -> None:
+        """Let go of what waits: this is a child, and its parent sends it.
+
+        Nothing here is used any more. The lock may be held for ever by a thread of the parent's, whose frames keep all
+        this in memory.
+        """
+        self._queue = deque()
+
     def end_thread(self) -> None:
         """Have the thread end, and wait for that; what comes later is sent by the thread that it comes from."""
         with self._changed:
@@ -220,6 +244,29 @@ class _Line:
             self._changed.notify_all()
         if thread is not None:
             thread.join(PATIENCE + END_PATIENCE)
+
+    def _start(self) -> None:
+        """Start the thread, without the lock.
+
+        Whoever waits for a lock of `threading`'s must not have ours: a finaliser that logs may interrupt, in another
+        thread, the very code of `threading` that has its lock. And in the thread of such a finaliser nothing that takes
+        that lock would ever end, so the thread is started in the one way that takes none.
+        """
+        _ending.watch(self)
+        try:
+            if _ending.joins_threads:
+                # Refused here already by an interpreter that has no such threads.
+                thread = threading.Thread(target=self._run, name="metlog", daemon=True)
+                thread.start()
+                self._thread = thread
+            else:
+                _thread.start_new_thread(self._run, ())
+        except RuntimeError as error:
+            with self._changed:
+                self._running = False
+                self._changed.notify_all()
+            # No more threads, or the interpreter is about to end. The next message tries again; a flush sends itself.
+            _diagnostics.once("thread", "cannot start the sending thread: %s", error)
 
     # Called with the lock held.
 
@@ -249,20 +296,6 @@ class _Line:
         tail = b'%s"metlog_seq": %d, "metlog_src": "%s"}' % (comma, self._sequence, self._source.encode())
         return encoded[:-1] + tail
 
-    def _is_running(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def _start(self) -> RuntimeError | None:
-        _ending.watch(self)
-        try:
-            # Refused here already by an interpreter that has no such threads.
-            thread = threading.Thread(target=self._run, name="metlog", daemon=True)
-            thread.start()
-        except RuntimeError as error:
-            return error
-        self._thread = thread
-        return None
-
     # The sending thread.
 
     def _run(self) -> None:
@@ -280,9 +313,10 @@ class _Line:
         finally:
             transport.close()
             with self._changed:
-                self._thread = None
+                # Before another one is started, which is not to be forgotten.
+                _ending.forget(self)
+                self._running = False
                 self._changed.notify_all()
-            _ending.forget(self)
 
     def _tell(self) -> None:
         """Say what is to be said. The lock is not held: a handler may wait for whatever it likes."""
@@ -421,13 +455,14 @@ class _Ending:
         self._begun: tuple[tuple[int, int], float] | None = None
         #: Whether no thread may be started any more.
         self.is_over = False
-        # The threads of the main interpreter are stopped when it ends.
-        self._ends_threads = _interpreter.is_main()
+        #: Whether threads have to have ended before the interpreter does; those of the main one are stopped by it.
+        self.joins_threads = not _interpreter.is_main()
+        self._is_prepared = not self.joins_threads
 
     def prepare(self) -> None:
         """Be called at the end of this process and of those that it forks."""
-        if not self._ends_threads:
-            self._ends_threads = True
+        if not self._is_prepared:
+            self._is_prepared = True
             # Behind the flush, as what is registered first is called last.
             atexit.register(self._end_threads)
         _exit.call(self.flush)

@@ -30,6 +30,12 @@ PATIENCE = 1.0
 # Seconds for which the addresses of a host name hold.
 ADDRESSES_HOLD = 60.0
 
+# Seconds for which a name that has no address is not looked up again.
+FAILURE_HOLDS = 2.0
+
+# Pieces of what a receiver of lines says that are read at once, of 4 KiB each. It has nothing to say.
+MOST_PIECES = 16
+
 # Seconds before the next try after a failure: the first, and the longest.
 FIRST_DELAY = 0.02
 LONGEST_DELAY = 5.0
@@ -136,15 +142,24 @@ class _Host:
         self._host = host
         self._port = port
         self._known: list[tuple[int, Any]] = []
+        self._failure: OSError | None = None
         self._known_until = 0.0
 
     def resolve(self, kind: int) -> list[tuple[int, Any]]:
         """Return address families and addresses, the preferred one first."""
         now = time.monotonic()
         if now >= self._known_until:
-            found = socket.getaddrinfo(self._host, self._port, 0, kind)
-            self._known = [(family, address) for family, _, _, _, address in found]
-            self._known_until = now + ADDRESSES_HOLD
+            try:
+                found = socket.getaddrinfo(self._host, self._port, 0, kind)
+            except OSError as error:
+                self._failure = error
+                self._known_until = time.monotonic() + FAILURE_HOLDS
+            else:
+                self._known = [(family, address) for family, _, _, _, address in found]
+                self._failure = None
+                self._known_until = now + ADDRESSES_HOLD
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
         return self._known
 
 
@@ -202,7 +217,9 @@ class _Datagrams:
         self._largest = largest
         # For each destination its socket, and the address that it is connected to.
         self._sockets: dict[_Host | _Path, tuple[socket.socket, Any]] = {}
-        self._refusals = {place: _Refusals(place.text) for place in places if isinstance(place, _Host)}
+        self._refusals: dict[_Host | _Path, _Refusals] = {
+            place: _Refusals(place.text) for place in places if isinstance(place, _Host)
+        }
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         sent = truncated = 0
@@ -390,13 +407,13 @@ def _is_gone(connection: socket.socket) -> bool:
     """Return whether the other side has closed; what it says otherwise is of no interest."""
     with contextlib.suppress(BlockingIOError):
         try:
-            while connection.recv(4096):
-                continue
+            for _ in range(MOST_PIECES):
+                if not connection.recv(4096):
+                    return True
         except BlockingIOError:
             raise
         except OSError:
-            pass
-        return True
+            return True
     return False
 
 

@@ -167,17 +167,33 @@ class Pool:
         self._client_factory = client_factory
         self._size = size
         self._livecheck = livecheck
-        self._stopped = threading.Event()
+        self._is_stopped = False
+        # Held while a process's sockets are made, and only by threads of its own.
+        self._filling: dict[tuple[int, int], threading.Lock] = {}
         self._fill()
         self.start_reconnecting()
 
     def _fill(self) -> None:
-        self._home = _process.identity()
+        # In a child, a thread of the parent's may hold the lock of the one before.
+        self._stopped = threading.Event()
+        if self._is_stopped:
+            self._stopped.set()
         self._all_clients = [self._client_factory() for _ in range(self._size)]
         self._clients: queue.SimpleQueue[BaseClient] = queue.SimpleQueue()
         for client in self._all_clients:
             self._clients.put(client)
         self._connect_thread: threading.Thread | None = None
+        self._home = _process.identity()
+
+    def _fill_in_child(self) -> None:
+        here = _process.identity()
+        with self._filling.setdefault(here, threading.Lock()):
+            # Another thread may have been here.
+            if self._home != here:
+                self._fill()
+                self.start_reconnecting()
+        for other in [key for key in self._filling if key != here]:
+            self._filling.pop(other, None)
 
     def start_reconnecting(self) -> None:
         """Start the thread that keeps clients connected, unless it runs."""
@@ -190,7 +206,7 @@ class Pool:
     def _keep_connected(self, home: tuple[int, int]) -> None:
         while self._home == home:
             for client in self._all_clients:
-                if self._stopped.is_set():
+                if self._is_stopped:
                     return
                 client.connect()
             if self._stopped.wait(self._livecheck):
@@ -199,8 +215,7 @@ class Pool:
     def send(self, msg: str) -> None:
         """Send a message, from any thread; where every socket is in use, it goes to stderr."""
         if self._home != _process.identity():
-            self._fill()
-            self.start_reconnecting()
+            self._fill_in_child()
         try:
             client = self.socket()
         except queue.Empty:
@@ -213,11 +228,12 @@ class Pool:
 
     def stop(self) -> None:
         """End the thread that keeps clients connected."""
+        self._is_stopped = True
         self._stopped.set()
 
     def is_stopped(self) -> bool:
         """Return whether `stop` was called."""
-        return self._stopped.is_set()
+        return self._is_stopped
 
     def socket(self) -> BaseClient:
         """Take a client out of the pool."""
