@@ -137,7 +137,7 @@ fn a_slow_router_slows_the_sender_down_and_loses_nothing() {
 }
 
 #[test]
-fn when_the_next_router_is_killed_only_what_the_kernel_had_taken_is_lost() {
+fn when_the_next_router_is_killed_while_nothing_is_under_way_nothing_is_lost() {
     const EACH: usize = 5_000;
     let mut next = second("127.0.0.1:0").start();
     let address = next.address("from-first");

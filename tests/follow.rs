@@ -313,6 +313,28 @@ fn two_routers_cannot_keep_their_positions_in_one_folder() {
     first.stop();
 }
 
+#[test]
+fn two_routers_with_the_same_configuration_do_not_write_the_same_files() {
+    let configuration = "[inputs.tcp]\nkind = \"tcp\"\nlisten = \"127.0.0.1:0\"\n\
+                         [endpoints.log]\nkind = \"file\"\npath = \"FOLDER/log\"\n[[routes]]\nto = [\"log\"]\n";
+    let first = Router::start(&configuration.replace("FOLDER", "."));
+    let data = first.path("metlog-data");
+    let path = configuration.replace("FOLDER", &first.path("").display().to_string());
+    let second = || Setup::new(&format!("data_dir = {data:?}\n{path}"));
+    let (status, said) = second().run_to_its_end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("is in use by another router (process "), "{said}");
+    // To look at a configuration takes nothing.
+    let other = second();
+    let file = other.path("metlog.toml");
+    let checked = Command::new(METLOG).arg("check").arg("--config").arg(file).output().expect("run metlog");
+    assert!(checked.status.success(), "{checked:?}");
+    first.reload(&format!("data_dir = \"elsewhere\"\n{}", configuration.replace("FOLDER", ".")));
+    let (status, said) = other.run_to_its_end();
+    assert_eq!(status.code(), Some(1), "a reload lets go of the folder: {said}");
+    first.stop();
+}
+
 /// What is kept of the file that was seen first; null where nothing is kept yet.
 fn kept(data: &Path) -> Value {
     let text = fs::read_to_string(data.join("checkpoints/logs.json")).unwrap_or_default();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Router, receivers,
     router::{METLOG, with_udp_and_tcp},
+    skipped::skip,
 };
 
 const ROUTER: &str = r#"
@@ -48,8 +49,7 @@ fn example(name: &str) -> Option<Command> {
     }
     let message =
         format!("missing: {}. Run: cargo build -p metlog --examples --all-features", path.display());
-    assert!(std::env::var_os("CI").is_none(), "{message}");
-    eprintln!("\n!! SKIPPED: a test of the Rust client. {message}\n");
+    skip("the Rust client", &message);
     None
 }
 

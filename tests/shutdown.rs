@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::support::{
-    Router, Setup, ledger::number, messages, receivers, receivers::make_pipe, router::METLOG, senders,
+    Router, Setup, ledger::number, messages, receivers, receivers::make_full_pipe, router::METLOG, senders,
 };
 
 const CONFIGURATION: &str = r#"
@@ -179,7 +179,7 @@ path = "out/good.jsonl"
 to = ["hanging", "good"]
 "#,
     );
-    make_pipe(&setup.path("out/pipe"));
+    let _full = make_full_pipe(&setup.path("out/pipe"));
     let router = setup.start();
     let lines = messages::numbered("any", 1_000, 0);
     senders::tcp(router.address("tcp"), messages::text_of(&lines).as_bytes());
@@ -211,7 +211,7 @@ buffer = { memory = "64KiB", when_full = "block" }
 to = ["hanging"]
 "#,
     );
-    make_pipe(&setup.path("out/pipe"));
+    let _full = make_full_pipe(&setup.path("out/pipe"));
     let router = setup.start();
     let mut streams = Vec::new();
     for _ in 0..4 {

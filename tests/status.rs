@@ -125,6 +125,27 @@ fn an_endpoint_whose_buffer_overflows_is_in_trouble_although_it_does_not_fail() 
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_is_named_until_its_reader_comes() {
+    let setup = Setup::new(OVERFLOWING);
+    let pipe = setup.path("pipe");
+    make_pipe(&pipe);
+    let router = setup.start();
+    senders::tcp(router.address("tcp"), messages::text_of(&messages::numbered("slow", 1, 0)).as_bytes());
+    router.wait("it waits", |ledger| !ledger.endpoint("slow")["failure"].is_null());
+    let output = metlog(&router, &["status"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let why = "endpoint `slow` is held up: nobody reads the named pipe pipe; until the program that does is started (for ";
+    assert!(said.contains(why) && said.contains("; 1 message waits"), "{said}");
+
+    let reader = drain_pipe(&pipe);
+    router.wait_until_delivered(1);
+    router.wait("nothing is in the way", |ledger| ledger.endpoint("slow")["failure"].is_null());
+    assert_eq!(router.stop().ledger.delivered("slow"), 1);
+    assert_eq!(reader.join().expect("read the pipe").len(), 1);
+}
+
+#[test]
 fn a_router_that_cannot_be_reached_is_a_status_of_its_own() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("an address");
     let output = Command::new(METLOG).args(["status", "--json", "--api", &free.to_string()]).output();

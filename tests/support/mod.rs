@@ -9,6 +9,7 @@ pub mod rotated;
 pub mod router;
 pub mod senders;
 pub mod sentry;
+pub mod skipped;
 pub mod small_disk;
 pub mod statsd;
 pub mod syslog_servers;

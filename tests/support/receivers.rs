@@ -23,6 +23,18 @@ pub fn make_pipe(path: &Path) {
     assert!(made.success(), "mkfifo {}", path.display());
 }
 
+/// Makes a named pipe that is full, and is open for reading as long as what is returned lives: a write to it hangs until somebody
+/// reads. Blank lines come first then.
+pub fn make_full_pipe(path: &Path) -> File {
+    make_pipe(path);
+    // For both directions, which waits for nobody.
+    let idle = File::options().read(true).write(true).open(path).expect("open the pipe");
+    // `dd` ends where it would have to wait.
+    let fill = "yes '' | dd of=\"$0\" bs=4096 iflag=fullblock oflag=nonblock 2>/dev/null";
+    let _ = Command::new("sh").args(["-c", fill]).arg(path).status().expect("run a shell");
+    idle
+}
+
 /// Reads a named pipe from now on, until its writer has closed it.
 pub fn drain_pipe(path: &Path) -> JoinHandle<Vec<String>> {
     let path = path.to_owned();

@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use super::skipped::skip;
+
 /// A file system of 256 KiB, unmounted when dropped.
 pub struct SmallDisk(PathBuf);
 
@@ -13,8 +15,7 @@ impl SmallDisk {
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
         let is_mounted = mount.as_ref().is_ok_and(|mount| mount.status.success());
         if !is_mounted {
-            assert!(std::env::var_os("CI").is_none(), "cannot mount a small disk: {mount:?}");
-            eprintln!("not run: mounting a small disk needs root");
+            skip("a full disk", &format!("mounting a small one needs root: {mount:?}"));
             return None;
         }
         Some(SmallDisk(path))

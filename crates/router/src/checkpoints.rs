@@ -1,9 +1,11 @@
 //! What inputs keep over a restart: how far they have come, one small file for each in `data_dir/checkpoints`.
 //!
 //! An input hands over a [`Keeper`], which is asked about every second, and once more at the end, for the text to keep. A file is
-//! replaced as a whole (temporary file, fsync, rename), so that a crash leaves the old text or the new one. `data_dir` is made
-//! when the first input asks for it, for its owner alone, and locked: two routers that kept their positions in one folder
-//! would each undo what the other wrote.
+//! replaced as a whole (temporary file, fsync, rename), so that a crash leaves the old text or the new one.
+//!
+//! `data_dir` is made for its owner alone, and locked for as long as the router runs, whether or not anything is kept there: two
+//! routers that kept their positions in one folder would each undo what the other wrote, and two that run with the same
+//! configuration would write the same files.
 
 use std::{
     any::Any,
@@ -37,7 +39,7 @@ pub struct Checkpoints {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// A folder or file cannot be made or read.
-    #[error("cannot keep positions in {}: {error}; `data_dir` must be a folder that the router may write to", path.display())]
+    #[error("cannot keep anything in {}: {error}; `data_dir` must be a folder that the router may write to", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -82,10 +84,15 @@ struct Kept {
 }
 
 impl Checkpoints {
-    /// Checkpoints below `data_dir`, which is not touched before somebody has something to keep.
+    /// Checkpoints below `data_dir`, which is not touched before [`Checkpoints::lock`] or [`Checkpoints::open`].
     pub fn new(data_dir: &Path) -> Self {
         let shared = Shared { data_dir: data_dir.to_owned(), state: Mutex::default(), ended: Condvar::new() };
         Checkpoints { shared: Arc::new(shared) }
+    }
+
+    /// Makes the folder and locks it, so that no other router runs with it.
+    pub fn lock(&self) -> Result<(), CheckpointError> {
+        self.shared.lock_folder(&mut self.shared.lock())
     }
 
     /// The keeper of the input with this name: the one that it has already in this process, or what `read` makes of the text that
@@ -97,6 +104,7 @@ impl Checkpoints {
     ) -> Result<Arc<K>, CheckpointError> {
         let mut state = self.shared.lock();
         self.shared.lock_folder(&mut state)?;
+        self.shared.start_writing(&mut state)?;
         if let Some(kept) = state.kept.get(name) {
             let keeper: Arc<dyn Any + Send + Sync> = kept.keeper.clone();
             if let Ok(keeper) = keeper.downcast::<K>() {
@@ -152,15 +160,13 @@ impl Shared {
         self.data_dir.join("checkpoints").join(format!("{name}.json"))
     }
 
-    /// Makes and locks the folder and starts the writer, at the first call.
-    fn lock_folder(self: &Arc<Self>, state: &mut State) -> Result<(), CheckpointError> {
+    /// Makes and locks the folder, at the first call.
+    fn lock_folder(&self, state: &mut State) -> Result<(), CheckpointError> {
         if state.lock.is_some() {
             return Ok(());
         }
-        let folder = self.data_dir.join("checkpoints");
+        make_folder(&self.data_dir)?;
         let failed = |path: &Path, error| CheckpointError::Io { path: path.to_owned(), error };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&folder).map_err(|error| failed(&folder, error))?;
         let path = self.data_dir.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -181,10 +187,20 @@ impl Shared {
         // For whoever asks who has it; the lock itself does not depend on it.
         let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         noted.map_err(|error| failed(&path, error))?;
+        state.lock = Some(lock);
+        Ok(())
+    }
+
+    /// Starts the writer, at the first call.
+    fn start_writing(self: &Arc<Self>, state: &mut State) -> Result<(), CheckpointError> {
+        if state.writer.is_some() {
+            return Ok(());
+        }
+        let folder = self.data_dir.join("checkpoints");
+        make_folder(&folder)?;
         let shared = self.clone();
         let writer = thread::Builder::new().name("checkpoints".to_owned()).spawn(move || shared.write_on());
-        state.writer = Some(writer.map_err(|error| failed(&path, error))?);
-        state.lock = Some(lock);
+        state.writer = Some(writer.map_err(|error| CheckpointError::Io { path: folder, error })?);
         Ok(())
     }
 
@@ -214,6 +230,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Makes a folder, for its owner alone, and those above it.
+fn make_folder(path: &Path) -> Result<(), CheckpointError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| CheckpointError::Io { path: path.to_owned(), error })
 }
 
 /// Replaces a file as a whole.
@@ -291,6 +313,18 @@ mod tests {
         assert_eq!(error, expected);
         first.finish();
         assert!(second.open("app", word).is_ok());
+        second.finish();
+    }
+
+    #[test]
+    fn the_folder_is_in_use_although_nothing_is_kept_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = [Checkpoints::new(folder.path()), Checkpoints::new(folder.path())];
+        first.lock().unwrap();
+        assert!(matches!(second.lock(), Err(CheckpointError::InUse { .. })));
+        assert!(matches!(second.open("app", word), Err(CheckpointError::InUse { .. })));
+        first.finish();
+        second.lock().unwrap();
         second.finish();
     }
 

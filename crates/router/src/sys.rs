@@ -1,6 +1,6 @@
 //! The few system calls that no library offers: many datagrams per call, the socket's own numbers (what was dropped, what a
-//! TCP connection waits for), polling one descriptor, the process's limit on open files, accounts by name, what is attached
-//! to a file, a thread's priority, the host's name and its time zone.
+//! TCP connection waits for), polling one descriptor and having it wait again, the process's limit on open files, accounts by
+//! name, what is attached to a file, a thread's priority, the host's name and its time zone.
 //!
 //! A system call costs about as much as everything else that the router does with a datagram, so it is shared by many.
 
@@ -250,6 +250,18 @@ pub fn tcp_progress(socket: &Socket) -> Option<TcpProgress> {
         since_sent: milliseconds(info.tcpi_last_data_sent),
         since_answer: milliseconds(info.tcpi_last_ack_recv),
     })
+}
+
+/// Has reads and writes of `file` wait, whatever it was opened with.
+pub fn set_blocking(file: &File) -> io::Result<()> {
+    // SAFETY: F_GETFL takes no argument; the descriptor is open for as long as `file` is borrowed.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: F_SETFL takes an int, which this is.
+    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) };
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// How many bytes the kernel holds for `descriptor` at this moment; 0 where it does not tell.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use metlog_router::{
-    config::{Source, load_with_environment},
+    config::{Kind, Source, load_with_environment},
     endpoints, inputs,
 };
 
@@ -65,10 +65,35 @@ fn every_broken_file_says_what_is_wrong() {
     assert!(different.is_empty(), "not as expected:\n\n{}", different.join("\n\n"));
 }
 
+/// What is said of a sample with one key that cannot be read.
+fn said_with_one_unreadable_key<S: ?Sized>(kind: &Kind<S>, key: &str) -> String {
+    let is_of_key = |line: &&str| line.split_once('=').is_some_and(|(name, _)| name.trim() == key);
+    let others: Vec<&str> = kind.sample.lines().filter(|line| !is_of_key(line)).collect();
+    // Nothing takes a date.
+    kind.read_body(&format!("{}\n{key} = 1979-05-27\n", others.join("\n"))).err().unwrap_or_default()
+}
+
+fn problems_with_each_key_unreadable<S: ?Sized>(kinds: &[Kind<S>]) {
+    for kind in kinds {
+        for key in (kind.docs)() {
+            let said = said_with_one_unreadable_key(kind, key.name);
+            let problems =
+                said.lines().filter(|line| line.starts_with("error") || line.starts_with("warning"));
+            assert_eq!(problems.count(), 1, "{} with a wrong `{}`:\n{said}", kind.name, key.name);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_the_only_problem_where_the_others_are_right() {
+    problems_with_each_key_unreadable(inputs::registry::KINDS);
+    problems_with_each_key_unreadable(endpoints::registry::KINDS);
+}
+
 #[test]
 fn there_are_enough_cases_and_none_is_silent() {
     let cases = cases();
-    assert!(cases.len() >= 20, "{} cases", cases.len());
+    assert!(cases.len() >= 60, "{} cases", cases.len());
     for case in cases {
         assert!(!said_about(&case).is_empty(), "{}: nothing is wrong with it", case.display());
     }

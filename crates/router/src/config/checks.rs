@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Address, Api, ByteSize, Diagnostics, EndpointComponent, InputComponent, Kind, Limits, Rejects,
     components::Declared,
+    reader::FromConfig,
     routes::{DeclaredRoute, unknown_endpoint},
 };
 use crate::{template::Template, territory::Territory};
@@ -39,6 +40,7 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
     /// Runs every check.
     pub fn check(&self, diagnostics: &mut Diagnostics) {
         self.limits(diagnostics);
+        self.joined_lines(diagnostics);
         self.buffers(diagnostics);
         self.listeners(diagnostics);
         self.loops(diagnostics);
@@ -84,6 +86,25 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
             problem.help(
                 "the default is \"1MiB\"; what is larger belongs into a file, and its name into the message",
             );
+        }
+    }
+
+    /// What joins lines cannot make messages that are larger than any may be.
+    fn joined_lines(&self, diagnostics: &mut Diagnostics) {
+        let Some(limits) = self.limits else { return };
+        for declared in self.inputs {
+            let path = ["inputs", declared.name.as_str(), "multiline", "max_bytes"];
+            let Some(value) = self.value(&path) else { continue };
+            // What cannot be read was reported before.
+            let bytes = ByteSize::from_config(value, &mut diagnostics.for_showing());
+            if bytes.is_some_and(|bytes| bytes > limits.message) {
+                let message = "`multiline.max_bytes` has no effect beyond `limits.message`";
+                let problem = diagnostics.warning(value.span(), message);
+                problem.help(format!(
+                    "messages are cut at {}; raise `message` under [limits] as well, or lower this",
+                    limits.message
+                ));
+            }
         }
     }
 

@@ -54,6 +54,16 @@ impl Diagnostic {
         self
     }
 
+    /// Whether it speaks of something with this name.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let texts = [Some(&self.message), self.label.as_ref(), self.help.as_ref()];
+        let mut words = texts
+            .into_iter()
+            .flatten()
+            .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+        words.any(|word| word == name)
+    }
+
     fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -189,6 +199,13 @@ impl Diagnostics {
     /// All of them; in the order of the file once [`load`](super::load) has returned.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.items.iter()
+    }
+
+    /// Takes back what `keep` does not keep of everything behind the first `said` ones.
+    pub(super) fn retain_behind(&mut self, said: usize, keep: impl FnMut(&Diagnostic) -> bool) {
+        let mut later = self.items.split_off(said.min(self.items.len()));
+        later.retain(keep);
+        self.items.append(&mut later);
     }
 
     /// The text that an operator reads: each problem with its line, a blank line between two. Secrets are masked.

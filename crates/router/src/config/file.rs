@@ -39,8 +39,10 @@ macro_rules! kind {
             docs: $module::Parameters::docs,
             sample: $module::SAMPLE,
             read: |section: &mut $crate::config::Section<'_>| {
-                let parameters = $module::Parameters::read(section)?;
-                parameters.check_section(section);
+                let check = |parameters: &$module::Parameters, section: &mut $crate::config::Section<'_>| {
+                    parameters.check_section(section);
+                };
+                let parameters = $module::Parameters::read_and_check(section, $module::SAMPLE, check)?;
                 Some(Box::new(parameters) as Box<dyn $settings>)
             },
         }
@@ -158,7 +160,7 @@ fn parse<'s>(placed: &'s Placed, diagnostics: &mut Diagnostics) -> DeTable<'s> {
     errors.sort_by_key(|error| error.span().map(|span| span.start));
     let mut stumbles = Stumbles::new(placed);
     for error in errors {
-        stumbles.report(error.span().unwrap_or(text.len()..text.len()), error.message(), diagnostics);
+        stumbles.report(error.span(), error.message(), diagnostics);
     }
     let table = placed.place(table.into_inner());
     diagnostics.mask().add_values(&table);
@@ -236,7 +238,16 @@ fn note_misplaced(table: &DeTable<'_>, diagnostics: &mut Diagnostics) -> bool {
 
 fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Option<InputComponent<I>> {
     let keys = InputKeys::read(section);
-    let decoder = keys.as_ref().and_then(|keys| decoder(keys.decoder, section));
+    let decoder = match &keys {
+        Some(keys) => decoder(keys.decoder, section),
+        None => {
+            // Whether they belong here depends on the decoder, which nobody knows.
+            for key in ["logger", "severity"] {
+                section.value(key);
+            }
+            None
+        }
+    };
     let (own, common) = section.fingerprints();
     let settings = (kind.read)(section);
     Some(InputComponent {
@@ -254,12 +265,13 @@ fn input<I: ?Sized>(name: &str, kind: &Kind<I>, section: &mut Section<'_>) -> Op
 fn decoder(name: DecoderName, section: &mut Section<'_>) -> Option<DecoderSettings> {
     match name {
         DecoderName::Line => {
-            let LineDecoder { logger, severity } = LineDecoder::read(section)?;
-            if severity > 7 {
-                let span = section.span_of("severity");
-                section.diagnostics().error(span, "`severity` goes from 0 (emergency) to 7 (debug)");
-                return None;
-            }
+            let check = |keys: &LineDecoder, section: &mut Section<'_>| {
+                if keys.severity > 7 {
+                    let span = section.span_of("severity");
+                    section.diagnostics().error(span, "`severity` goes from 0 (emergency) to 7 (debug)");
+                }
+            };
+            let LineDecoder { logger, severity } = LineDecoder::read_and_check(section, "", check)?;
             Some(DecoderSettings::Line { logger, severity })
         }
         DecoderName::Json | DecoderName::Msgpack => {

@@ -29,10 +29,15 @@
 //! assert_eq!(Parameters::docs()[1].default.as_deref(), Some("\"json\""));
 //! ```
 //!
-//! `Parameters::read(&mut section)` reads all keys, so that every problem is reported, before it gives up. A
-//! struct declared like this is itself a value and can be nested as an inline table.
+//! `Parameters::read(&mut section)` reads all keys, so that every problem is reported, before it gives up;
+//! `read_and_check` goes on to what is wrong with keys together. A struct declared like this is itself a value and can be nested as an inline table.
 
-use super::reader::{FromConfig, Schema};
+use toml::de::DeTable;
+
+use super::{
+    Diagnostics,
+    reader::{FromConfig, Schema},
+};
 
 /// What the reference page says about one key.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +68,15 @@ impl ParameterDoc {
             default: default.map(|value| value.to_toml()).filter(|text| !text.is_empty()),
         }
     }
+}
+
+/// A value for a key that cannot be read, so that the others can be checked together: that of a key that is left out, or else what
+/// `sample` says.
+pub fn stand_in<T: FromConfig>(sample: &str, key: &str) -> Option<T> {
+    T::absent().or_else(|| {
+        let sample = DeTable::parse(sample).ok()?;
+        T::from_config(sample.get_ref().get(key)?, &mut Diagnostics::new())
+    })
 }
 
 /// Doc comments as they were written, without the space after each `///`.
@@ -107,6 +121,29 @@ macro_rules! parameters {
                 let _ = &section;
                 $( let $field = $crate::parameters!(@read section, $field, $type $(, $default)?); )*
                 Some(Self { $( $field: $field?, )* })
+            }
+
+            /// As [`Self::read`], and has `check` report what is wrong with keys together. Where some cannot be read, this is done
+            /// with stand-ins for them, their defaults or what `sample` says, so that everything is said at once; what
+            /// follows from a stand-in is not.
+            pub fn read_and_check(
+                section: &mut $crate::config::Section<'_>,
+                sample: &str,
+                check: impl FnOnce(&Self, &mut $crate::config::Section<'_>),
+            ) -> Option<Self> {
+                let _ = (&section, sample);
+                $( let $field = $crate::parameters!(@read section, $field, $type $(, $default)?); )*
+                let keys: Vec<(&'static str, bool)> =
+                    vec![$( ($crate::parameters!(@key $field), $field.is_some()) ),*];
+                let unread: Vec<&'static str> =
+                    keys.into_iter().filter_map(|(key, is_read)| (!is_read).then_some(key)).collect();
+                $( let $field = match $field {
+                    Some(value) => value,
+                    None => $crate::parameters!(@stand_in sample, $field, $type $(, $default)?)?,
+                }; )*
+                let all = Self { $( $field, )* };
+                section.check_without(&unread, |section| check(&all, section));
+                unread.is_empty().then_some(all)
             }
 
             /// The keys, described.
@@ -154,6 +191,10 @@ macro_rules! parameters {
     (@read $section:ident, $field:ident, $type:ty, $default:expr) => {
         $section.or_default::<$type>($crate::parameters!(@key $field), $default)
     };
+    (@stand_in $sample:ident, $field:ident, $type:ty) => {
+        $crate::config::parameters::stand_in::<$type>($sample, $crate::parameters!(@key $field))
+    };
+    (@stand_in $sample:ident, $field:ident, $type:ty, $default:expr) => { Some::<$type>($default) };
     (@default) => { None };
     (@default $default:expr) => { Some($default) };
     // A key that is a word of Rust is declared as r#type.

@@ -201,6 +201,23 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Has `check` report what is wrong with keys together, where stand-ins are in the place of those that are `unread`. What it
+    /// says of one of these, at its place or by its name, is a consequence of what was said of it before, and left out.
+    pub fn check_without(&mut self, unread: &[&str], check: impl FnOnce(&mut Section<'_>)) {
+        if unread.is_empty() {
+            return check(self);
+        }
+        if self.diagnostics.is_incomplete() {
+            return;
+        }
+        let said = self.diagnostics.iter().count();
+        check(self);
+        let places: Vec<_> = unread.iter().filter_map(|key| Some(self.table.get(*key)?.span())).collect();
+        self.diagnostics.retain_behind(said, |problem| {
+            !places.contains(&problem.span) && !unread.iter().any(|key| problem.names(key))
+        });
+    }
+
     /// Of the keys that were not asked for so far, and of those that were.
     pub fn fingerprints(&self) -> (Fingerprint, Fingerprint) {
         (

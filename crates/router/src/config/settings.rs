@@ -137,7 +137,8 @@ parameters! {
         /// More files that belong to this configuration: paths and patterns such as `"conf.d/*.toml"`, relative to the folder
         /// of this file. Only the main file has this key.
         pub include: Vec<String> = Vec::new(),
-        /// The folder for what is kept over a restart: the positions of `file` inputs. Two routers cannot share one.
+        /// The folder for what is kept over a restart: the positions of `file` inputs. A router locks it while it runs, whatever
+        /// it keeps there: two routers cannot share one.
         pub data_dir: PathBuf = PathBuf::from("./metlog-data"),
         /// How many threads read from inputs. The default is one per core.
         pub threads: Option<usize>,

@@ -26,8 +26,12 @@ impl<'f> Stumbles<'f> {
 
     /// Reports one error of the parser. What is said later about the same line is a consequence, and so may be whatever
     /// seems to be missing from the file.
-    pub fn report(&mut self, span: Range<usize>, message: &str, diagnostics: &mut Diagnostics) {
+    pub fn report(&mut self, span: Option<Range<usize>>, message: &str, diagnostics: &mut Diagnostics) {
         let text = self.placed.source.text.as_str();
+        let is_too_deep = message == "recursion limit";
+        // The parser does not say where that is.
+        let span = if is_too_deep { deepest_key(text) } else { span };
+        let span = span.unwrap_or(text.len()..text.len());
         let line = line_around(text, span.start);
         self.unusable(line.clone(), diagnostics);
         if span.start < self.said_until {
@@ -42,6 +46,9 @@ impl<'f> Stumbles<'f> {
                 "a section begins with its name in brackets, [inputs.NAME], and its lines are key = value",
             );
             self.said_until = text.len();
+        } else if is_too_deep {
+            let problem = diagnostics.error(self.placed.moved(span), "a key is nested too deeply");
+            problem.help("a key has fewer than 80 parts, with a dot between two");
         } else if what == "duplicate key" {
             self.duplicate(span, line, diagnostics);
         } else {
@@ -149,6 +156,19 @@ fn line_around(text: &str, position: usize) -> Range<usize> {
     let start = text.get(..position).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let end = text.get(position..).and_then(|after| after.find('\n')).map_or(text.len(), |at| position + at);
     start..end
+}
+
+/// The key with the most parts, as far as they are bare.
+fn deepest_key(text: &str) -> Option<Range<usize>> {
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let mut start = 0;
+    let mut keys = Vec::new();
+    for piece in text.split_inclusive(|c| !is_of_key(c)) {
+        let key = piece.trim_end_matches(|c| !is_of_key(c));
+        keys.push((key.matches('.').count(), start..start + key.len()));
+        start += piece.len();
+    }
+    keys.into_iter().rev().max_by_key(|(dots, _)| *dots).map(|(_, place)| place)
 }
 
 /// The line before a line that says the same header, or the same key of the same section; `None` where it is not that

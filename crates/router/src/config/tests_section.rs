@@ -4,7 +4,7 @@
 use std::{ops::Range, path::PathBuf};
 
 use metlog_message::{Reason, Timestamp};
-use toml::de::DeValue;
+use toml::{Spanned, de::DeValue};
 
 use super::{
     diagnostics::Diagnostics,
@@ -62,6 +62,9 @@ parameters! {
     }
 }
 
+/// What stands in for a key that is needed and cannot be read, while the others are looked at.
+const SAMPLE: &str = "name = \"a test\"";
+
 /// A message, or what is sent of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -102,10 +105,9 @@ pub(super) fn read(root: &mut Section<'_>, inputs: &[&str], endpoints: &[&str]) 
         let place = root.diagnostics().place(&item.span());
         let mut section =
             Section::new(format!("test {}", position + 1), item.span(), table, root.diagnostics());
-        let keys = TestKeys::read(&mut section);
-        if let Some(keys) = &keys {
-            check(keys, &mut section, inputs, endpoints);
-        }
+        let keys = TestKeys::read_and_check(&mut section, SAMPLE, |keys, section| {
+            check(keys, section, inputs, endpoints);
+        });
         section.finish();
         tests.push(keys.map(|keys| Test { place, keys }));
     }
@@ -115,7 +117,14 @@ pub(super) fn read(root: &mut Section<'_>, inputs: &[&str], endpoints: &[&str]) 
 /// Names that nothing has, and a test without messages.
 fn check(keys: &TestKeys, section: &mut Section<'_>, inputs: &[&str], endpoints: &[&str]) {
     if keys.messages.is_empty() && keys.file.is_none() {
-        section.missing("messages", "a list of messages: texts or tables");
+        const EXPECTED: &str = "a list of messages, texts or tables; or add a `file` of them";
+        match section.value("messages").map(Spanned::span) {
+            None => section.missing("messages", EXPECTED),
+            Some(span) => {
+                let problem = section.diagnostics().error(span, "`messages` has none, so nothing is tested");
+                problem.help(format!("it takes {EXPECTED}"));
+            }
+        }
     }
     if let Some(input) = &keys.input
         && !inputs.contains(&input.as_str())
@@ -293,7 +302,6 @@ fn expectation(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Expec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use toml::Spanned;
 
     fn item(text: &str) -> Option<Item> {
         let value: Spanned<DeValue<'_>> = DeValue::parse(text).unwrap();

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{Address, choices};
+use crate::config::{Address, Section, choices};
 
 #[cfg(test)]
 pub(crate) use self::health::NOTICE_UNREACHABLE;
@@ -68,6 +68,23 @@ impl Server {
             (Transport::Unix | Transport::UnixStream, None) => {
                 Err(format!("transport = \"{transport}\" needs the `path` of the server's socket"))
             }
+        }
+    }
+
+    /// Reports what is wrong with these keys of a section.
+    pub(crate) fn check(transport: Transport, server: Result<Server, String>, section: &mut Section<'_>) {
+        if let Err(problem) = server {
+            let key = if section.value("path").is_some() { "path" } else { "transport" };
+            let span = section.span_of(key);
+            section.diagnostics().error(span, problem);
+        }
+        if matches!(transport, Transport::Unix | Transport::UnixStream) && section.value("address").is_some()
+        {
+            let span = section.span_of("address");
+            let problem = format!(
+                "`address` is for UDP and TCP; with transport = \"{transport}\" the server's socket is at `path`"
+            );
+            section.diagnostics().error(span, problem).help("remove it, or change `transport`");
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) use self::reload::compile;
 pub use self::reload::{Changes, ReloadReport};
 use self::{claims::Claims, endpoint::RunningEndpoint, input::RunningInput};
 use crate::{
+    checkpoints::CheckpointError,
     clock::Clock,
     config,
     control::ReopenError,
@@ -126,6 +127,9 @@ pub enum StartError {
     /// An endpoint cannot be opened.
     #[error(transparent)]
     Endpoint(#[from] endpoints::OpenError),
+    /// Another router runs with the same `data_dir`.
+    #[error(transparent)]
+    DataDir(#[from] CheckpointError),
     /// The routes cannot be compiled.
     #[error(transparent)]
     Routes(#[from] TableError),
@@ -172,7 +176,7 @@ impl Topology {
             listening: Vec::new(),
             clock,
         };
-        match topology.apply(configuration) {
+        match topology.lock_data_dir().and_then(|()| topology.apply(configuration)) {
             Ok(_) => {
                 let watching = watch(topology.ledger.clone(), topology.tap.clone(), topology.clock.clone());
                 topology.network().spawn(watching);
@@ -182,6 +186,18 @@ impl Topology {
                 topology.stop();
                 Err(error)
             }
+        }
+    }
+
+    /// Sees to it that no other router runs with the same `data_dir`: with the same configuration it would write, and rotate, the
+    /// same files. A folder that cannot be made stops only who has something to keep there, which an input finds out.
+    fn lock_data_dir(&self) -> Result<(), StartError> {
+        match self.input_ground.checkpoints.lock() {
+            Err(error @ CheckpointError::Io { .. }) => {
+                tracing::warn!("{error}; another router that runs with the same one would not be noticed");
+                Ok(())
+            }
+            outcome => Ok(outcome?),
         }
     }
 

@@ -11,6 +11,7 @@ mod compression;
 mod housekeeping;
 mod log_file;
 mod meta;
+mod named_pipe;
 mod open_files;
 mod output;
 mod permissions;
@@ -19,13 +20,7 @@ mod rotation;
 mod tidying;
 mod walk;
 
-use std::{
-    io,
-    os::unix::fs::FileTypeExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use metlog_buffer::WhenFull;
 
@@ -206,10 +201,6 @@ fn render_path(path: &Template, message: &Message<'_>, rendered: &mut Vec<u8>, i
     open_files::shorten_parts(rendered, is_rotated);
 }
 
-fn is_named_pipe(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| found.file_type().is_fifo())
-}
-
 #[derive(Debug)]
 struct FileEndpoint {
     name: String,
@@ -232,8 +223,8 @@ struct FileEndpoint {
 impl Endpoint for FileEndpoint {
     fn begin(&mut self) {
         // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
-        // named pipe exists already, and opening it waits for its reader: that is for the first delivery.
-        if !self.fixed.as_deref().is_some_and(is_named_pipe)
+        // named pipe exists already, and that its reader may come later is no failure.
+        if !self.fixed.as_deref().is_some_and(named_pipe::is_at)
             && let Err(problem) = self.reopen()
         {
             tracing::warn!(endpoint = self.name, "{problem}; trying again");
@@ -248,7 +239,7 @@ impl Endpoint for FileEndpoint {
         match self.fixed.clone() {
             Some(path) => match self.files.get(path.as_os_str().as_encoded_bytes()) {
                 Ok(output) => deliver_to_one(&self.format, output, work),
-                Err(error) => Answer::retry(0, cannot("open", &path, &error)),
+                Err(error) => named_pipe::not_open(Answer::delivered(0), &path, &error),
             },
             None => self.deliver_by_path(work),
         }
@@ -377,7 +368,7 @@ impl FileEndpoint {
                 Err(error) => {
                     let path = String::from_utf8_lossy(&self.rendered).into_owned();
                     return match self.files.flush_all() {
-                        Ok(()) => settled.and(pending).stopped(cannot("open", path.as_ref(), &error)),
+                        Ok(()) => named_pipe::not_open(settled.and(pending), path.as_ref(), &error),
                         Err(problem) => settled.stopped(problem),
                     };
                 }

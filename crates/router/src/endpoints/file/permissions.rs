@@ -9,6 +9,7 @@ use std::{
 
 use toml::de::DeValue;
 
+use super::named_pipe;
 use crate::{
     config::{
         Diagnostics, FromConfig,
@@ -143,6 +144,9 @@ impl Permissions {
     /// Opens a file for appending, and makes it and its folders if they are missing. `has_made` is told of a file that was
     /// made, while it still is the router's own.
     pub fn open(&self, path: &Path, has_made: impl FnOnce(&File)) -> io::Result<File> {
+        if named_pipe::is_at(path) {
+            return named_pipe::open(path);
+        }
         let mut options = OpenOptions::new();
         options.append(true);
         match options.open(path) {

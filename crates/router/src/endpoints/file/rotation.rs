@@ -68,6 +68,11 @@ impl Rotate {
             let help = "add `size` or `every`, or leave only `max_age`";
             error("nothing is rotated, so there is nothing to keep or compress", help);
         }
+        if self.max_age.is_some_and(|age| age.is_zero()) {
+            let message = "`rotate.max_age` is 0: every file is old enough to be removed at once";
+            let problem = section.diagnostics().warning(span.clone(), message);
+            problem.help("say how old a file may become, or leave it out to keep files of any age");
+        }
         if rotates && self.keep == Some(0) {
             let problem = section.diagnostics().warning(span, "`rotate.keep` is 0: no rotated file is kept");
             problem.help(

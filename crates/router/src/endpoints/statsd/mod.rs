@@ -109,10 +109,8 @@ impl EndpointSettings for Parameters {
     }
 
     fn check(&self, section: &mut Section<'_>) {
-        if let Err(problem) = Server::new(self.transport, &self.address, self.path.as_deref()) {
-            let span = section.span_of(if self.path.is_some() { "path" } else { "transport" });
-            section.diagnostics().error(span, problem);
-        }
+        let server = Server::new(self.transport, &self.address, self.path.as_deref());
+        Server::check(self.transport, server, section);
     }
 
     fn linger(&self) -> Duration {

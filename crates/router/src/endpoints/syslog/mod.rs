@@ -133,10 +133,7 @@ impl EndpointSettings for Parameters {
     }
 
     fn check(&self, section: &mut Section<'_>) {
-        if let Err(problem) = self.server() {
-            let span = section.span_of(if self.path.is_some() { "path" } else { "transport" });
-            section.diagnostics().error(span, problem);
-        }
+        Server::check(self.transport, self.server(), section);
         if !(SHORTEST_MAX_BYTES..=LONGEST_MAX_BYTES).contains(&self.max_bytes) {
             let span = section.span_of("max_bytes");
             let problem = format!("`max_bytes` takes {SHORTEST_MAX_BYTES} to {LONGEST_MAX_BYTES}");
