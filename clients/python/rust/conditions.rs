@@ -35,6 +35,10 @@ impl Conditions {
     /// What a client is like now, if there is a native path for that.
     pub(crate) fn of(terms: &Bound<'_, Terms>, client: &Bound<'_, PyAny>) -> Option<Conditions> {
         let py = client.py();
+        if !terms.get().client.is_class_of(client) {
+            // Its attributes may be code of Python's.
+            return None;
+        }
         let attributes = attributes(client)?;
         let attribute = |name| get(&attributes, name);
         let sender = attribute(intern!(py, "sender"))?;

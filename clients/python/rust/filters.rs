@@ -1,7 +1,7 @@
 //! The package's own filters, ruled by their settings instead of called.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::values::{NotPlain, exact};
@@ -69,19 +69,30 @@ impl Rule {
         severity: &Bound<'_, PyAny>,
     ) -> Result<bool, NotPlain> {
         let argument = self.argument.bind(kind.py());
-        let kept = match self.kind {
-            Kind::SeverityMax => severity.le(argument),
-            Kind::TypeBlacklist => argument.contains(kind).map(|listed| !listed),
-            Kind::TypeWhitelist => argument.contains(kind),
+        // Only what compares and looks up without code of Python's.
+        let is_at_most = |limit: &Bound<'_, PyAny>| {
+            severity.le(exact::<PyInt>(limit).ok_or(NotPlain)?).map_err(|_| NotPlain)
+        };
+        let is_listed = || {
+            let is_plain = exact::<PySet>(argument).is_some()
+                || exact::<PyFrozenSet>(argument).is_some()
+                || exact::<PyList>(argument).is_some()
+                || exact::<PyTuple>(argument).is_some()
+                || exact::<PyDict>(argument).is_some();
+            if is_plain { argument.contains(kind).map_err(|_| NotPlain) } else { Err(NotPlain) }
+        };
+        match self.kind {
+            Kind::SeverityMax => is_at_most(argument),
+            Kind::TypeBlacklist => is_listed().map(|listed| !listed),
+            Kind::TypeWhitelist => is_listed(),
             Kind::TypeSeverityMax => {
                 let limits = exact::<PyDict>(argument).ok_or(NotPlain)?;
                 match limits.get_item(kind).map_err(|_| NotPlain)? {
-                    Some(limit) if !limit.is_none() => severity.le(limit),
+                    Some(limit) if !limit.is_none() => is_at_most(&limit),
                     _ => Ok(true),
                 }
             }
-        };
-        kept.map_err(|_| NotPlain)
+        }
     }
 
     /// Shows Python's collector of cycles what is held.

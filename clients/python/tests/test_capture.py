@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,25 @@ def test_what_is_missing_is_said_in_words(metlog_capture: Capture) -> None:
 def test_that_nothing_was_sent_is_said_too(metlog_capture: Capture) -> None:
     with pytest.raises(AssertionError, match="expected one message with anything, found 0; nothing was sent"):
         metlog_capture.one()
+
+
+def test_without_an_init_there_are_its_plug_ins_all_the_same(metlog_capture: Capture) -> None:
+    try:
+        raise LookupError("no apples")
+    except LookupError:
+        CLIENT_HOLDER.default_client.raven("the order failed")
+    metlog_capture.one(type="sentry", msg="the order failed")
+
+
+def test_what_no_client_can_send_is_said_to_be_that(holder: Any) -> None:
+    client = holder.get_client("shop")
+    with capturing() as capture:
+        with pytest.raises(AssertionError, match=r"no client has the plug-in 'raven'; that of metlog.init\(\) has it"):
+            capture.one(type="sentry")
+        client.raven = print
+        with pytest.raises(AssertionError) as failure:
+            capture.one(type="sentry")
+        assert "no client has" not in str(failure.value)
 
 
 def test_of_much_that_was_sent_the_last_is_shown(metlog_capture: Capture) -> None:

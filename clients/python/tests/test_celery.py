@@ -85,6 +85,7 @@ def test_a_task_is_counted_and_timed_by_name_and_state(worker: None, metlog_capt
 
 
 def test_what_fails_is_counted_as_such_and_logged_by_celery(worker: None, metlog_capture: Capture) -> None:
+    del CLIENT_HOLDER.default_client.raven
     with pytest.raises(LookupError):
         fail.delay().get(timeout=PATIENCE)
     wait_for(metlog_capture, type="timer", name="celery.shop.fail.FAILURE")

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from metlog import _diagnostics
 from metlog.config import (
     _convert,
     client_from_dict_config,
@@ -154,6 +155,86 @@ def test_an_open_file_may_be_part_of_a_configuration():
 def test_sections_without_a_provider_are_told_by_their_names():
     with pytest.raises(ValueError, match=r"\[metlog_filter_x\] has no `provider`"):
         client_from_text_config("[metlog]\n[metlog_filter_x]\nseverity = 1", "metlog")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "complaint"),
+    [
+        ("severity = warn", ValueError, r"the section \[metlog\], key `severity`: a severity .* not 'warn'"),
+        ("severity = 8", ValueError, "not 8"),
+        ("severity = yes", ValueError, "not True"),
+        (
+            "sender_class = metlog.senders.UdpSendr",
+            ImportError,
+            r"\[metlog\], key `sender_class`: there is no 'UdpSendr' in 'metlog.senders'",
+        ),
+        ("sender_class = no_such_module.Sender", ImportError, "`sender_class`: No module named 'no_such_module'"),
+        ("sender_class = ....Sender", ValueError, "`sender_class`: the relative name"),
+        (
+            "sender_class = metlog.senders.UdpSender\nsender_host = localhost\nsender_prt = 5",
+            TypeError,
+            r"\[metlog\], key `sender_class`: .* 'prt'; it takes host, port, queue_bytes",
+        ),
+        (
+            "sender_class = metlog.senders.UdpSender\nsender_host = localhost\nsender_port = 0",
+            ValueError,
+            r"`sender_class`: a port is a number from 1 to 65535, not 0",
+        ),
+        (
+            "[metlog_filter_x]\nprovider = metlog.filters.severity_max_provider\nseverity = warn",
+            ValueError,
+            r"\[metlog_filter_x\]: a severity .* not 'warn'",
+        ),
+        (
+            "[metlog_filter_x]\nprovider = metlog.filters.type_severity_max_provider\nnoisy = warn",
+            ValueError,
+            r"\[metlog_filter_x\]: a severity .* not 'warn'",
+        ),
+        (
+            "[metlog_filter_x]\nprovider = metlog.filters.severity_max_provider",
+            TypeError,
+            r"\[metlog_filter_x\]: missing a required argument: 'severity'; it takes severity",
+        ),
+        ("[metlog_filter_x]\nprovider = metlog.filters.none", ImportError, r"\[metlog_filter_x\]: there is no 'none'"),
+        ("[metlog_plugin_x]\nprovider = metlog_cef.none:x", ImportError, r"\[metlog_plugin_x\]: .*metlog_cef.none"),
+    ],
+)
+def test_a_slip_is_told_with_its_section_and_what_would_be_right(text, error, complaint):
+    with pytest.raises(error, match=complaint):
+        client_from_text_config(f"[metlog]\n{text}", "metlog")
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "complaint"),
+    [
+        ({"severity": "warn"}, ValueError, "the configuration, key `severity`"),
+        ({"sender": {"class": "metlog.senders.None"}}, ImportError, "the key `class` of `sender`: there is no 'None'"),
+        ({"filters": [("metlog.filters.severity_max_provider", {})]}, TypeError, "number 1 of `filters`"),
+        ({"plugins": {"x": ("metlog.none", {})}}, ImportError, "'x' of `plugins`: there is no 'none' in 'metlog'"),
+    ],
+)
+def test_a_slip_in_a_dictionary_is_told_with_its_key(config, error, complaint):
+    with pytest.raises(error, match=complaint):
+        client_from_dict_config(config)
+
+
+def test_keys_that_nothing_reads_are_named_once(monkeypatch, caplog):
+    monkeypatch.setattr(_diagnostics, "_said", set())
+    text = "[DEFAULT]\nhere = /srv\n[metlog]\nsevrity = 3\nsendr_class = x\nsender_class = metlog.senders.StdOutSender"
+    for _ in range(2):
+        client_from_text_config(text, "metlog")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the section [metlog] has keys that nothing reads: `sendr_class`, `sevrity`; there are logger," in said
+    assert "here" not in said.split(";")[0]
+
+
+def test_what_a_class_itself_raises_is_not_taken_for_a_slip():
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        client_from_dict_config({"sender": {"class": f"{__name__}:_picky", "host": "a"}})
+
+
+def _picky(host):
+    raise TypeError("of its own")
 
 
 def test_files_are_read_as_python_2_read_them():

@@ -13,7 +13,8 @@ import pytest
 
 import metlog
 from metlog import _plugins, senders
-from metlog.client import MetlogClient
+from metlog._core import CLOSED, QUEUE_FULL, TOO_LARGE
+from metlog.client import NO_SENDER, SENDER_ERROR, MetlogClient
 from metlog.config import client_from_text_config
 from metlog.testing import Capture
 
@@ -132,6 +133,24 @@ def test_the_configuration_of_the_guide_does_what_it_says(monkeypatch):
     keeps = client.filters[0]
     assert [keeps({"type": kind}) for kind in ("gauge", "wsgi", "oldstyle")] == [False, False, True]
     assert json.loads(client._config)["global"] == {"disabled_decorators": "incr_count"}
+
+
+def test_losses_are_counted_as_the_guide_counts_them(tmp_path, monkeypatch, capsys):
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "all.jsonl" in code]
+    numbered = [("a", 1), ("a", 2), ("a", 6), ("a", 5), ("b", 2), ("b", 2)]
+    messages = [{"metlog_src": source, "metlog_seq": number} for source, number in numbered]
+    lines = [json.dumps(message) for message in [*messages, {"type": "of somebody else"}]]
+    (tmp_path / "all.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert capsys.readouterr().out.splitlines() == ["a received 4 lost 2", "b received 1 lost 1"]
+
+
+def test_the_reasons_of_the_page_about_reasons_are_in_the_guide():
+    (row,) = [row for row in rows("python.md", "Losses") if row[0] == "`dropped`"]
+    reasons = [row[0] for row in rows("reasons.md", "Client")]
+    assert {f"`{reason}`" for reason in (NO_SENDER, SENDER_ERROR, CLOSED, QUEUE_FULL, TOO_LARGE)} < set(reasons)
+    assert [reason for reason in reasons if reason not in row[1]] == []
 
 
 def test_a_security_event_looks_as_in_the_guide(client, captured):

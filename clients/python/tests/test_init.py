@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from receivers import UdpReceiver
 
+import metlog
 from metlog import _target
 from metlog.senders import FileSender, StdOutSender, TcpSender, UdpSender, UnixSender
 
@@ -111,6 +112,24 @@ def test_a_level_holds_for_what_is_sent_alone():
     assert outcome.stderr.splitlines() == ["WARNING:root:no", "ERROR:root:yes"]
 
 
+def test_a_level_that_the_root_logger_does_not_let_through_is_told_with_what_to_do():
+    code = BEGIN.replace("'myapp'", "'myapp', level='INFO'")
+    outcome = Outcome(code + "logging.info('held back')\n")
+    assert outcome.payloads() == []
+    (said,) = outcome.stderr.splitlines()
+    assert said.startswith("metlog: records below WARNING do not come here whatever `level` says (INFO)")
+    assert "logging.basicConfig(level=logging.INFO) before metlog.init()" in said
+    outcome = Outcome("import logging\nlogging.basicConfig(level=logging.INFO)\n" + code + "logging.info('sent')\n")
+    assert outcome.payloads() == ["sent"]
+    assert outcome.stderr.splitlines() == ["INFO:root:sent"]
+
+
+@pytest.mark.parametrize("severity", [8, -1, True, 4.0, "warn", None])
+def test_what_is_no_severity_is_told(severity):
+    with pytest.raises(ValueError, match="a severity is a number from 0"):
+        metlog.init("no severity", severity=severity)
+
+
 def test_uncaught_exceptions_are_sent_and_shown():
     outcome = Outcome(
         BEGIN + "def fail(): raise ValueError('in a thread')\n"
@@ -123,9 +142,9 @@ def test_uncaught_exceptions_are_sent_and_shown():
     events = [message for message in outcome.messages if message["type"] == "sentry"]
     assert len(outcome.messages) == 4
     first, second = lines
-    assert (first["severity"], first["payload"]) == (3, "Uncaught exception in thread worker")
+    assert (first["severity"], first["payload"]) == (3, "Uncaught exception in thread worker: ValueError: in a thread")
     assert (first["fields"]["exc_type"], first["fields"]["exc_message"]) == ("ValueError", "in a thread")
-    assert second["payload"] == "Uncaught exception"
+    assert second["payload"] == "Uncaught exception: KeyError: 'at the end'"
     assert "Traceback (most recent call last):" in second["fields"]["stack"]
     assert "ValueError: in a thread" in outcome.stderr
     assert "KeyError: 'at the end'" in outcome.stderr
@@ -312,11 +331,31 @@ def test_targets_are_senders(tmp_path):
         ("unix:", "there is no path"),
         ("file:", "there is no path"),
         ("unix:///x?mode=tube", "'stream' or 'datagram'"),
+        ("udp://a:1/path", "it takes no path, such as '/path'"),
+        ("tcp://a:1/path", "it takes no path, such as '/path'"),
+        ("udp://[::1", "is not right"),
+        (5565, "a target is a text, not 5565"),
+        (b"udp://a:1", "a target is a text, not b'udp"),
+        (["udp://a:1"], "a target is a text"),
     ],
 )
 def test_what_is_no_target_is_told(target, complaint):
     with pytest.raises(ValueError, match=complaint):
         _target.sender_for(target)
+
+
+@pytest.mark.parametrize(
+    "target", ["udp://ann:secret@a:1", "tcp://secret@a:1", "udp://b,ann:secret@a:1", "x://a:secret@b"]
+)
+def test_a_password_in_a_target_is_an_error_that_does_not_show_it(target):
+    with pytest.raises(ValueError, match=r"takes no user and no password|is no target") as failure:
+        _target.sender_for(target)
+    assert "secret" not in str(failure.value)
+    assert "[Filtered]" in str(failure.value)
+
+
+def test_white_space_around_a_target_does_not_matter():
+    assert _target.sender_for(" udp://a:1\n")._destinations == (("a", 1),)
 
 
 def test_a_handler_of_ours_that_leaves_a_record_alone_does_not_keep_it_from_being_sent():

@@ -86,6 +86,17 @@ def test_an_unknown_setting_is_an_error(settings: dict) -> None:
         psutil_plugin.config_plugin(settings)
 
 
+def test_without_psutil_the_log_says_where_to_get_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    capture = Capture()
+    psutil_plugin.config_plugin({})(MetlogClient(capture, "shop"), mem=True)
+    assert capture.messages == []
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.endswith("; pip install 'metlog-py[psutils]' brings it")
+
+
 def test_a_process_that_is_gone_does_not_fail_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()

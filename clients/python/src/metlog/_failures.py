@@ -84,6 +84,7 @@ def report(
     severity: int = SEVERITY.ERROR,
     handled: bool = True,
     is_logged: bool = False,
+    line: str = "",
     **fields: Any,
 ) -> None:
     """Report an exception: as a log line, and as Sentry's event where the client has the plug-in. Never fails.
@@ -91,14 +92,22 @@ def report(
     :param message: what can be said about it; by default what it says itself.
     :param handled: false where nobody caught it.
     :param is_logged: whether somebody else makes a log line of it.
+    :param line: the log line, where it is not `message`.
     """
     try:
         raven = getattr(client, "raven", None)
         if callable(raven) and not _is_reported(exception):
             raven(message, exception, severity=severity, handled=handled, **fields)
         if not is_logged:
-            payload = message or values.exception_text(exception)
+            payload = line or message or values.exception_text(exception)
             client.metlog("oldstyle", severity=severity, payload=payload, fields={**fields, **fields_of(exception)})
     except Exception as error:
         # Whatever goes wrong here must not take the place of the exception itself.
         _diagnostics.once("report", "cannot report an exception: %r", error)
+
+
+def report_uncaught(client: MetlogClient, exception: BaseException, message: str) -> None:
+    """Report an exception that nobody caught: the log line says which. Never fails."""
+    # Sentry gets the bare message: there the exception is the title, and events are told apart by it.
+    line = f"{message}: {values.exception_text(exception)[:LONGEST_TEXT]}"
+    report(client, exception, message, handled=False, line=line)

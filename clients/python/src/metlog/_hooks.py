@@ -53,7 +53,18 @@ def logging_to(client: MetlogClient, level: int | str = logging.NOTSET) -> None:
     The root logger gets no handler for that. One would keep ``logging.basicConfig`` from doing anything and
     ``logging.lastResort`` from writing warnings to stderr, and ``logging.config`` would remove it.
     """
-    hook = _hook("logging", logging.Logger.callHandlers, LogHandler(client, level=level))
+    handler = LogHandler(client, level=level)
+    root = logging.getLogger()
+    if logging.NOTSET < handler.level < root.level:
+        _diagnostics.once(
+            "level",
+            "records below %s do not come here whatever `level` says (%s): the root logger holds them back. "
+            "logging.basicConfig(level=logging.%s) before metlog.init() lets them through",
+            logging.getLevelName(root.level),
+            logging.getLevelName(handler.level),
+            logging.getLevelName(handler.level),
+        )
+    hook = _hook("logging", logging.Logger.callHandlers, handler)
     if hook is None:
         return
     inside = _reentry.inside
@@ -124,7 +135,7 @@ def exceptions_to(client: MetlogClient) -> None:
 
         def in_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
             if hook.serves is not None and not issubclass(kind, KeyboardInterrupt):
-                _failures.report(hook.serves, error, "Uncaught exception", handled=False)
+                _failures.report_uncaught(hook.serves, error, "Uncaught exception")
             before(kind, error, trace)
 
         hook.function = sys.excepthook = in_main_thread
@@ -136,7 +147,7 @@ def exceptions_to(client: MetlogClient) -> None:
             serves = hook_in_threads.serves
             if serves is not None and args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
                 name = args.thread.name if args.thread is not None else "unknown"
-                _failures.report(serves, args.exc_value, f"Uncaught exception in thread {name}", handled=False)
+                _failures.report_uncaught(serves, args.exc_value, f"Uncaught exception in thread {name}")
             before_in_threads(args)
 
         hook_in_threads.function = threading.excepthook = in_thread

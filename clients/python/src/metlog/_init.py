@@ -7,7 +7,7 @@ import os
 import threading
 
 from metlog import _diagnostics, _hooks, _plugins, _target
-from metlog._severity import SEVERITY
+from metlog._severity import SEVERITY, checked
 from metlog.client import MetlogClient
 from metlog.holder import CLIENT_HOLDER
 from metlog.senders import NoSendSender
@@ -92,10 +92,11 @@ def init(
     :param logger: Which application this is; messages carry it.
     :param target: Where to send to: ``udp://HOST:PORT``, ``tcp://HOST:PORT``, ``unix:///PATH``, ``stdout:`` or
                    ``file:PATH``. Without it the environment variable ``METLOG_URL``, or else udp://127.0.0.1:5565.
-    :param severity: The messages' severity, unless a call has its own.
+    :param severity: The messages' severity, unless a call has its own. What is none, from 0 to 7, is a ValueError.
     :param timer_precision: Decimals of the milliseconds that timers send.
     :param hook_logging: Whether records that reach the root logger are sent.
-    :param level: Records below this level are not sent; the application's own levels hold beside it.
+    :param level: Records below this level are not sent; the application's own levels hold beside it, that of the
+                  root logger too, which is WARNING unless somebody sets it.
     :param report_exceptions: Whether uncaught exceptions are sent, of the main thread and of others.
     :param flush_on_sigterm: Whether SIGTERM sends what waits before it ends the process. Only in the main thread.
     """
@@ -103,6 +104,7 @@ def init(
     first = _State.first()
     if first is not None:
         return _again(first, arguments)
+    checked(severity)
     disabled = os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in _NO
     sender = _Nowhere(is_disabled=True) if disabled else _sender(target)
     known = CLIENT_HOLDER.get_client(logger)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import time
 import weakref
 from collections.abc import Sequence
@@ -83,7 +84,8 @@ def open_core(module: Any, destination: Destination) -> Core:
     _State.timer = NativeTimer
     _State.module = module
     _exit.call(_finish)
-    module.spread_diagnostics(_spread)
+    # Not a function in Python, which would run beneath native code; no daemon thread must meet its end there.
+    module.spread_diagnostics(functools.partial(_thread.start_new_thread, _log, ()))
     core: Core = module.open_core(destination)
     _cores.add(core)
     return core
@@ -102,19 +104,13 @@ def _finish(timeout: float) -> None:
     _diagnostics.say_aside(lines, max(_diagnostics.PATIENCE, until - time.monotonic()))
 
 
-def _spread() -> None:
-    """Have what the sending threads say logged, by a thread of its own.
-
-    Whoever calls this may hold a lock for which a handler of the application's waits, or interrupt, as the handler of a
-    signal or a finaliser, the very code that starts threads. So this is the one way of starting a thread that takes no
-    lock and waits for nothing.
-    """
-    # No more threads, or the interpreter is about to end: then the end tells.
-    with contextlib.suppress(RuntimeError):
-        _thread.start_new_thread(_log, ())
-
-
 def _log() -> None:
+    """Have what the sending threads say logged, on a thread of its own.
+
+    Whoever has it started may hold a lock for which a handler of the application's waits, or interrupt, as the handler
+    of a signal or a finaliser, the very code that starts threads. So it is started in the one way that takes no lock
+    and waits for nothing. Where that fails, for want of threads or at the end of the interpreter, the end tells.
+    """
     lines, left_out = _State.module.take_diagnostics()
     for line in lines:
         _diagnostics.say("%s", line)

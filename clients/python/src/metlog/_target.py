@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -14,6 +15,9 @@ from metlog.senders.network import JSON
 DEFAULT = "udp://127.0.0.1:5565"
 DEFAULT_PORT = 5565
 
+# A user's name and password, which are not to be shown.
+_USER = re.compile("//.*@")
+
 _FORMS = "udp://HOST:PORT, tcp://HOST:PORT, unix:///PATH, stdout: and file:PATH"
 
 
@@ -24,23 +28,29 @@ def sender_for(target: str) -> Sender:
     hosts, with commas between them, and ``?pack=true`` (several messages may share a datagram). Where messages go in
     datagrams there is ``?encoder=msgpack``.
     """
-    parts = urlsplit(target)
-    make = _SCHEMES.get(parts.scheme)
-    if make is None:
-        raise ValueError(f"{target!r} is no target; there are {_FORMS}")
+    if not isinstance(target, str):
+        raise ValueError(f"a target is a text, not {target!r}; there are {_FORMS}")
+    target = target.strip()
+    shown = _USER.sub("//[Filtered]@", target)
     try:
-        return make(parts, {name: values[-1] for name, values in parse_qs(parts.query).items()})
+        parts = urlsplit(target)
+        make = _SCHEMES.get(parts.scheme)
+        if make is not None:
+            return make(parts, {name: values[-1] for name, values in parse_qs(parts.query).items()})
     except ValueError as error:
-        raise ValueError(f"the target {target!r} is not right: {error}") from None
+        raise ValueError(f"the target {shown!r} is not right: {error}") from None
+    raise ValueError(f"{shown!r} is no target; there are {_FORMS}")
 
 
 def _udp(parts: SplitResult, options: dict[str, str]) -> Sender:
+    _only_places(parts)
     places = [_host_and_port(place) for place in parts.netloc.split(",")]
     pack = _switch(options, "pack", "false")
     return UdpSender([host for host, _ in places], [port for _, port in places], **_network(options), pack=pack)
 
 
 def _tcp(parts: SplitResult, options: dict[str, str]) -> Sender:
+    _only_places(parts)
     host, port = _host_and_port(parts.netloc)
     return TcpSender(host, port, **_network(options))
 
@@ -79,6 +89,13 @@ def _host_and_port(place: str) -> tuple[str, int]:
     if not parts.hostname:
         raise ValueError("there is no host")
     return parts.hostname, DEFAULT_PORT if parts.port is None else parts.port
+
+
+def _only_places(parts: SplitResult) -> None:
+    if "@" in parts.netloc:
+        raise ValueError("it takes no user and no password")
+    if parts.path.strip("/"):
+        raise ValueError(f"it takes no path, such as {parts.path!r}")
 
 
 def _network(options: dict[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import random
 import re
 import select
@@ -372,7 +373,7 @@ class _Lines:
                     _wait(connection, until, for_writing=True)
                     code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
-                    raise OSError(code, errno.errorcode.get(code, "error"))
+                    raise OSError(code, os.strerror(code))
                 self._socket = connection
                 return connection
             except OSError as error:

@@ -95,8 +95,8 @@ class Request:
         self._reported, self._has_line = exception, not is_logged
         route = self.route or NO_ROUTE
         message = f"{self._method} {route} failed"
-        how = {"handled": False, "is_logged": is_logged}
-        _failures.report(self._client, exception, message, **how, method=self._method, route=route)
+        further: dict[str, Any] = {"method": self._method, "route": route}
+        _failures.report(self._client, exception, message, handled=False, is_logged=is_logged, **further)
 
     def ended_by(self, exception: BaseException) -> None:
         """Note that an exception left the application, whatever it had begun to answer."""

@@ -23,6 +23,7 @@ with a ``provider``; and ``sender_KEY`` and ``global_KEY`` stand for keys of the
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -30,8 +31,10 @@ import re
 from collections.abc import Iterable, Mapping
 from configparser import ConfigParser
 from textwrap import dedent
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
+from metlog import _diagnostics
+from metlog._severity import checked
 from metlog.client import MetlogClient
 from metlog.exceptions import EnvironmentNotFoundError
 from metlog.path import DottedNameResolver
@@ -40,6 +43,28 @@ _INTEGER = re.compile(r"-?[0-9]+\Z")
 _VARIABLE = re.compile(r"\$\{(\w[^}]*?)(?::-([^}]*))?\}")
 _TRUE = ("true", "t", "yes", "on")
 _FALSE = ("false", "f", "no", "off")
+
+_KEYS = ("logger", "severity", "disabled_timers", "timer_precision", "sender", "filters", "plugins", "global")
+_PREFIXES = ("sender_", "global_")
+
+
+class _Places(NamedTuple):
+    """Where the parts of a configuration were written, in the words of whoever wrote it."""
+
+    #: The whole, and the key of the sender's class.
+    whole: str = "the configuration"
+    sender: str = "the key `class` of `sender`"
+    #: Of each filter, and of each plug-in by its name.
+    filters: tuple[str, ...] = ()
+    plugins: Mapping[str, str] = {}
+    #: Keys that are for others, who share the file.
+    of_others: frozenset[str] = frozenset()
+
+    def filter(self, number: int) -> str:
+        return self.filters[number] if number < len(self.filters) else f"number {number + 1} of `filters`"
+
+    def plugin(self, name: str) -> str:
+        return self.plugins.get(name, f"{name!r} of `plugins`")
 
 
 def _from_environment(found: re.Match[str]) -> str:
@@ -102,8 +127,19 @@ def client_from_dict_config(
     :param client: A client to configure anew; without one, one is made.
     :param clear_global: Empties ``CLIENT_HOLDER.global_config`` first.
     """
+    return _client(config, client, clear_global, _Places())
+
+
+def _client(
+    config: Mapping[str, Any], client: MetlogClient | None, clear_global: bool, places: _Places
+) -> MetlogClient:
     own = nest_prefixes(_copy(config))
     as_text = json.dumps(own, default=repr)
+    _name_unknown(own, places)
+    try:
+        severity = checked(own.get("severity", 6))
+    except ValueError as error:
+        raise ValueError(f"{places.whole}, key `severity`: {error}") from None
 
     from metlog.holder import CLIENT_HOLDER
 
@@ -113,29 +149,75 @@ def client_from_dict_config(
 
     # Relative names are relative to this package, as ever: `.senders.UdpSender`.
     resolver = DottedNameResolver("metlog")
-    filters = [resolver.resolve(provider)(**settings) for provider, settings in own.get("filters", [])]
-    sender = _sender(own.get("sender", {}), resolver)
-    arguments = (sender, own.get("logger", ""), own.get("severity", 6), own.get("disabled_timers", []), filters)
+    filters = [
+        _called(places.filter(number), _resolved(places.filter(number), resolver, provider), (), settings)
+        for number, (provider, settings) in enumerate(own.get("filters", []))
+    ]
+    sender = _sender(own.get("sender", {}), resolver, places)
+    arguments = (sender, own.get("logger", ""), severity, own.get("disabled_timers", []), filters)
     if client is None:
         client = MetlogClient(*arguments)
     else:
         client.setup(*arguments)
     client.timer_precision = own.get("timer_precision", client.timer_precision)
-    for provider, settings in own.get("plugins", {}).values():
+    for name, (provider, settings) in own.get("plugins", {}).items():
         override = settings.pop("override", False)
-        client.add_method(resolver.resolve(provider)(settings), override)
+        client.add_method(_resolved(places.plugin(name), resolver, provider)(settings), override)
     client._config = as_text
     return client
 
 
-def _sender(settings: dict[str, Any], resolver: DottedNameResolver) -> Any:
+def _name_unknown(own: Mapping[str, Any], places: _Places) -> None:
+    # No error: there are configurations of old with keys that nobody reads.
+    unknown = [
+        key
+        for key in map(str, own)
+        if key not in _KEYS and key not in places.of_others and not key.startswith(_PREFIXES)
+    ]
+    if unknown:
+        named = ", ".join(f"`{key}`" for key in sorted(unknown))
+        text = "%s has keys that nothing reads: %s; there are %s, and keys that begin with %s"
+        there_are = ", ".join(_KEYS), " or ".join(_PREFIXES)
+        _diagnostics.once(f"configuration {places.whole} {named}", text, places.whole, named, *there_are)
+
+
+def _sender(settings: dict[str, Any], resolver: DottedNameResolver, places: _Places) -> Any:
     if not settings:
         return None
     if "class" not in settings:
         raise ValueError("the configuration of the sender has no `class` (in an INI file: `sender_class`)")
-    sender_class = resolver.resolve(settings.pop("class"))
-    arguments = settings.pop("args", ())
-    return sender_class(*arguments, **settings)
+    sender_class = _resolved(places.sender, resolver, settings.pop("class"))
+    return _called(places.sender, sender_class, settings.pop("args", ()), settings)
+
+
+def _resolved(place: str, resolver: DottedNameResolver, dotted: Any) -> Any:
+    """Return what a name stands for; where it stands for nothing, the error says where it was written."""
+    try:
+        return resolver.resolve(dotted)
+    except ImportError as error:
+        raise ImportError(f"{place}: {error}", name=error.name) from error
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def _called(place: str, called: Any, args: Iterable[Any], settings: dict[str, Any]) -> Any:
+    """Return what a class or a provider makes of settings; where they do not fit, the error says where."""
+    args = tuple(args)
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):
+        # What does not say what it takes.
+        return called(*args, **settings)
+    try:
+        signature.bind(*args, **settings)
+    except TypeError as error:
+        raise TypeError(f"{place}: {error}; it takes {', '.join(signature.parameters) or 'nothing'}") from None
+    try:
+        return called(*args, **settings)
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _copy(value: Any) -> Any:
@@ -155,19 +237,30 @@ def dict_from_stream_config(stream: TextIO, section: str) -> dict[str, Any]:
     :param stream: The file.
     :param section: The section's name.
     """
+    return _read(stream, section)[0]
+
+
+def _read(stream: TextIO, section: str) -> tuple[dict[str, Any], _Places]:
     # As Python 2 read them: a later value wins, and a comment may follow a value.
     parser = ConfigParser(strict=False, inline_comment_prefixes=(";",))
     parser.read_file(stream)
     client_dict: dict[str, Any] = {key: _convert(value) for key, value in parser.items(section)}
-    client_dict["filters"] = [
-        _provided(parser, name) for name in parser.sections() if name.startswith(f"{section}_filter")
-    ]
-    client_dict["plugins"] = {
-        name.replace(f"{section}_plugin_", ""): _provided(parser, name)
+    filters = [name for name in parser.sections() if name.startswith(f"{section}_filter")]
+    plugins = {
+        name.replace(f"{section}_plugin_", ""): name
         for name in parser.sections()
         if name.startswith(f"{section}_plugin")
     }
-    return nest_prefixes(client_dict)
+    client_dict["filters"] = [_provided(parser, name) for name in filters]
+    client_dict["plugins"] = {name: _provided(parser, whole) for name, whole in plugins.items()}
+    places = _Places(
+        f"the section [{section}]",
+        f"the section [{section}], key `sender_class`",
+        tuple(f"the section [{name}]" for name in filters),
+        {name: f"the section [{whole}]" for name, whole in plugins.items()},
+        frozenset(parser.defaults()),
+    )
+    return nest_prefixes(client_dict), places
 
 
 def _provided(parser: ConfigParser, section: str) -> tuple[str, dict[str, Any]]:
@@ -188,7 +281,8 @@ def client_from_stream_config(
     :param client: A client to configure anew; without one, one is made.
     :param clear_global: Empties ``CLIENT_HOLDER.global_config`` first.
     """
-    return client_from_dict_config(dict_from_stream_config(stream, section), client, clear_global)
+    config, places = _read(stream, section)
+    return _client(config, client, clear_global, places)
 
 
 def client_from_text_config(

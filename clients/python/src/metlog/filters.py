@@ -29,6 +29,7 @@ class Rule(NamedTuple):
 
 def severity_max_provider(severity: int) -> Filter:
     """Return a filter that keeps messages of `severity` and more severe ones: those whose number is not greater."""
+    _check(severity)
 
     def severity_max(msg: Mapping[str, Any]) -> bool:
         return bool(msg["severity"] <= severity)
@@ -70,11 +71,20 @@ def type_severity_max_provider(types: Mapping[str, Limit] | None = None, **more:
         for kind, limit in {**(types or {}), **more}.items()
     }
 
+    for limit in limits.values():
+        _check(limit)
+
     def type_severity_max(msg: Mapping[str, Any]) -> bool:
         limit = limits.get(msg["type"])
         return limit is None or bool(msg["severity"] <= limit)
 
     return _with_rule(type_severity_max, limits)
+
+
+def _check(severity: object) -> None:
+    """Raise a ValueError for what cannot be compared with a severity, which would let everything pass."""
+    if isinstance(severity, bool) or not isinstance(severity, (int, float)):
+        raise ValueError(f"a severity is a number from 0 (emergency) to 7 (debug), not {severity!r}")
 
 
 def _collection(types: str | Collection[str]) -> Collection[str]:

@@ -142,9 +142,21 @@ def _resolve(dotted: str, package: ModuleType | None) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            importlib.import_module(used)
+            _import_member(used)
             found = getattr(found, name)
     return found
+
+
+def _import_member(dotted: str) -> None:
+    """Import a module that its package does not have yet; what is no module either is told as what is missing where."""
+    try:
+        importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        # Another name is of a module that this one imports.
+        if error.name != dotted:
+            raise
+        place, _, name = dotted.rpartition(".")
+        raise ImportError(f"there is no {name!r} in {place!r}", name=dotted) from None
 
 
 def _absolute(dotted: str, package: str) -> str:

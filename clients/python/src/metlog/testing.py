@@ -91,7 +91,7 @@ class Capture:
 
     def _complaint(self, expected: str, wanted: dict[str, Any], found: int) -> str:
         wish = ", ".join(f"{name}={_shown(value)}" for name, value in wanted.items()) or "anything"
-        return f"expected {expected} with {wish}, found {found}; {self}"
+        return f"expected {expected} with {wish}, found {found}; {self}{_hint(wanted)}"
 
 
 def _fits(message: dict[str, Any], name: str, value: Any) -> bool:
@@ -101,6 +101,20 @@ def _fits(message: dict[str, Any], name: str, value: Any) -> bool:
     if isinstance(value, re.Pattern):
         return isinstance(held[name], str) and value.search(held[name]) is not None
     return bool(held[name] == value)
+
+
+def _hint(wanted: dict[str, Any]) -> str:
+    """Return what to do where no client can send what is wanted, because none has the plug-in."""
+    from metlog.holder import CLIENT_HOLDER
+
+    plugin = _PLUGINS.get(str(wanted.get("type")))
+    if plugin is None or any(hasattr(client, plugin) for client in list(CLIENT_HOLDER._clients.values())):
+        return ""
+    return f"\n(no client has the plug-in {plugin!r}; that of metlog.init() has it)"
+
+
+# What sends messages of a type.
+_PLUGINS = {"sentry": "raven", "cef": "cef"}
 
 
 def _shown(value: Any) -> str:
@@ -118,8 +132,9 @@ def capturing() -> Iterator[Capture]:
     """Capture what all clients of ``CLIENT_HOLDER`` send, and what is logged, while the block runs.
 
     That goes for clients that are made or configured meanwhile as well. Where there is no default client there is one,
-    until the code under test names its own or the block ends.
+    with the plug-ins that `metlog.init` gives, until the code under test names its own or the block ends.
     """
+    from metlog import _plugins
     from metlog.handler import LogHandler
     from metlog.holder import CLIENT_HOLDER
 
@@ -127,7 +142,9 @@ def capturing() -> Iterator[Capture]:
     is_new = CLIENT_HOLDER.default_client is None
     before = CLIENT_HOLDER.global_config.get("default")
     ours = CLIENT_HOLDER.get_client(_NAME) if is_new else None
-    if is_new:
+    if ours is not None:
+        # As `metlog.init` would make it.
+        _plugins.add_to(ours)
         CLIENT_HOLDER.set_default_client_name(_NAME)
     root = logging.getLogger()
     handler = None if any(isinstance(one, LogHandler) for one in root.handlers) else LogHandler()

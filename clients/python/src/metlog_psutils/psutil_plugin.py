@@ -265,6 +265,11 @@ def config_plugin(config: dict[str, Any]) -> Callable[..., None]:
             return
         try:
             details = process_details(pid, server_addr=server_addr, **wanted)
+        except ModuleNotFoundError as error:
+            # Of another module it is somebody else's to say.
+            remedy = "; pip install 'metlog-py[psutils]' brings it" if error.name == "psutil" else ""
+            logger.warning(f"procinfo: {error}{remedy}")
+            return
         except (ImportError, InvalidPIDError, OSError) as error:
             # Readings that cannot be taken are no reason for the application to fail.
             logger.warning(f"procinfo: {error}")
