@@ -9,7 +9,6 @@ that everybody sees: `MetlogClient.metlog`, `MetlogClient.send_message`, the fil
 from __future__ import annotations
 
 import _thread
-import contextlib
 import functools
 import time
 import weakref
