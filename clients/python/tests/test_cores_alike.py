@@ -112,6 +112,15 @@ def test_a_payload_longer_than_a_message_may_be_is_cut(open_core, tcp):
     assert (stats["sent"], stats["truncated"], stats["dropped"]) == (2, 1, {})
 
 
+def test_what_is_cut_for_the_queue_and_for_a_datagram_tells_its_first_length(open_core, udp):
+    core = open_core(Destination("udp", (("127.0.0.1", udp.port),)))
+    text = encoded("x" * 3_000_000)
+    assert core.submit(text)
+    marker = json.loads(udp.text())["payload"].rpartition(" [truncated from ")[2]
+    # What the numbers take is counted where they are added before the cut.
+    assert len(text) <= int(marker.removesuffix(" bytes]")) <= len(text) + 100
+
+
 def test_what_cannot_be_cut_is_too_large(open_core, udp):
     core = open_core(Destination("udp", (("127.0.0.1", udp.port),)))
     core.submit(encoded("", blob="y" * 70_000))
@@ -321,7 +330,9 @@ client.flush(float(sys.argv[2]))
     def test_the_end_of_a_process_tells_what_is_left(self, core_kind, tmp_path, seconds):
         command = [sys.executable, "-c", self.SCRIPT, str(tmp_path / "nobody"), str(seconds)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        assert run.stdout.count("metlog.internal metlog: ") == 1, run.stdout
+        # That nobody is there, and what was given up.
+        assert run.stdout.count("metlog.internal metlog: ") == 2, run.stdout
+        assert "still waited at the end of the process: 1\n" in run.stdout
         assert run.stderr == ""
 
 

@@ -30,7 +30,8 @@ def examples() -> list[str]:
 def test_an_example_of_the_guide_runs(udp, code, tmp_path):
     environment = {**os.environ, "METLOG_URL": f"udp://127.0.0.1:{udp.port}"}
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        # Somebody listens, or it would be told that nobody does.
+        [sys.executable, "-W", "error", "-c", code.replace("5565", str(udp.port))],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -499,3 +500,66 @@ def test_a_capture_hooks_nothing_where_all_is_disabled():
         METLOG_DISABLED="1",
     )
     assert outcome.messages == []
+
+
+def test_after_a_close_the_next_call_makes_a_new_client_that_is_hooked_once():
+    outcome = Outcome(
+        BEGIN + "client.close()\n"
+        "for _ in range(3):\n"
+        "    another = metlog.init(logger='myapp')\n"
+        "    assert another is not client and another is metlog.CLIENT_HOLDER.default_client\n"
+        "    assert metlog.init(logger='myapp') is another\n"
+        "    another.info('called')\n"
+        "    logging.error('logged')\n"
+        "    assert another.flush(10) and another.stats()['dropped'] == {}, another.stats()\n"
+        "    another.close()\n"
+        "assert client.stats()['dropped'] == {}, client.stats()\n"
+    )
+    assert outcome.payloads() == ["called", "logged"] * 3
+
+
+def test_a_second_call_with_other_arguments_is_told_once():
+    again = "metlog.init(logger='myapp')\n"
+    assert "metlog:" not in Outcome(BEGIN + again).stderr
+    other = "metlog.init(logger='myapp', level='ERROR')\n"
+    assert Outcome(BEGIN + other + other).stderr.count("metlog: init was called again with other arguments") == 1
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_what_is_given_up_at_the_end_is_told(native: str):
+    with socket.socket() as nobody:
+        # Bound, and nobody listens.
+        nobody.bind(("127.0.0.1", 0))
+        target = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+        code = "import metlog\nclient = metlog.init()\nfor _ in range(30): client.incr('hits')\n"
+        at_exit = Outcome(code, METLOG_URL=target, METLOG_NATIVE=native)
+        assert (
+            at_exit.stderr.count("metlog: messages given up because they still waited at the end of the process: 30\n")
+            == 1
+        )
+        closed = Outcome(code + "assert not client.close(0.1)\n", METLOG_URL=target, METLOG_NATIVE=native)
+        assert closed.stderr.count("when the time for closing was over: 30\n") == 1, closed.stderr
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_router_that_does_not_run_is_told_and_its_messages_are_counted(native: str):
+    with socket.socket(type=socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    # The system tells of one loss at a time, and when is its own affair: some are counted, and none twice.
+    code = (
+        "import time, metlog\nclient = metlog.init()\nuntil = time.monotonic() + 60\n"
+        "while client.stats()['dropped'].get('unreachable', 0) < 3 and time.monotonic() < until:\n"
+        "    client.incr('hits')\n    client.flush(10)\n"
+        "stats = client.stats()\n"
+        "assert set(stats['dropped']) == {'unreachable'} and stats['dropped']['unreachable'] >= 3, stats\n"
+        "assert stats['accepted'] == stats['sent'] + stats['queued'] + sum(stats['dropped'].values()), stats\n"
+    )
+    told = Outcome(code, METLOG_URL=f"udp://127.0.0.1:{port}", METLOG_NATIVE=native).stderr
+    assert told.count(f"metlog: udp 127.0.0.1:{port}: nobody listens there") == 1, told
+
+
+def test_what_the_environment_turns_off_is_counted_as_that():
+    code = BEGIN + "client.info('no')\nprint(client.stats()['dropped'])\n"
+    assert Outcome(code, METLOG_DISABLED="1").stdout == "{'disabled': 1}\n"
+    assert Outcome(code, METLOG_URL="gopher://x").stdout == "{'no-sender': 1}\n"

@@ -14,6 +14,8 @@ pub enum DropReason {
     Closed,
     /// It still waited when the time for closing was over.
     Shutdown,
+    /// It was handed over, and then word came that nobody was there to take it. Not every such loss is heard of.
+    Unreachable,
 }
 
 impl DropReason {
@@ -26,6 +28,7 @@ impl DropReason {
         DropReason::Refused,
         DropReason::Closed,
         DropReason::Shutdown,
+        DropReason::Unreachable,
     ];
 
     /// The name that `metlog.dropped` messages carry in `fields.reason`.
@@ -36,6 +39,7 @@ impl DropReason {
             DropReason::Refused => "refused",
             DropReason::Closed => "closed",
             DropReason::Shutdown => "shutdown",
+            DropReason::Unreachable => "unreachable",
         }
     }
 }

@@ -157,9 +157,10 @@ impl Task {
         while let Some(pending) = self.pending.front_mut() {
             let batch = pending.batch();
             let length = batch.len();
-            let answer = catch_unwind(AssertUnwindSafe(|| self.sender.send(&batch))).unwrap_or_else(|_| {
+            let send = || (self.sender.send(&batch), self.sender.lost());
+            let (answer, lost) = catch_unwind(AssertUnwindSafe(send)).unwrap_or_else(|_| {
                 self.sender = self.sender.fresh();
-                Answer::refuse(0, DropReason::Refused)
+                (Answer::refuse(0, DropReason::Refused), 0)
             });
             // A sender from outside may claim more than it was given.
             let sent = answer.sent.min(length);
@@ -167,6 +168,7 @@ impl Task {
             let mut ledger = lock(&self.shared.ledger);
             ledger.sent += sent as u64;
             ledger.truncated += answer.truncated.min(sent) as u64;
+            ledger.lose(lost);
             if let Then::Drop(reason) = answer.then
                 && sent < length
             {
@@ -210,6 +212,11 @@ impl Task {
             let total = queue.dropped[reason as usize] + ledger_dropped[reason as usize];
             let news = total.saturating_sub(self.reported[reason as usize]);
             if news > 0 {
+                if self.reported[reason as usize] == 0 {
+                    crate::diagnostics::say(format_args!(
+                        "a message was dropped: {reason}; this is said once, the statistics count them all"
+                    ));
+                }
                 self.reported[reason as usize] = total;
                 self.reported_at = Some(Instant::now());
                 self.report(reason, news);
@@ -240,7 +247,12 @@ impl Task {
         self.pending.push_back(Pending { chunk, done: 0, own: true });
     }
 
-    fn flushed(&self) {
+    fn flushed(&mut self) {
+        let is_awaited = lock(&self.shared.control).flushes_done < self.asked;
+        if is_awaited {
+            // Whoever flushes looks at the account next.
+            self.ask_for_losses();
+        }
         let mut control = lock(&self.shared.control);
         if control.flushes_done < self.asked {
             control.flushes_done = self.asked;
@@ -312,13 +324,25 @@ impl Task {
         timed_out
     }
 
+    /// Has the sender say which messages it has learned to be lost, and accounts for them.
+    fn ask_for_losses(&mut self) {
+        let lost = catch_unwind(AssertUnwindSafe(|| self.sender.lost())).unwrap_or_default();
+        lock(&self.shared.ledger).lose(lost);
+    }
+
     /// Counts everything that did not leave as dropped.
     fn drop_the_rest(&mut self) {
+        self.ask_for_losses();
         self.collect();
         let mut ledger = lock(&self.shared.ledger);
-        ledger.dropped[DropReason::Shutdown as usize] += ledger.in_flight;
-        ledger.in_flight = 0;
+        let given_up = std::mem::take(&mut ledger.in_flight);
+        ledger.dropped[DropReason::Shutdown as usize] += given_up;
         drop(ledger);
         self.pending.clear();
+        if given_up > 0 {
+            crate::diagnostics::say(format_args!(
+                "messages given up because they still waited when the time for closing was over: {given_up}"
+            ));
+        }
     }
 }

@@ -109,6 +109,15 @@ pub(crate) struct Ledger {
     pub(crate) dropped: [u64; DropReason::COUNT],
 }
 
+impl Ledger {
+    /// Moves messages that turned out to be lost from those that were sent; a sender from outside may claim too many.
+    pub(crate) fn lose(&mut self, messages: u64) {
+        let lost = messages.min(self.sent);
+        self.sent -= lost;
+        self.dropped[DropReason::Unreachable as usize] += lost;
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Control {
     pub(crate) flushes_asked: u64,

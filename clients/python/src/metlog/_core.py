@@ -40,6 +40,7 @@ TOO_LARGE = "too-large"
 REFUSED = "refused"
 CLOSED = "closed"
 SHUTDOWN = "shutdown"
+UNREACHABLE = "unreachable"
 
 
 class CoreStats(TypedDict):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from metlog import _process
+from metlog import _diagnostics, _process
 
 # Seconds that the end of a process waits for what is in its queues, in all.
 TIMEOUT = 2.0
@@ -59,6 +59,13 @@ def flush_all() -> None:
         _end = _End()
     for finish in _finishers:
         finish(max(0.0, _end.until - time.monotonic()))
+
+
+def given_up(waiting: int) -> list[str]:
+    """Return what is to be said about messages that still wait when the time for the end is over: once per process."""
+    if not waiting or not _diagnostics.is_first(f"end of process {os.getpid()}"):
+        return []
+    return [f"messages given up because they still waited at the end of the process: {waiting}"]
 
 
 class _Watched:

@@ -21,23 +21,52 @@ from metlog.logging import MetlogHandler
 SIGTERM_TIMEOUT = 2.0
 
 
+class _Hook:
+    """One of our functions, where it was put, and whom it serves."""
+
+    def __init__(self, serves: Any) -> None:
+        # A handler or a client; None once another hook does that.
+        self.serves: Any = serves
+        self.function: Any = None
+
+
+# By what they listen to.
+_hooks: dict[str, _Hook] = {}
+
+
+def _hook(what: str, current: Any, serves: Any) -> _Hook | None:
+    """Return a new hook; None where the earlier one is still in place, which serves the new client from now on."""
+    earlier = _hooks.get(what)
+    if earlier is not None:
+        if earlier.function is current:
+            earlier.serves = serves
+            return None
+        # Something was put around it, or in its place.
+        earlier.serves = None
+    hook = _hooks[what] = _Hook(serves)
+    return hook
+
+
 def logging_to(client: MetlogClient, level: int | str = logging.NOTSET) -> None:
     """Send every record that reaches the root logger.
 
     The root logger gets no handler for that. One would keep ``logging.basicConfig`` from doing anything and
     ``logging.lastResort`` from writing warnings to stderr, and ``logging.config`` would remove it.
     """
-    ours = LogHandler(client, level=level)
+    handler = LogHandler(client, level=level)
     root = logging.getLogger()
-    if logging.NOTSET < ours.level < root.level:
+    if logging.NOTSET < handler.level < root.level:
         _diagnostics.once(
             "level",
             "records below %s do not come here whatever `level` says (%s): the root logger holds them back. "
             "logging.basicConfig(level=logging.%s) before metlog.init() lets them through",
             logging.getLevelName(root.level),
-            logging.getLevelName(ours.level),
-            logging.getLevelName(ours.level),
+            logging.getLevelName(handler.level),
+            logging.getLevelName(handler.level),
         )
+    hook = _hook("logging", logging.Logger.callHandlers, handler)
+    if hook is None:
+        return
     inside = _reentry.inside
     before = logging.Logger.callHandlers
 
@@ -51,20 +80,22 @@ def logging_to(client: MetlogClient, level: int | str = logging.NOTSET) -> None:
             finally:
                 inside.senders = around
             return
-        if record.levelno < ours.level:
+        ours = hook.serves
+        if ours is None or record.levelno < ours.level:
             before(self, record)
             return
         on_the_way = _on_the_way(self)
         if on_the_way:
             # A handler of the application's own for the same client may send it: that is known when it has.
             senders = _senders_of(before, self, record)
-            if all(sender is not client for sender in senders):
+            if all(sender is not ours.client for sender in senders):
                 ours.handle(record)
             return
         if on_the_way is not None:
             ours.handle(record)
         before(self, record)
 
+    hook.function = call_handlers
     logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
 
 
@@ -99,22 +130,27 @@ def _senders_of(
 def exceptions_to(client: MetlogClient) -> None:
     """Send uncaught exceptions, of the main thread and of others. An interrupt from the keyboard is none."""
     before = sys.excepthook
+    hook = _hook("exceptions", before, client)
+    if hook is not None:
 
-    def in_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not issubclass(kind, KeyboardInterrupt):
-            _failures.report_uncaught(client, error, "Uncaught exception")
-        before(kind, error, trace)
+        def in_main_thread(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+            if hook.serves is not None and not issubclass(kind, KeyboardInterrupt):
+                _failures.report_uncaught(hook.serves, error, "Uncaught exception")
+            before(kind, error, trace)
 
-    sys.excepthook = in_main_thread
+        hook.function = sys.excepthook = in_main_thread
     before_in_threads = threading.excepthook
+    hook_in_threads = _hook("exceptions in threads", before_in_threads, client)
+    if hook_in_threads is not None:
 
-    def in_thread(args: Any) -> None:
-        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
-            name = args.thread.name if args.thread is not None else "unknown"
-            _failures.report_uncaught(client, args.exc_value, f"Uncaught exception in thread {name}")
-        before_in_threads(args)
+        def in_thread(args: Any) -> None:
+            serves = hook_in_threads.serves
+            if serves is not None and args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+                name = args.thread.name if args.thread is not None else "unknown"
+                _failures.report_uncaught(serves, args.exc_value, f"Uncaught exception in thread {name}")
+            before_in_threads(args)
 
-    threading.excepthook = in_thread
+        hook_in_threads.function = threading.excepthook = in_thread
 
 
 def flush_on_sigterm(client: MetlogClient) -> None:
@@ -127,14 +163,20 @@ def flush_on_sigterm(client: MetlogClient) -> None:
         _diagnostics.once("sigterm", "flush_on_sigterm has no effect: SIGTERM has a handler that is not Python's")
         return
 
+    hook = _hook("sigterm", before, client)
+    if hook is None:
+        return
+
     def flush_then(number: int, frame: FrameType | None) -> None:
         try:
-            client.flush(SIGTERM_TIMEOUT)
+            if hook.serves is not None:
+                hook.serves.flush(SIGTERM_TIMEOUT)
         except Exception as error:
             # A sender that the application wrote. Whoever asked the process to end is not to wait for ever.
             _diagnostics.once("sigterm flush", "could not send what waits: %r", error)
         _go_on(before, number, frame)
 
+    hook.function = flush_then
     signal.signal(signal.SIGTERM, flush_then)
 
 

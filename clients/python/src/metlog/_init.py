@@ -30,9 +30,10 @@ PATIENCE = 5.0
 class _First:
     """The first call: what it made, and whether it is done."""
 
-    def __init__(self, client: MetlogClient, name: str) -> None:
+    def __init__(self, client: MetlogClient, name: str, arguments: tuple[object, ...]) -> None:
         self.client = client
         self.name = name
+        self.arguments = arguments
         self.process = os.getpid()
         self.thread = threading.get_ident()
         self.is_done = threading.Event()
@@ -43,8 +44,8 @@ class _First:
             self.is_done.wait(PATIENCE)
 
     def is_dead(self) -> bool:
-        """Return whether nobody will end it: a process was forked in the middle of it."""
-        return self.process != os.getpid() and not self.is_done.is_set()
+        """Return whether it is over: its client is closed, or a process was forked in the middle of it."""
+        return self.client._closed or (self.process != os.getpid() and not self.is_done.is_set())
 
 
 class _State:
@@ -85,7 +86,8 @@ def init(
 
     The client becomes the default of ``CLIENT_HOLDER``, and has the plug-ins ``raven`` and ``cef``. A second call
     changes nothing and returns the first one's client, which it makes the default if there is none; of several calls at
-    once one is the first. With ``METLOG_DISABLED=1`` in the environment nothing is sent and nothing is hooked.
+    once one is the first. After that client is closed, the next call makes a new one. With ``METLOG_DISABLED=1`` in the
+    environment nothing is sent and nothing is hooked.
 
     :param logger: Which application this is; messages carry it.
     :param target: Where to send to: ``udp://HOST:PORT``, ``tcp://HOST:PORT``, ``unix:///PATH``, ``stdout:`` or
@@ -98,17 +100,23 @@ def init(
     :param report_exceptions: Whether uncaught exceptions are sent, of the main thread and of others.
     :param flush_on_sigterm: Whether SIGTERM sends what waits before it ends the process. Only in the main thread.
     """
+    arguments = (logger, target, severity, timer_precision, hook_logging, level, report_exceptions, flush_on_sigterm)
     first = _State.first()
     if first is not None:
-        return _again(first)
+        return _again(first, arguments)
     checked(severity)
     disabled = os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in _NO
-    sender = _Disabled() if disabled else _sender(target)
-    mine = _First(CLIENT_HOLDER.get_client(logger), logger)
+    sender = _Nowhere(is_disabled=True) if disabled else _sender(target)
+    known = CLIENT_HOLDER.get_client(logger)
+    if known._closed:
+        # Whoever closed it, and still has it, finds it closed.
+        CLIENT_HOLDER.delete_client(logger)
+        known = CLIENT_HOLDER.get_client(logger)
+    mine = _First(known, logger, arguments)
     first = _State.claim(mine)
     if first is not mine:
         sender.close(0)
-        return _again(first)
+        return _again(first, arguments)
     client = mine.client
     try:
         client.setup(sender, logger, severity)
@@ -131,17 +139,25 @@ def init(
     return client
 
 
-def _again(first: _First) -> MetlogClient:
+def _again(first: _First, arguments: tuple[object, ...]) -> MetlogClient:
     """Return the first call's client, which is the default one again where there is none."""
     first.wait()
+    if arguments != first.arguments:
+        _diagnostics.once(
+            "second init",
+            "init was called again with other arguments; those of the first call hold until its client is closed",
+        )
     if CLIENT_HOLDER.default_client is None:
         CLIENT_HOLDER.set_client(first.name, first.client)
         CLIENT_HOLDER.set_default_client_name(first.name)
     return first.client
 
 
-class _Disabled(NoSendSender):
+class _Nowhere(NoSendSender):
     """Takes messages and does nothing with them."""
+
+    def __init__(self, *, is_disabled: bool) -> None:
+        self.is_disabled = is_disabled
 
     def send_message(self, msg: object) -> None:
         """Do nothing."""
@@ -158,4 +174,4 @@ def _sender(target: str | None) -> Sender:
     except (ValueError, OSError) as error:
         # Set by whoever runs the application, which is no reason for it not to start.
         _diagnostics.once("target", "%s: %s; nothing is sent", TARGET_VARIABLE, error)
-        return _Disabled()
+        return _Nowhere(is_disabled=False)

@@ -9,9 +9,7 @@ that everybody sees: `MetlogClient.metlog`, `MetlogClient.send_message`, the fil
 from __future__ import annotations
 
 import _thread
-import contextlib
 import functools
-import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -20,9 +18,6 @@ from typing import Any
 
 from metlog import _bound, _diagnostics, _exit
 from metlog._core import Core, Destination
-
-# Seconds that the end of a process waits at least for its last lines to be logged.
-LAST_LINES_PATIENCE = 0.1
 
 # What decides, of a client and of a sender. A log line or message of any type depends on the client's first two, a
 # counter on three, and a timer's message on all of them.
@@ -100,7 +95,12 @@ def _finish(timeout: float) -> None:
     for core in list(_cores):
         core.flush(max(0.0, until - time.monotonic()))
     _State.module.flush_retired(max(0.0, until - time.monotonic()))
-    _log_the_last(_State.module, max(LAST_LINES_PATIENCE, until - time.monotonic()))
+    lines, left_out = _State.module.take_diagnostics()
+    if left_out:
+        lines.append(_LEFT_OUT % left_out)
+    lines += _exit.given_up(sum(core.stats()["queued"] for core in list(_cores)))
+    # A handler of the application's may wait for whatever it likes.
+    _diagnostics.say_aside(lines, max(_diagnostics.PATIENCE, until - time.monotonic()))
 
 
 def _log() -> None:
@@ -110,27 +110,11 @@ def _log() -> None:
     of a signal or a finaliser, the very code that starts threads. So it is started in the one way that takes no lock
     and waits for nothing. Where that fails, for want of threads or at the end of the interpreter, the end tells.
     """
-    _log_lines(*_State.module.take_diagnostics())
-
-
-def _log_lines(lines: list[str], left_out: int) -> None:
+    lines, left_out = _State.module.take_diagnostics()
     for line in lines:
         _diagnostics.say("%s", line)
     if left_out:
-        _diagnostics.say("%d more lines were left out", left_out)
+        _diagnostics.say(_LEFT_OUT, left_out)
 
 
-def _log_the_last(module: Any, timeout: float) -> None:
-    """Log what is left at the end of the process, which waits for a handler of the application's only so long."""
-    lines, left_out = module.take_diagnostics()
-    if not lines:
-        return
-    done = threading.Event()
-
-    def log() -> None:
-        _log_lines(lines, left_out)
-        done.set()
-
-    with contextlib.suppress(RuntimeError):
-        _thread.start_new_thread(log, ())
-        done.wait(timeout)
+_LEFT_OUT = "%d more lines were left out"

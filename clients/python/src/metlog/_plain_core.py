@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from itertools import islice
 
 from metlog import _diagnostics, _exit, _interpreter, _process
-from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, CoreStats, Destination
+from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, UNREACHABLE, CoreStats, Destination
 from metlog._transports import PATIENCE, Backoff, Settled, Transport, UnreachableError, open_transport, shortened
 
 # What a message in the queue costs beside its bytes.
@@ -131,6 +131,8 @@ class _Line:
         self._deadline: float | None = None
         self._reported: dict[str, int] = {}
         self._reported_at = float("-inf")
+        # What is to be said as soon as the lock is not held.
+        self._untold: list[str] = []
         # A message that was sent: reports have its logger.
         self._last = b""
 
@@ -208,7 +210,10 @@ class _Line:
             # The thread may be in the middle of an attempt: what it settles from now on is counted already.
             if self._queue:
                 self._drop_all(SHUTDOWN)
-            return self._dropped.get(SHUTDOWN, 0) == 0
+            untold, self._untold = self._untold, []
+            left_nothing = self._dropped.get(SHUTDOWN, 0) == 0
+        _diagnostics.say_aside(untold)
+        return left_nothing
 
     def retire(self) -> None:
         """End without waiting: the core is gone."""
@@ -273,6 +278,10 @@ class _Line:
         return False
 
     def _drop_all(self, reason: str) -> None:
+        if self._queue:
+            self._untold.append(
+                f"messages given up because they still waited when the time for closing was over: {len(self._queue)}"
+            )
         self._dropped[reason] = self._dropped.get(reason, 0) + len(self._queue)
         self._queue.clear()
         self._queued_bytes = 0
@@ -295,6 +304,7 @@ class _Line:
         try:
             while True:
                 batch = self._next_batch()
+                self._tell()
                 if not batch:
                     return
                 delay = self._send(transport, backoff, batch)
@@ -307,6 +317,13 @@ class _Line:
                 _ending.forget(self)
                 self._running = False
                 self._changed.notify_all()
+
+    def _tell(self) -> None:
+        """Say what is to be said. The lock is not held: a handler may wait for whatever it likes."""
+        with self._changed:
+            untold, self._untold = self._untold, []
+        for line in untold:
+            _diagnostics.say("%s", line)
 
     def _next_batch(self) -> list[bytes]:
         """Wait for messages; none means the end."""
@@ -352,6 +369,10 @@ class _Line:
                 if settled.dropped is not None:
                     self._take()
                     self._drop(settled.dropped)
+            lost = min(transport.lost(), self._sent)
+            if lost > 0:
+                self._sent -= lost
+                self._dropped[UNREACHABLE] = self._dropped.get(UNREACHABLE, 0) + lost
             self._changed.notify_all()
         return delay
 
@@ -390,6 +411,10 @@ class _Line:
             news = self._dropped.get(reason, 0) - self._reported.get(reason, 0)
             if news <= 0:
                 continue
+            if reason not in self._reported:
+                self._untold.append(
+                    f"a message was dropped: {reason}; this is said once, the statistics count them all"
+                )
             self._reported[reason] = self._dropped[reason]
             self._reported_at = time.monotonic()
             encoded = _report(self._last, reason, news)
@@ -475,6 +500,8 @@ class _Ending:
         for line in list(self._lines.values()):
             if line.home == here:
                 line.flush(max(0.0, until - time.monotonic()))
+        waiting = sum(line.stats()["queued"] for line in list(self._lines.values()) if line.home == here)
+        _diagnostics.say_aside(_exit.given_up(waiting), max(_diagnostics.PATIENCE, until - time.monotonic()))
 
 
 _ending = _Ending()

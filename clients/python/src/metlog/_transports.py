@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import random
+import re
 import select
 import socket
 import time
@@ -39,6 +40,15 @@ MOST_PIECES = 16
 # Seconds before the next try after a failure: the first, and the longest.
 FIRST_DELAY = 0.02
 LONGEST_DELAY = 5.0
+
+# Seconds after a datagram without a refusal until somebody is taken to listen.
+QUIET = 1.0
+
+# Refusals of earlier datagrams that one datagram is held up by at most.
+MOST_REFUSALS = 2
+
+# What a payload ends with that was cut before.
+_MARKER = re.compile(r" \[truncated from \d{1,20} bytes\]\Z", re.ASCII)
 
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
@@ -71,6 +81,10 @@ class Transport(Protocol):
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         """Send messages in their order."""
+        ...
+
+    def lost(self) -> int:
+        """Return how many of the messages that were sent turned out to be lost since this was asked last."""
         ...
 
     def close(self) -> None:
@@ -150,6 +164,50 @@ class _Host:
         return self._known
 
 
+class _Refusals:
+    """What the system tells about datagrams to one host that nobody listened to.
+
+    It tells of one at a time, by an error on the connected socket that sent it, and only where an answer comes back:
+    from the same machine, seldom from another. So what is counted here is the least that was lost.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lost = 0
+        # The same since the log said that nobody listens; None while it has not.
+        self._said: int | None = None
+        # When the first datagram since the last refusal went.
+        self._quiet_since: float | None = None
+
+    def sent(self) -> None:
+        """Keep that a datagram went."""
+        if self._said is not None and self._quiet_since is None:
+            self._quiet_since = time.monotonic()
+
+    def ask(self, outgoing: socket.socket) -> None:
+        """Ask the system whether an earlier datagram was refused."""
+        if outgoing.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED:
+            self.refused()
+        elif self._quiet_since is not None and time.monotonic() >= self._quiet_since + QUIET:
+            _diagnostics.say(
+                "udp %s: somebody listens again; messages known to be lost: %d", self._name, self._said or 0
+            )
+            self._said = self._quiet_since = None
+
+    def refused(self) -> None:
+        """Count an earlier datagram that was refused."""
+        if self._said is None:
+            _diagnostics.say("udp %s: nobody listens there, and messages are lost until somebody does", self._name)
+        self._said = (self._said or 0) + 1
+        self._lost += 1
+        self._quiet_since = None
+
+    def take(self) -> int:
+        """Return how many datagrams are known to be lost since this was asked last."""
+        lost, self._lost = self._lost, 0
+        return lost
+
+
 class _Datagrams:
     """One datagram for each message and destination."""
 
@@ -158,7 +216,11 @@ class _Datagrams:
         self._places = places
         self._encoder = encoder
         self._largest = largest
-        self._sockets: dict[int, socket.socket] = {}
+        # For each destination its socket, and the address that it is connected to.
+        self._sockets: dict[_Host | _Path, tuple[socket.socket, Any]] = {}
+        self._refusals: dict[_Host | _Path, _Refusals] = {
+            place: _Refusals(place.text) for place in places if isinstance(place, _Host)
+        }
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         sent = truncated = 0
@@ -202,16 +264,28 @@ class _Datagrams:
             addresses = place.resolve(socket.SOCK_DGRAM)
             # Nobody answers a datagram that went to the wrong one of a name's addresses. Routers listen on IPv4 first.
             family, address = next((one for one in addresses if one[0] == socket.AF_INET), addresses[0])
-            outgoing = self._sockets.get(family)
-            if outgoing is None:
-                outgoing = self._sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
-                outgoing.setblocking(False)
+            outgoing = self._socket(place, family, address)
+            refusals = self._refusals.get(place)
+            if refusals is not None:
+                # What an earlier datagram met comes to light before this one goes.
+                refusals.ask(outgoing)
+            refused = 0
             until = time.monotonic() + PATIENCE
             while True:
                 try:
-                    outgoing.sendto(datagram, address)
+                    if refusals is None:
+                        outgoing.sendto(datagram, address)
+                    else:
+                        outgoing.send(datagram)
+                        refusals.sent()
+                        refusals.ask(outgoing)
                     return True
                 except OSError as error:
+                    if refusals is not None and error.errno == errno.ECONNREFUSED and refused < MOST_REFUSALS:
+                        # An earlier one was refused; this one was not sent yet.
+                        refusals.refused()
+                        refused += 1
+                        continue
                     if error.errno == errno.EMSGSIZE:
                         raise _TooLargeError from None
                     if error.errno not in _BUSY or time.monotonic() >= until:
@@ -222,8 +296,32 @@ class _Datagrams:
             _diagnostics.once(f"send {place.text}", "cannot send to %s: %s; trying again", place.text, error)
             return False
 
+    def _socket(self, place: _Host | _Path, family: int, address: Any) -> socket.socket:
+        """Return the socket for a destination. To a host it is connected, so that the system tells of refusals."""
+        outgoing, connected_to = self._sockets.get(place, (None, None))
+        if outgoing is not None and connected_to == address:
+            return outgoing
+        if outgoing is not None:
+            outgoing.close()
+            del self._sockets[place]
+        outgoing = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            outgoing.setblocking(False)
+            if isinstance(place, _Host):
+                outgoing.connect(address)
+        except OSError:
+            outgoing.close()
+            raise
+        self._sockets[place] = outgoing, address
+        return outgoing
+
+    def lost(self) -> int:
+        lost = sum(refusals.take() for refusals in self._refusals.values())
+        # Of several hosts another one may have it.
+        return lost if len(self._places) == 1 else 0
+
     def close(self) -> None:
-        for outgoing in self._sockets.values():
+        for outgoing, _ in self._sockets.values():
             outgoing.close()
         self._sockets.clear()
 
@@ -283,6 +381,10 @@ class _Lines:
                 failure = error
         raise failure
 
+    def lost(self) -> int:
+        # A connection tells of what is not there when it is made.
+        return 0
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -317,7 +419,10 @@ def _is_gone(connection: socket.socket) -> bool:
 
 
 def shortened(message: bytes, limit: int) -> bytes | None:
-    """Return a form of a message that is at most `limit` bytes long, by cutting its payload; None if there is none."""
+    """Return a form of a message that is at most `limit` bytes long, by cutting its payload; None if there is none.
+
+    What was cut before keeps its marker, which tells its first length.
+    """
     try:
         parts = json.loads(message)
         payload = parts["payload"]
@@ -325,7 +430,8 @@ def shortened(message: bytes, limit: int) -> bytes | None:
         return None
     if not isinstance(payload, str):
         return None
-    marker = f" [truncated from {len(message)} bytes]"
+    earlier = _MARKER.search(payload)
+    marker = earlier.group() if earlier else f" [truncated from {len(message)} bytes]"
     parts["payload"] = marker
     room = limit - len(json.dumps(parts))
     if room < 0:

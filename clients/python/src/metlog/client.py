@@ -28,6 +28,7 @@ from metlog.timers import _NoOpTimer, _Timer, _UnsampledTimer
 __all__ = ["SEVERITY", "MetlogClient"]
 
 # What the client itself counts; see `MetlogClient.stats`.
+DISABLED = "disabled"
 NO_SENDER = "no-sender"
 SENDER_ERROR = "sender-error"
 _SENT = "sent"
@@ -35,7 +36,7 @@ _FILTERED = "filtered"
 _SAMPLED_OUT = "sampled-out"
 _FILTER_ERRORS = "filter-errors"
 _UNCONVERTIBLE = "unconvertible"
-_REASONS = (NO_SENDER, SENDER_ERROR, CLOSED)
+_REASONS = (DISABLED, NO_SENDER, SENDER_ERROR, CLOSED)
 
 
 class MetlogClient:
@@ -150,7 +151,7 @@ class MetlogClient:
     def _deliver(self, msg: dict[str, Any]) -> None:
         sender = self.sender
         if isinstance(sender, NoSendSender):
-            self._ledger.add(NO_SENDER)
+            self._ledger.add(DISABLED if sender.is_disabled else NO_SENDER)
             if type(sender) is NoSendSender and not self._said_unconfigured:
                 self._said_unconfigured = True
                 self._errors.write(f"The metlog client {self.logger!r} has no sender: its messages are dropped.")

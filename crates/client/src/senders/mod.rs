@@ -73,6 +73,12 @@ pub trait Sender: Send + Sync + 'static {
     fn over_network(&self) -> bool {
         false
     }
+
+    /// How many messages, of those that were answered as sent, turned out to be lost since this was asked last. They
+    /// move from `sent` to the drops for [`DropReason::Unreachable`].
+    fn lost(&mut self) -> u64 {
+        0
+    }
 }
 
 impl Sender for Box<dyn Sender> {
@@ -86,6 +92,10 @@ impl Sender for Box<dyn Sender> {
 
     fn over_network(&self) -> bool {
         (**self).over_network()
+    }
+
+    fn lost(&mut self) -> u64 {
+        (**self).lost()
     }
 }
 

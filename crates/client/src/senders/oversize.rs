@@ -3,8 +3,11 @@
 /// A longer message does not go into a datagram whole: over UDP the largest is 65,507 bytes, and not every system takes it.
 pub(crate) const LARGEST_DATAGRAM_BYTES: usize = 60_000;
 
+/// How the marker begins and ends, around the number of bytes.
+const MARKER: [&str; 2] = [" [truncated from ", " bytes]"];
+
 /// Writes a form of `message` that is at most `limit` bytes long to `out`, with a marker that says that it was `whole`
-/// bytes long. `false` where there is none, because it is not the payload that is long; then `out` is of no use.
+/// bytes long. One that was cut before keeps its marker, which tells its first length. `false` where there is none, because it is not the payload that is long; then `out` is of no use.
 ///
 /// A message of ours has its keys in the envelope's order, so the first `,"payload":"` is the real one: in the strings
 /// before it a quote has a backslash before it. One that came encoded may have spaces there, as Python writes them, or
@@ -16,7 +19,10 @@ pub(crate) fn shorten(message: &[u8], whole: usize, limit: usize, out: &mut Vec<
     let Some(start) = starts.into_iter().flatten().min() else { return false };
     let Some(length) = string_length(&message[start..]) else { return false };
     let (payload, rest) = message[start..].split_at(length);
-    let marker = format!(" [truncated from {whole} bytes]");
+    let marker = match earlier_marker(payload) {
+        Some(marker) => marker.to_owned(),
+        None => format!("{}{whole}{}", MARKER[0], MARKER[1]),
+    };
     let fixed = start + rest.len() + marker.len();
     let Some(room) = limit.checked_sub(fixed) else { return false };
     out.extend_from_slice(&message[..start]);
@@ -24,6 +30,17 @@ pub(crate) fn shorten(message: &[u8], whole: usize, limit: usize, out: &mut Vec<
     out.extend_from_slice(marker.as_bytes());
     out.extend_from_slice(rest);
     true
+}
+
+/// The marker at the end of a payload that was cut before.
+fn earlier_marker(payload: &[u8]) -> Option<&str> {
+    // With the longest number.
+    let longest = MARKER[0].len() + 20 + MARKER[1].len();
+    let tail = &payload[payload.len().saturating_sub(longest)..];
+    let start = find(tail, MARKER[0].as_bytes())?;
+    let marker = std::str::from_utf8(&tail[start..]).ok()?;
+    let number = marker.strip_prefix(MARKER[0])?.strip_suffix(MARKER[1])?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(marker)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -97,6 +114,17 @@ mod tests {
         let back: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let marker = format!(" [truncated from {} bytes]", message.len());
         assert!(back["payload"].as_str().unwrap().ends_with(&marker));
+    }
+
+    #[test]
+    fn what_is_cut_twice_tells_its_first_length() {
+        let message = format!(r#"{{"type":"x","payload":"{}","fields":{{}}}}"#, "x".repeat(1000));
+        let (mut once, mut twice) = (Vec::new(), Vec::new());
+        assert!(shorten(message.as_bytes(), 3_000_000, 500, &mut once));
+        assert!(shorten(&once, once.len(), 100, &mut twice));
+        let back: serde_json::Value = serde_json::from_slice(&twice).unwrap();
+        let payload = back["payload"].as_str().unwrap();
+        assert!(payload.ends_with("x [truncated from 3000000 bytes]"), "{payload}");
     }
 
     #[test]

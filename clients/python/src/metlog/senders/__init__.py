@@ -26,6 +26,9 @@ __all__ = [
 class NoSendSender(Sender):
     """Stands for the sender of a client that has none yet. Such a client drops its messages and counts them."""
 
+    #: Whether that is so because the environment asks for it.
+    is_disabled: bool = False
+
     def send_message(self, msg: Any) -> None:
         """Raise NotImplementedError."""
         raise NotImplementedError("this client has no sender yet")

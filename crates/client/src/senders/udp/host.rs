@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
+use super::packed::messages_in;
+use super::refusals::Refusals;
 use crate::senders::address::Address;
 use crate::senders::backoff::Backoff;
 use crate::senders::say;
@@ -32,6 +34,7 @@ pub(super) struct Host {
     pub(super) taken: Option<usize>,
     /// Whether the next one is too large for it.
     pub(super) too_large: bool,
+    refusals: Refusals,
 }
 
 impl Host {
@@ -44,7 +47,16 @@ impl Host {
             missed: 0,
             taken: None,
             too_large: false,
+            refusals: Refusals::default(),
         }
+    }
+
+    /// How many messages are known to be lost since this was asked last, because nobody listened.
+    pub(super) fn lost(&mut self) -> u64 {
+        if let Some((socket, _)) = &self.socket {
+            self.refusals.ask(socket, &self.address);
+        }
+        self.refusals.take()
     }
 
     /// Sends datagrams, and keeps how many the kernel took.
@@ -92,19 +104,27 @@ impl Host {
             },
         };
         let (socket, _) = self.socket.insert(socket);
+        // What an earlier datagram met comes to light before this one goes.
+        self.refusals.ask(socket, &self.address);
         let mut taken = 0;
         let mut refusals = 0;
         while taken < datagrams.len() {
-            match send_datagrams(socket.as_fd(), &datagrams[taken..]) {
+            // Of several datagrams in a call the kernel keeps to itself why it stopped after the first ones, so one goes
+            // alone as long as nobody seems to listen.
+            let end = if self.refusals.is_refused() { taken + 1 } else { datagrams.len() };
+            match send_datagrams(socket.as_fd(), &datagrams[taken..end]) {
                 Ok(count) => {
                     taken += count;
                     refusals = 0;
+                    self.refusals.sent(messages_in(&datagrams[taken - 1..taken]), taken < end);
+                    self.refusals.ask(socket, &self.address);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The news that nobody listened to an earlier datagram. This one was not sent yet; whether
                 // somebody listens now is not for the sender of a datagram to know.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && refusals < 2 => {
-                    refusals += 1
+                    self.refusals.refused(&self.address);
+                    refusals += 1;
                 }
                 Err(error) => return (taken, Some(error)),
             }

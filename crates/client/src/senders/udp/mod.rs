@@ -5,6 +5,7 @@ use std::time::Instant;
 mod fallback;
 mod host;
 mod packed;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,8 @@ const PACKED_BYTES: usize = 1432;
 ///
 /// Several messages share a datagram, separated by line breaks, up to 1432 bytes, because a datagram costs a system
 /// 3 to 4 µs to send, however many of them one call takes. Nothing over UDP is certain to arrive; `metlog_seq` tells the
-/// receiver what did not. Of several hosts, one that fails is left alone for a while, and messages go to the others; the
+/// receiver what did not. Where the system says that nobody listens, which it does on the same machine, the client says so
+/// on its own log, and counts what it knows to be lost as [`DropReason::Unreachable`]. Of several hosts, one that fails is left alone for a while, and messages go to the others; the
 /// client says so on its own log, and how many messages the host missed when it is back, or at the end.
 ///
 /// A message of more than 60,000 bytes goes by the [TCP fallback](UdpSender::tcp_fallback). Without one, or while
@@ -249,5 +251,11 @@ impl Sender for UdpSender {
 
     fn over_network(&self) -> bool {
         true
+    }
+
+    fn lost(&mut self) -> u64 {
+        let lost = self.hosts.iter_mut().map(Host::lost).sum();
+        // Of several hosts another one may have it.
+        if self.hosts.len() == 1 { lost } else { 0 }
     }
 }

@@ -78,6 +78,45 @@ fn a_closed_port_takes_messages_and_says_nothing() {
 }
 
 #[test]
+fn what_a_closed_port_refused_is_told_and_what_somebody_takes_is_not() {
+    let (socket, address) = receiver();
+    let lines = Lines::of(&["one", "two", "three"]);
+    let mut sender = UdpSender::new(&address).unwrap().pack(false);
+    assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+    assert_eq!(sender.lost(), 0);
+    drop(socket);
+    // When the answer to a datagram arrives is for the system to say, and it tells of one at a time.
+    let (mut sent, mut lost) = (0, 0);
+    let start = Instant::now();
+    while lost < 6 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{lost} of {sent}");
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+        sent += 3;
+        lost += sender.lost();
+        assert!(lost <= sent, "{lost} of {sent}");
+    }
+    // What the socket was told late belongs to what went before.
+    let socket = UdpSocket::bind(&address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    sender.send(&lines.batch());
+    while receive(&socket) != "three" {}
+    assert!(lost + sender.lost() <= sent);
+}
+
+#[test]
+fn of_several_hosts_one_where_nobody_listens_loses_nothing() {
+    let (socket, address) = receiver();
+    let (closed, nobody) = receiver();
+    drop(closed);
+    let mut sender = UdpSender::to_all(&[nobody, address]).unwrap();
+    let lines = Lines::of(&["hello"]);
+    for _ in 0..10 {
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()));
+        assert_eq!((receive(&socket), sender.lost()), ("hello".to_owned(), 0));
+    }
+}
+
+#[test]
 fn a_name_that_does_not_resolve_is_tried_again() {
     let mut sender = UdpSender::new("no-such-host.invalid:1").unwrap();
     let lines = Lines::of(&["x"]);
