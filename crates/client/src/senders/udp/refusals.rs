@@ -50,9 +50,7 @@ impl Refusals {
             _ if self.quiet_since.is_some_and(|time| time.elapsed() >= QUIET) => {
                 let lost = self.said.take().unwrap_or_default();
                 self.quiet_since = None;
-                say(format_args!(
-                    "udp {address}: somebody listens again; messages known to be lost: {lost}"
-                ));
+                say(format_args!("udp {address}: somebody listens again; messages known to be lost: {lost}"));
             }
             _ => {}
         }
