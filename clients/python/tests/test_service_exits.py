@@ -65,13 +65,16 @@ class Stage:
 
         return wait_for(f"it says {pattern}", look)
 
-    def settle(self) -> Settlement:
-        """Compare what all processes said with what came, when they are gone."""
+    def settle(self, killed_at_most: int = 0) -> Settlement:
+        """Compare what all processes said with what came, when they are gone.
+
+        :param killed_at_most: how many of them may have been killed before they could say anything.
+        """
         said = reports(self._reports)
         self.archive.wait_for(sum(report["sent"] for report in said.values()))
         settlement = settle(set(), said, self.archive.messages())
         assert not settlement.wrong, settlement
-        assert not settlement.unknown, settlement
+        assert len(settlement.unknown) <= killed_at_most, settlement
         assert settlement.queued == 0, settlement
         return settlement
 
@@ -170,16 +173,19 @@ TASKS = """
 """
 
 TASKS_SENT = 24
+TASKS_PER_WORKER = 4
+WORKERS = 2
 
 
-@pytest.mark.parametrize("options", [[], ["--max-tasks-per-child", "4"]], ids=["stopped", "replaced"])
-def test_celerys_worker_processes_end_with_everything_sent(stage: Stage, options: list[str]) -> None:
+@pytest.mark.parametrize("replaced", [False, True], ids=["stopped", "replaced"])
+def test_celerys_worker_processes_end_with_everything_sent(stage: Stage, replaced: bool) -> None:
     stage.write("tasks.py", TASKS)
     (stage.folder / "queue").mkdir()
     sending = f"import tasks\nfor number in range({TASKS_SENT}): tasks.work.delay(number)"
     assert stage.start("-c", sending).wait(PATIENCE) == 0, stage.log.read_text()
+    options = ["--max-tasks-per-child", TASKS_PER_WORKER] if replaced else []
     worker = stage.start(
-        *["-m", "celery", "-A", "tasks", "worker", "--pool", "prefork", "-c", "2", "-l", "INFO", *options]
+        *["-m", "celery", "-A", "tasks", "worker", "--pool", "prefork", "-c", WORKERS, "-l", "INFO", *options]
     )
 
     def done() -> bool:
@@ -189,10 +195,18 @@ def test_celerys_worker_processes_end_with_everything_sent(stage: Stage, options
     wait_for("all tasks are done", done)
     worker.terminate()
     assert worker.wait(PATIENCE) == 0, stage.log.read_text()
-    settlement = stage.settle()
+    # Celery asks Linux to kill a worker with its parent, which for Linux is the thread that started it. Those that take
+    # the place of others are started by a thread that ends before Celery does, so the last of them, which wait for
+    # tasks then, are killed while they end or before: at most as many as work at a time, none with all of its tasks.
+    settlement = stage.settle(killed_at_most=WORKERS if replaced else 0)
     ended = [process for process, sent in settlement.passed.items() if sent >= LAST_WORDS]
-    assert len(ended) >= (TASKS_SENT // 4 if options else 2), settlement
-    assert sum(settlement.passed.values()) >= TASKS_SENT + LAST_WORDS * len(ended)
+    if replaced:
+        least_replaced = TASKS_SENT // TASKS_PER_WORKER - WORKERS + 1
+        assert len(ended) >= least_replaced, settlement
+        assert sum(settlement.passed.values()) >= least_replaced * (TASKS_PER_WORKER + LAST_WORDS)
+    else:
+        assert len(ended) == WORKERS, settlement
+        assert sum(settlement.passed.values()) >= TASKS_SENT + WORKERS * LAST_WORDS
 
 
 WEB = """
