@@ -322,6 +322,9 @@ def log(number):
     while not stop.is_set():
         client.info("x" * 200)
         written[number] += 1
+        # So that there is an end to the load; the forks come at any moment of a call all the same.
+        if written[number] % 50 == 0:
+            time.sleep(0.001)
 
 threads = [threading.Thread(target=log, args=(number,)) for number in range(4)]
 for thread in threads:
