@@ -433,7 +433,8 @@ class MetlogClient:
         """Return what became of this process's messages.
 
         ``accepted`` = ``sent`` + the sum of ``dropped`` (by reason) + ``queued``. Not part of that: ``filtered`` and
-        ``sampled_out``, ``unconvertible`` values, ``filter_errors``, and how many payloads were ``truncated``.
+        ``sampled_out``, ``unconvertible`` values, ``filter_errors``, and how many payloads were ``truncated``. ``src``
+        is the ``metlog_src`` of this process's messages: None before the first, and where a sender adds none.
         """
         own = self._ledger.counts()
         sender = self.sender
@@ -455,6 +456,7 @@ class MetlogClient:
             "unconvertible": own.get(_UNCONVERTIBLE, 0) + (sender.unconvertible if ours else 0),
             "filter_errors": own.get(_FILTER_ERRORS, 0),
             "truncated": carried.get("truncated", 0),
+            "src": carried.get("src"),
         }
 
     def flush(self, timeout: float = 2.0) -> bool:
