@@ -19,6 +19,10 @@ demo: build ## See the whole system at work, with nothing else installed
 deb: build ## Build the Debian package, target/debian/metlog_*.deb
 	@scripts/deb
 
+.PHONY: check-systemd
+check-systemd: build ## Install the package in a Debian of its own that systemd runs, and check what it promises there (needs root)
+	@scripts/check-systemd
+
 .PHONY: wheels
 wheels: tools ## Build the wheels of metlog-py, target/wheels/*.whl, and check them on every Python at hand
 	@scripts/wheels
