@@ -45,7 +45,7 @@ fuzz: ## Fuzz the decoder until stopped (needs cargo-fuzz and a nightly toolchai
 
 .PHONY: torture
 torture: tools ## The long forms of the randomised tests
-	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace
+	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked $$(scripts/members)
 	METLOG_LONG=1 scripts/python
 
 .PHONY: bench
