@@ -213,10 +213,14 @@ mod tests {
     fn a_router_that_stops_is_given_the_time_that_it_said_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let (heart, manager) = heart(&folder);
-        *heart.manager.stopping_until.lock().unwrap() = Some(Instant::now() + Duration::from_millis(100));
+        let service_manager = heart.manager.clone();
+        let stopping_until = |until| *service_manager.stopping_until.lock().unwrap() = Some(until);
+        stopping_until(Instant::now() + PATIENCE);
         // Nobody answers any more.
-        heart.beat(&|_| true);
+        let beating = thread::spawn(move || heart.beat(&|_| true));
         assert!(is_told(&manager, PATIENCE) && is_told(&manager, PATIENCE));
+        stopping_until(Instant::now());
+        beating.join().unwrap();
     }
 
     #[test]
