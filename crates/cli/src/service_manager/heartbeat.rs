@@ -85,9 +85,10 @@ impl Heart {
             let status = status(&self.observed.pipeline());
             if status != told {
                 state = format!("{state}\nSTATUS={status}");
+            }
+            if self.manager.tell(&state) {
                 told = status;
             }
-            self.manager.tell(&state);
             // As much earlier as the answer took: the watchdog's time runs from one word to the next.
             thread::sleep(self.interval.saturating_sub(begin.elapsed()));
         }
@@ -191,6 +192,34 @@ mod tests {
         assert!(!is_told(&manager, SILENCE), "one of two threads has not answered");
         hanging.count_down();
         assert!(is_told(&manager, PATIENCE), "both have");
+        drop(questions);
+        beating.join().unwrap();
+    }
+
+    #[test]
+    fn a_status_that_the_manager_did_not_take_is_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (heart, manager) = heart(&folder);
+        drop(manager);
+        let path = folder.path().join("notify");
+        std::fs::remove_file(&path).unwrap();
+        let (asked, questions) = mpsc::channel();
+        let beating = thread::spawn(move || heart.beat(&|question| asked.send(question).is_ok()));
+        let answer_next = || questions.recv_timeout(PATIENCE).unwrap().answer(Arc::new(Latch::new(0)));
+        answer_next();
+        // When it is asked again, nobody has taken what was told before.
+        let question = questions.recv_timeout(PATIENCE).unwrap();
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        question.answer(Arc::new(Latch::new(0)));
+        let next = || {
+            let mut buffer = [0; 500];
+            let length = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        assert!(next().starts_with("WATCHDOG=1\nSTATUS="));
+        answer_next();
+        assert_eq!(next(), "WATCHDOG=1", "what is known is not told again");
         drop(questions);
         beating.join().unwrap();
     }
