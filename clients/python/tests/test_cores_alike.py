@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -166,6 +167,77 @@ def test_a_report_of_drops_has_the_logger_of_the_messages(open_core, tmp_path):
     core.flush(DEADLINE)
     wait_for(lambda: sum(int(one["payload"]) for one in reports()) == answers.count(False), "the report")
     assert {one["logger"] for one in reports()} == {"shop"}
+    receiver.close()
+
+
+class Sleeper:
+    """A receiver of lines that takes connections, and reads them when it is told to."""
+
+    def __init__(self) -> None:
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.port: int = self.listener.getsockname()[1]
+        self.connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self.connections.append(self.listener.accept()[0])
+
+    def read(self) -> bytes:
+        """Return what has come over the only connection, up to its end."""
+        (connection,) = self.connections
+        connection.settimeout(DEADLINE)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    def close(self) -> None:
+        self.listener.close()
+        for connection in self.connections:
+            connection.close()
+
+
+# Longer than either core waits for one write.
+NAP = 2.5
+
+
+def test_a_receiver_that_is_slow_gets_everything_in_order_over_one_connection(open_core):
+    receiver = Sleeper()
+    core = open_core(Destination("tcp", (("127.0.0.1", receiver.port),), queue_bytes=64 << 20))
+    # More than the kernel keeps for a connection.
+    for number in range(8000):
+        assert core.submit(encoded("x" * 1500, number=number))
+    wait_for(lambda: core.stats()["sent"] > 0, "the first messages")
+    time.sleep(NAP)
+    assert core.stats()["queued"] > 0
+    read = []
+    reader = threading.Thread(target=lambda: read.append(receiver.read()))
+    reader.start()
+    assert core.close(DEADLINE)
+    reader.join()
+    lines = read[0].splitlines()
+    assert [json.loads(line)["metlog_seq"] for line in lines] == list(range(1, 8001))
+    assert core.stats()["sent"] == 8000
+    receiver.close()
+
+
+def test_a_receiver_that_never_reads_delays_the_end_no_longer_than_asked(open_core):
+    receiver = Sleeper()
+    core = open_core(Destination("tcp", (("127.0.0.1", receiver.port),), queue_bytes=64 << 20))
+    for _ in range(8000):
+        core.submit(encoded("x" * 1500))
+    wait_for(lambda: core.stats()["sent"] > 0, "the first messages")
+    begin = time.monotonic()
+    assert not core.close(0.2)
+    assert time.monotonic() - begin < 5
+    # The sending thread may be in the middle of a write.
+    wait_for(lambda: core.stats()["queued"] == 0, "the end")
+    stats = core.stats()
+    assert stats["dropped"]["shutdown"] > 0
+    assert adds_up(stats)
+    assert len(receiver.connections) == 1
     receiver.close()
 
 
