@@ -408,6 +408,53 @@ client.flush(float(sys.argv[2]))
         assert run.stderr == ""
 
 
+class TestThreads:
+    """A system that has no threads for a while costs no message."""
+
+    SCRIPT = """
+import logging, resource, sys, time
+from metlog.client import MetlogClient
+from metlog.senders import UdpSender
+logging.basicConfig(stream=sys.stdout, format="%(name)s %(message)s")
+client = MetlogClient(UdpSender("127.0.0.1", int(sys.argv[1])), "tests")
+# Too little memory for the stack of any thread, and enough for the rest.
+with open("/proc/self/statm") as pages:
+    taken = int(pages.read().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (taken + 1536 * 1024, before[1]))
+client.incr("early")
+stats = client.stats()
+assert (stats["queued"], stats["dropped"]) == (1, {}), stats
+"""
+
+    def run(self, udp, code: str) -> str:
+        command = [sys.executable, "-c", self.SCRIPT + code, str(udp.port)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    def test_later_calls_start_what_could_not_be_started(self, core_kind, udp):
+        said = self.run(
+            udp,
+            "resource.setrlimit(resource.RLIMIT_AS, before)\n"
+            "until = time.monotonic() + 60\n"
+            "while client.stats()['sent'] == 0 and time.monotonic() < until:\n"
+            "    client.incr('later')\n"
+            "    time.sleep(0.01)\n"
+            "assert client.flush(30)\n"
+            "stats = client.stats()\n"
+            "assert stats['sent'] == stats['accepted'] > 1, stats\n",
+        )
+        assert udp.message()["fields"]["name"] == "early"
+        assert said.count("metlog.internal metlog: cannot start the sending thread: ") == 1, said
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    def test_the_end_of_the_process_tries_as_well(self, core_kind, udp):
+        self.run(udp, "resource.setrlimit(resource.RLIMIT_AS, before)\n")
+        assert udp.message()["fields"]["name"] == "early"
+
+
 class TestCtrlC:
     """Somebody who waits can be told to stop waiting."""
 
