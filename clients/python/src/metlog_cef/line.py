@@ -54,7 +54,8 @@ def mapping(value: Any, name: str) -> Mapping[Any, Any]:
 
 def header(value: object) -> str:
     """Return a value as it stands between two bars."""
-    return _ENDS_A_HEADER_FIELD.sub(r"\\\1", text_of(value))
+    # A function and no template, for which `re` imports a module.
+    return _ENDS_A_HEADER_FIELD.sub(lambda found: "\\" + found.group(), text_of(value))
 
 
 def extension(value: object) -> str:
