@@ -329,12 +329,12 @@ mod tests {
             parse("output { if [type] == \"}\" { stdout { } } else { file { path => 'x' } } null { } }")
                 .unwrap();
         assert_eq!((file.plugins.len(), file.conditionals.len()), (1, 2));
+        assert_eq!(file.plugins[0].name, "null");
         let file = parse(
             "filter { if \"add_tag\" in [x] { mutate { add_tag => [\"a\", b] } grok { add_tag=>c } } }",
         )
         .unwrap();
         assert_eq!(file.conditionals[0].added_tags, ["a", "b", "c"]);
-        assert_eq!(file.plugins[0].name, "null");
     }
 
     #[test]
