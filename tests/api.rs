@@ -282,7 +282,7 @@ fn a_token_protects_everything_but_the_probes() {
     assert_eq!(router.get("/healthz").json(), json!({"status": "ok"}));
     assert_eq!(
         router.request("GET", "/healthz", authorized).json(),
-        json!({"status": "ok", "endpoints": []})
+        json!({"status": "ok", "endpoints": [], "inputs": []})
     );
 }
 
