@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import logging
 import os
 import re
@@ -58,6 +59,16 @@ def test_each_log_call_has_its_severity_and_takes_fields(captured, call, severit
     message = captured.message()
     assert (message["type"], message["severity"], message["payload"]) == ("oldstyle", severity, "x is 7")
     assert message["fields"] == {"user": 7}
+
+
+def test_a_derived_client_keeps_what_it_sets_before_it_is_made():
+    class Derived(MetlogClient):
+        def __init__(self):
+            self.tenant = "north"
+            super().__init__(None, "shop")
+
+    client = Derived()
+    assert (client.tenant, client.logger) == ("north", "shop")
 
 
 def test_a_single_mapping_fills_a_template_by_names(captured):
@@ -165,6 +176,12 @@ def test_fields_that_are_no_mapping_are_the_callers_mistake(captured):
         captured.client.metlog("x", fields=["a"])
     with pytest.raises(TypeError):
         captured.client.incr("x", no_such_argument=1)
+
+
+def test_a_span_of_time_is_sent_in_milliseconds(captured):
+    captured.client.timer_send("parse", datetime.timedelta(milliseconds=320))
+    captured.client.timer_send("parse", datetime.timedelta(microseconds=1500))
+    assert [message["payload"] for message in captured.messages()] == ["320.0", "1.5"]
 
 
 def test_metrics_have_a_name_and_a_rate(captured):

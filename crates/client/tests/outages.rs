@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use metlog::senders::{Answer, Batch, Sender, TcpSender, UdpSender};
 use metlog::{Client, DropReason};
 use serde_json::Value;
-use support::{LONG, Udp, lines, narrow_tcp_listener, parse, payloads, tcp_listener, until};
+use support::{LONG, Udp, lines, narrow_tcp_listener, parse, payloads, silent_tcp_port, tcp_listener, until};
 
 /// Takes messages while its gate is open.
 #[derive(Clone, Default)]
@@ -48,6 +48,39 @@ impl Sender for Gated {
 
     fn over_network(&self) -> bool {
         true
+    }
+}
+
+/// Something of a sender's that does not come back before it is let go. It gives up by itself, so that a test in which
+/// somebody waits for it fails and does not hang.
+#[derive(Default)]
+struct Hang {
+    begun: AtomicBool,
+    let_go: AtomicBool,
+    given_up: AtomicBool,
+}
+
+impl Hang {
+    fn hang(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + LONG;
+        while !self.let_go.load(Ordering::SeqCst) {
+            if Instant::now() >= deadline {
+                self.given_up.store(true, Ordering::SeqCst);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Lets it go; whether it hung until now.
+    fn let_go(&self) -> bool {
+        self.let_go.store(true, Ordering::SeqCst);
+        !self.given_up.load(Ordering::SeqCst)
     }
 }
 
@@ -127,32 +160,32 @@ fn the_account_balances_at_every_moment() {
 
 #[test]
 fn a_call_never_waits_for_a_sender_that_hangs() {
-    /// Comes back from `send` only after a while.
-    struct Slow;
-    impl Sender for Slow {
+    /// Comes back from `send` only when it is let go.
+    #[derive(Clone)]
+    struct Hanging(Arc<Hang>);
+    impl Sender for Hanging {
         fn send(&mut self, _: &Batch<'_>) -> Answer {
-            std::thread::sleep(Duration::from_millis(700));
+            self.0.hang();
             Answer::retry(0, Duration::from_secs(60))
         }
         fn fresh(&self) -> Box<dyn Sender> {
-            Box::new(Slow)
+            Box::new(self.clone())
         }
     }
+    let hang = Arc::new(Hang::default());
     let client = Client::builder()
-        .sender(Slow)
+        .sender(Hanging(hang.clone()))
         .queue_bytes(64 * 1024)
         .close_timeout(Duration::from_millis(50))
         .build()
         .unwrap();
     client.incr("first");
-    std::thread::sleep(Duration::from_millis(20));
-    let start = Instant::now();
+    until("the sender hangs", || hang.has_begun());
     for _ in 0..1000 {
         client.incr("hits");
     }
     drop(client);
-    // The calls take next to nothing; the rest is the time allowed for closing.
-    assert!(start.elapsed() < Duration::from_millis(600), "{:?}", start.elapsed());
+    assert!(hang.let_go(), "the calls and the end waited for the sender");
 }
 
 #[test]
@@ -235,15 +268,17 @@ fn a_tcp_receiver_that_dies_and_returns_gets_whole_lines_in_order() {
     first.read_line(&mut line).unwrap();
     assert_eq!(parse(line)["payload"], "before");
 
-    // The receiver is gone, and so is its port.
+    // The receiver is gone, and nobody listens.
     drop((first, listener));
+    let (silent, _) = silent_tcp_port(&address);
     for number in 0..2000 {
         client.info(number.to_string());
     }
     assert!(!client.flush(Duration::from_millis(50)));
     assert!(client.stats().queued > 0);
 
-    let listener = std::net::TcpListener::bind(&address).unwrap();
+    silent.listen(8).unwrap();
+    let listener = std::net::TcpListener::from(silent);
     let second = lines(listener.accept().unwrap().0);
     let mut last = None;
     while last != Some(1999) {
@@ -259,12 +294,12 @@ fn a_tcp_receiver_that_dies_and_returns_gets_whole_lines_in_order() {
 
 #[test]
 fn a_tcp_receiver_that_is_not_there_yet_is_waited_for() {
-    let (listener, address) = tcp_listener();
-    drop(listener);
+    let (silent, address) = silent_tcp_port("127.0.0.1:0");
     let client = Client::tcp(&address).unwrap();
     client.info("early");
     assert!(!client.flush(Duration::from_millis(30)));
-    let listener = std::net::TcpListener::bind(&address).unwrap();
+    silent.listen(8).unwrap();
+    let listener = std::net::TcpListener::from(silent);
     let lines = lines(listener.accept().unwrap().0);
     assert_eq!(parse(lines.recv_timeout(LONG).unwrap())["payload"], "early");
 }
@@ -405,30 +440,32 @@ fn an_outage_gathers_no_reports() {
 
 #[test]
 fn a_sender_that_is_slow_to_go_does_not_hold_up_the_application() {
-    /// The copy that the sending thread has takes its time.
-    struct Lingering(bool);
+    /// The copy that the sending thread has goes only when it is let go.
+    struct Lingering(Arc<Hang>, bool);
     impl Sender for Lingering {
         fn send(&mut self, batch: &Batch<'_>) -> Answer {
             Answer::all(batch)
         }
         fn fresh(&self) -> Box<dyn Sender> {
-            Box::new(Lingering(true))
+            Box::new(Lingering(self.0.clone(), true))
         }
     }
     impl Drop for Lingering {
         fn drop(&mut self) {
-            if self.0 {
-                std::thread::sleep(Duration::from_secs(3));
+            if self.1 {
+                self.0.hang();
             }
         }
     }
+    let hang = Arc::new(Hang::default());
     let timeout = Duration::from_millis(20);
-    let client = Client::builder().sender(Lingering(false)).close_timeout(timeout).build().unwrap();
+    let client =
+        Client::builder().sender(Lingering(hang.clone(), false)).close_timeout(timeout).build().unwrap();
     client.incr("hits");
     assert!(client.flush(LONG));
-    let start = Instant::now();
     drop(client);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    until("the sender goes", || hang.has_begun());
+    assert!(hang.let_go(), "the end waited for the sender");
 }
 
 #[test]
