@@ -54,7 +54,7 @@ use tokio::task::AbortHandle;
 
 use self::guard::Guard;
 pub use self::{
-    health::{is_failing, is_in_trouble},
+    health::{is_failing, is_in_trouble, lets_nobody_in},
     observed::{Observed, Plan},
     orders::{Order, Orders},
 };
