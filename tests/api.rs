@@ -325,6 +325,8 @@ fn an_address_that_is_taken_is_an_error_before_anything_runs() {
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(log.contains(&format!("the API cannot listen on {address}: Address already in use")), "{log}");
+    let owner = format!("process {} (", std::process::id());
+    assert!(log.contains(&owner) && log.contains("give [api] another `listen`"), "{log}");
     assert!(!folder.path().join("log.txt").exists());
 }
 
