@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from typing import Any
 
+import hostile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,3 +200,18 @@ def test_extensions_that_do_not_fit_are_named_and_not_shown(caplog: pytest.LogCa
     assert len(line.encode()) <= 1024
     assert caplog.messages == ["CEF Message too big, left out: bigger"]
     assert caplog.records[0].name == "metlog.internal"
+
+
+@pytest.mark.parametrize("place", ["name", "severity", "environ", "config", "username", "signature", "extension"])
+def test_a_proxy_that_stands_for_nothing_is_no_reason_to_lose_an_event(place: str) -> None:
+    made = client()
+    unbound = hostile.Unbound()
+    arguments: dict[str, Any] = {"name": "n", "severity": 5, "environ": {}, "config": {}, place: unbound}
+    assert " CEF:" in made.cef(**arguments)
+
+
+@pytest.mark.parametrize("place", ["environ", "config"])
+def test_what_is_no_mapping_is_a_type_error(place: str) -> None:
+    arguments: dict[str, Any] = {"environ": {}, "config": {}, place: [1]}
+    with pytest.raises(TypeError, match=f"{place} must be a mapping, not list"):
+        client().cef("n", 5, **arguments)

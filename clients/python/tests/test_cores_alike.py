@@ -469,6 +469,39 @@ assert (stats["queued"], stats["dropped"]) == (1, {}), stats
         assert udp.message()["fields"]["name"] == "early"
 
 
+LATE = """
+import builtins, sys
+import metlog
+client = metlog.init(logger="shop", target=f"udp://127.0.0.1:{sys.argv[1]}")
+class Late:
+    def __init__(self, call):
+        self.call = call
+    def __del__(self, write=sys.__stdout__.write):
+        try:
+            self.call()
+        except BaseException as error:
+            write(f"raised {error!r} ")
+        else:
+            write("silent ")
+# What is here is let go of when modules are gone and nothing is imported any more.
+builtins.late = [
+    Late(lambda: client.info("late")),
+    Late(lambda: client.incr("late", fields={"at": object()})),
+    Late(lambda: client.cef("late", 5, {}, {})),
+]
+if sys.argv[2] == "used":
+    for late in builtins.late:
+        late.call()
+"""
+
+
+@pytest.mark.parametrize("before", ["used", "unused"])
+def test_a_finaliser_at_the_very_end_may_call_and_gets_no_exception(core_kind, udp, before):
+    command = [sys.executable, "-c", LATE, str(udp.port), before]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == ["silent"] * 3, run.stdout + run.stderr
+
+
 class TestCtrlC:
     """Somebody who waits can be told to stop waiting."""
 

@@ -89,6 +89,7 @@ def test_without_an_exception_nothing_is_sent() -> None:
     made.raven("all is well", exc_info=None)
     made.raven("all is well", exc_info=(None, None, None))
     made.raven("all is well", exc_info=False)
+    made.raven("all is well", exc_info=hostile.Unbound())
     assert made.sender.messages == []
 
 

@@ -37,10 +37,10 @@ def is_first(what: str) -> bool:
 
 def say(message: str, *args: object) -> None:
     """Warn, for callers that see to it that it is not too often. Never fails."""
-    import logging
-
-    # The application's own handlers and filters may raise.
+    # The application's own handlers and filters may raise, and the end of the interpreter imports nothing more.
     with contextlib.suppress(Exception):
+        import logging
+
         logging.getLogger(LOGGER_NAME).warning("metlog: " + message, *args)
 
 

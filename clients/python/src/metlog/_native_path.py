@@ -58,9 +58,13 @@ class Way:
         if _State.module is None:
             return None
         if self._terms is None:
-            self._terms = _State.module.Terms(
-                _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound)
-            )
+            try:
+                self._terms = _State.module.Terms(
+                    _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound)
+                )
+            except ImportError:
+                # A first message at the end of the interpreter, which imports nothing more.
+                return None
         return self._terms.path(client)
 
 

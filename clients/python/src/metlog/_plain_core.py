@@ -16,10 +16,9 @@ import threading
 import time
 import weakref
 from collections import deque
-from datetime import datetime, timezone
 from itertools import islice
 
-from metlog import _diagnostics, _exit, _interpreter, _process
+from metlog import _clock, _diagnostics, _exit, _interpreter, _process
 from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, UNREACHABLE, CoreStats, Destination
 from metlog._sending import PATIENCE, Settled, Transport, UnreachableError
 from metlog._transports import open_transport, shortened
@@ -433,7 +432,7 @@ def _report(like: bytes, reason: str, count: int) -> bytes:
         logger = ""
     report = {
         "type": "metlog.dropped",
-        "timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": _clock.timestamp(),
         "logger": logger,
         "severity": 4,
         "payload": str(count),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from metlog import _diagnostics
 from metlog.client import MetlogClient
 from metlog.path import resolve_name
 
@@ -27,7 +28,13 @@ def add_to(client: MetlogClient) -> None:
 def _made_when_called(name: str, provider: str) -> Callable[..., Any]:
     def method(self: MetlogClient, *args: Any, **kwargs: Any) -> Any:
         # Takes this one's place. Two threads at once make the same.
-        self.add_method(resolve_name(provider)({}), override=name)
+        try:
+            made = resolve_name(provider)
+        except ImportError as error:
+            # At its end the interpreter imports nothing more.
+            _diagnostics.once(f"plug-in {name}", "%s has no effect: %s", name, error)
+            return None
+        self.add_method(made({}), override=name)
         return getattr(self, name)(*args, **kwargs)
 
     method.metlog_name = name  # type: ignore[attr-defined]

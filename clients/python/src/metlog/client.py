@@ -11,10 +11,10 @@ import random
 import socket
 import types
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
-from metlog import _bound, _diagnostics, _native_path, _process, _reentry, _text, values
+from metlog import _bound, _clock, _diagnostics, _native_path, _process, _reentry, _text, values
 from metlog._core import CLOSED
 from metlog._ledger import Ledger
 from metlog._report import ErrorReport
@@ -213,7 +213,7 @@ class MetlogClient:
         self.send_message(
             {
                 "type": type,
-                "timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "timestamp": _clock.timestamp(),
                 "logger": self.logger if logger is None else logger,
                 "severity": self.severity if severity is None else severity,
                 "payload": payload,

@@ -9,8 +9,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 
+from metlog import _clock
 from metlog.client import MetlogClient
 from metlog.config import client_from_stream_config
 from metlog.senders import UdpSender
@@ -97,7 +97,7 @@ def _raw(host: str, port: int, until: float) -> Iterator[int]:
     """Send one text, and yield how often it was sent."""
     message = {
         "type": "MBTEST",
-        "timestamp": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": _clock.timestamp(),
         "logger": "mb",
         "severity": 6,
         "payload": "MBTEST",

@@ -121,7 +121,7 @@ def _cef_line(
     signature: str | None,
     more: dict[str, Any],
 ) -> str:
-    environ = environ or {}
+    environ = line.mapping(environ, "environ")
     values: dict[str, Any] = {
         "date": line.date(),
         "host": host,
@@ -129,7 +129,7 @@ def _cef_line(
         "vendor": line.NOT_KNOWN,
         "product": line.NOT_KNOWN,
         "device_version": line.NOT_KNOWN,
-        **line.settings(config or {}),
+        **line.settings(line.mapping(config, "config")),
         "signature": name if signature is None else signature,
         "name": name,
         "severity": severity,

@@ -28,8 +28,6 @@ _IN_EXTENSIONS = str.maketrans({"\\": r"\\", "=": r"\=", "\n": r"\n", "\r": r"\r
 
 def text_of(value: object) -> str:
     """Return the value as text, also where its own ``__str__`` fails: a security event is never lost for that."""
-    if isinstance(value, str):
-        return str(value)
     try:
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -38,9 +36,26 @@ def text_of(value: object) -> str:
         return object.__repr__(value)
 
 
+def mapping(value: Any, name: str) -> Mapping[Any, Any]:
+    """Return a mapping as a dictionary, an empty one for None; what is no mapping is a TypeError.
+
+    What cannot be read, as a proxy without a request, has nothing in it.
+    """
+    try:
+        if not value:
+            return {}
+        items = getattr(value, "items", None)
+        if items is not None:
+            return dict(items())
+    except Exception:
+        return {}
+    raise TypeError(f"{name} must be a mapping, not {type(value).__qualname__}")
+
+
 def header(value: object) -> str:
     """Return a value as it stands between two bars."""
-    return _ENDS_A_HEADER_FIELD.sub(r"\\\1", text_of(value))
+    # A function and no template, for which `re` imports a module.
+    return _ENDS_A_HEADER_FIELD.sub(lambda found: "\\" + found.group(), text_of(value))
 
 
 def extension(value: object) -> str:
@@ -61,7 +76,8 @@ def from_environ(environ: Mapping[str, Any], name: str, default: str = "") -> st
     value = text_of(environ.get(name, default))
     try:
         return value.encode("latin-1").decode("utf-8")
-    except UnicodeError:
+    except (UnicodeError, ImportError):
+        # It is not that, or the end of the interpreter looks for no codec any more.
         return value
 
 

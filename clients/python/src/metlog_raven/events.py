@@ -12,11 +12,10 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Callable
 
-from metlog import __version__
+from metlog import __version__, _clock, values
 from metlog_raven import bounded
 from metlog_raven.frames import stacktrace
 from metlog_raven.scrubbing import Scrubber
@@ -77,7 +76,7 @@ def event(
     scrubber = settings.scrubber
     made: dict[str, Any] = {
         "event_id": uuid.uuid4().hex,
-        "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp": _clock.timestamp(),
         "platform": "python",
         "level": _LEVELS[severity] if isinstance(severity, int) and severity in range(len(_LEVELS)) else "error",
         "logger": logger or None,
@@ -231,16 +230,17 @@ def _leave_out_outer_frames(event: dict[str, Any]) -> None:
             del frames[:end]
 
 
-def exception_of(exc_info: object) -> tuple[BaseException, TracebackType | None] | None:
+def exception_of(exc_info: Any) -> tuple[BaseException, TracebackType | None] | None:
     """Return the exception that is meant, and its traceback.
 
     :param exc_info: True or None for the current one, an exception, or a triple as of ``sys.exc_info()``.
     """
     if exc_info is True or exc_info is None:
         exc_info = sys.exc_info()
-    if isinstance(exc_info, BaseException):
+    # A proxy that stands for nothing is no exception.
+    if values.is_a(exc_info, BaseException):
         return exc_info, exc_info.__traceback__
-    if isinstance(exc_info, tuple):
+    if values.is_a(exc_info, tuple):
         exception, traceback = (*exc_info, None, None, None)[1:3]
         if isinstance(exception, BaseException):
             return exception, traceback if isinstance(traceback, TracebackType) else None
