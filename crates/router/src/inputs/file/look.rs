@@ -106,6 +106,10 @@ impl Look {
             positions.has_scanned(settings.scope());
         }
         *shared.complaints() = self.complaints;
+        if !followers.is_empty() {
+            // Before anything of them is delivered: after a crash a renamed file is only found by what is kept of it.
+            shared.context.checkpoints.write(&shared.context.name);
+        }
         followers
     }
 
