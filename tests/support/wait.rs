@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take. Far more than it does, so that a busy machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take. Far more than it does, so that a busy machine fails no test, and longer than a router may
+/// take to end, which is half a minute where its configuration says nothing.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between one look and the next.
 pub const PAUSE: Duration = Duration::from_millis(2);

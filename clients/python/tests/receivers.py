@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -87,6 +88,9 @@ class LineReceiver:
         return [json.loads(line) for line in list(self.lines)]
 
     def close(self) -> None:
+        # The thread that waits for connections keeps the port open until it is told.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in self.connections:
             connection.close()

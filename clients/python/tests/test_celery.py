@@ -159,6 +159,8 @@ metlog.celery.connect()
 
 app = celery.Celery("shop", broker="filesystem://")
 app.conf.broker_transport_options = {"data_folder_in": "queue", "data_folder_out": "queue"}
+# Celery kills a process that takes longer to begin, which is four seconds if nothing is said.
+app.conf.worker_proc_alive_timeout = 60
 
 
 @app.task(name="shop.add")

@@ -349,6 +349,8 @@ class TestCtrlC:
     def interrupt(self, wait) -> None:
         """Interrupt what waits, again and again, for the first time may be before it waits."""
         over = threading.Event()
+        # A shell has its background jobs ignore the signal, and Python leaves that as it is.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def press():
             while not over.wait(0.2):
@@ -362,7 +364,7 @@ class TestCtrlC:
                 wait(4 * DEADLINE)
         finally:
             # One more of them must not be taken by the test.
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             over.set()
             presser.join()
             signal.signal(signal.SIGINT, before)

@@ -18,14 +18,22 @@ from typing import Any
 
 import pytest
 
+from metlog import _exit
+
 # Seconds that a test waits for what is sure to come, also on a machine that is busy with other things.
 PATIENCE = 120.0
 
 # Seconds that an exit may take beyond its bound: for the machine, not for us.
-LEEWAY = 3.0
+LEEWAY = 20.0
 
-# The long form forks as often as a busy server does in its life.
-FORKS = 1000
+# An attempt to reach somebody takes half a second where it is in vain, or a whole one. A call that waited for it would
+# take as long, and so would those that follow; a busy machine holds up one now and then.
+LONG_CALL = 0.4
+LONG_CALLS = 5
+
+# The long form forks as often as a busy server does in its life. Each fork waits for the interpreter, and eight threads
+# have their turns before: it takes minutes on a busy machine.
+FORKS = 1000 if os.environ.get("METLOG_LONG") else 250
 
 
 class Lines:
@@ -322,20 +330,20 @@ UNREACHABLE = """
 
     client = metlog.init(logger="lonely", target=sys.argv[1])
     logging.getLogger().setLevel("INFO")
-    worst = 0.0
+    took = []
     for number in range(2000):
         before = time.monotonic()
         if number % 2:
             client.incr("unheard", fields={"filling": "x" * 5000})
         else:
             logging.info("unheard %s", "x" * 5000)
-        worst = max(worst, time.monotonic() - before)
+        took.append(time.monotonic() - before)
     stats = client.stats()
 
     # What was registered last is called first.
     @atexit.register
     def begin():
-        print(json.dumps({"worst": worst, "stats": stats, "exit begins": time.monotonic()}), flush=True)
+        print(json.dumps({"took": took, "stats": stats, "exit begins": time.monotonic()}), flush=True)
 """
 
 
@@ -414,9 +422,8 @@ def test_an_unreachable_router_delays_neither_calls_nor_the_exit(
     said = json.loads(run(UNREACHABLE, getattr(unreachable, where)(), folder=tmp_path))
     # The clock is that of all processes: the whole end counts, until nothing is left of the process.
     exiting = time.monotonic() - said["exit begins"]
-    # One attempt to connect, or to write, takes a second or more where it is in vain.
-    assert said["worst"] < 1.0
-    assert exiting < 2.0 + LEEWAY
+    assert len([took for took in said["took"] if took > LONG_CALL]) <= LONG_CALLS, sorted(said["took"])[-10:]
+    assert exiting < _exit.TIMEOUT + LEEWAY
     stats = said["stats"]
     assert stats["accepted"] >= 2000
     assert stats["accepted"] == stats["sent"] + sum(stats["dropped"].values()) + stats["queued"]
@@ -460,8 +467,12 @@ SEVERAL_HOOKS = """
     atexit.register(lambda: print(time.monotonic() - begin))
 
     import multiprocessing.util
+    from metlog import _exit
     from metlog.client import MetlogClient
     from metlog.senders import TcpSender
+
+    # So long that two of them stand out from what a busy machine adds to one.
+    _exit.TIMEOUT = float(sys.argv[2])
 
     # Another module that ends processes in its own way, as billiard does.
     sys.modules["billiard.util"] = multiprocessing.util
@@ -489,8 +500,10 @@ def test_the_bound_at_the_exit_holds_however_many_hooks_there_are(
         filler.setblocking(False)
         filler.connect_ex(hanging.getsockname())
         fillers.append(filler)
-    # Three hooks would take six seconds if each had its own bound.
-    assert float(run(SEVERAL_HOOKS, hanging.getsockname()[1], folder=tmp_path)) < 2.0 + LEEWAY
+    # Three hooks would take three times as long if each had its own bound.
+    bound = 5.0
+    took = float(run(SEVERAL_HOOKS, hanging.getsockname()[1], bound, folder=tmp_path))
+    assert bound <= took < 2 * bound
     for filler in [*fillers, hanging]:
         filler.close()
 

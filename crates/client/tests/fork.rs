@@ -54,8 +54,9 @@ fn a_child_is_a_source_of_its_own_and_the_parent_goes_on() {
             in_a_child(|| {
                 client.info("child");
                 busy.incr("busy");
-                let sent = client.flush(Duration::from_secs(10)) && busy.flush(Duration::from_secs(10));
-                sent && client.stats().accepted == 1 && client.close(Duration::from_secs(10))
+                let patience = LONG / 4;
+                let sent = client.flush(patience) && busy.flush(patience);
+                sent && client.stats().accepted == 1 && client.close(patience)
             });
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -51,6 +51,39 @@ impl Sender for Gated {
     }
 }
 
+/// Something of a sender's that does not come back before it is let go. It gives up by itself, so that a test in which
+/// somebody waits for it fails and does not hang.
+#[derive(Default)]
+struct Hang {
+    begun: AtomicBool,
+    let_go: AtomicBool,
+    given_up: AtomicBool,
+}
+
+impl Hang {
+    fn hang(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + LONG;
+        while !self.let_go.load(Ordering::SeqCst) {
+            if Instant::now() >= deadline {
+                self.given_up.store(true, Ordering::SeqCst);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Lets it go; whether it hung until now.
+    fn let_go(&self) -> bool {
+        self.let_go.store(true, Ordering::SeqCst);
+        !self.given_up.load(Ordering::SeqCst)
+    }
+}
+
 #[test]
 fn a_full_queue_drops_counts_and_reports_the_count() {
     let sender = Gated::default();
@@ -127,32 +160,32 @@ fn the_account_balances_at_every_moment() {
 
 #[test]
 fn a_call_never_waits_for_a_sender_that_hangs() {
-    /// Comes back from `send` only after a while.
-    struct Slow;
-    impl Sender for Slow {
+    /// Comes back from `send` only when it is let go.
+    #[derive(Clone)]
+    struct Hanging(Arc<Hang>);
+    impl Sender for Hanging {
         fn send(&mut self, _: &Batch<'_>) -> Answer {
-            std::thread::sleep(Duration::from_millis(700));
+            self.0.hang();
             Answer::retry(0, Duration::from_secs(60))
         }
         fn fresh(&self) -> Box<dyn Sender> {
-            Box::new(Slow)
+            Box::new(self.clone())
         }
     }
+    let hang = Arc::new(Hang::default());
     let client = Client::builder()
-        .sender(Slow)
+        .sender(Hanging(hang.clone()))
         .queue_bytes(64 * 1024)
         .close_timeout(Duration::from_millis(50))
         .build()
         .unwrap();
     client.incr("first");
-    std::thread::sleep(Duration::from_millis(20));
-    let start = Instant::now();
+    until("the sender hangs", || hang.has_begun());
     for _ in 0..1000 {
         client.incr("hits");
     }
     drop(client);
-    // The calls take next to nothing; the rest is the time allowed for closing.
-    assert!(start.elapsed() < Duration::from_millis(600), "{:?}", start.elapsed());
+    assert!(hang.let_go(), "the calls and the end waited for the sender");
 }
 
 #[test]
@@ -405,30 +438,32 @@ fn an_outage_gathers_no_reports() {
 
 #[test]
 fn a_sender_that_is_slow_to_go_does_not_hold_up_the_application() {
-    /// The copy that the sending thread has takes its time.
-    struct Lingering(bool);
+    /// The copy that the sending thread has goes only when it is let go.
+    struct Lingering(Arc<Hang>, bool);
     impl Sender for Lingering {
         fn send(&mut self, batch: &Batch<'_>) -> Answer {
             Answer::all(batch)
         }
         fn fresh(&self) -> Box<dyn Sender> {
-            Box::new(Lingering(true))
+            Box::new(Lingering(self.0.clone(), true))
         }
     }
     impl Drop for Lingering {
         fn drop(&mut self) {
-            if self.0 {
-                std::thread::sleep(Duration::from_secs(3));
+            if self.1 {
+                self.0.hang();
             }
         }
     }
+    let hang = Arc::new(Hang::default());
     let timeout = Duration::from_millis(20);
-    let client = Client::builder().sender(Lingering(false)).close_timeout(timeout).build().unwrap();
+    let client =
+        Client::builder().sender(Lingering(hang.clone(), false)).close_timeout(timeout).build().unwrap();
     client.incr("hits");
     assert!(client.flush(LONG));
-    let start = Instant::now();
     drop(client);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    until("the sender goes", || hang.has_begun());
+    assert!(hang.let_go(), "the end waited for the sender");
 }
 
 #[test]

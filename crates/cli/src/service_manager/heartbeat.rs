@@ -85,9 +85,10 @@ impl Heart {
             let status = status(&self.observed.pipeline());
             if status != told {
                 state = format!("{state}\nSTATUS={status}");
+            }
+            if self.manager.tell(&state) {
                 told = status;
             }
-            self.manager.tell(&state);
             // As much earlier as the answer took: the watchdog's time runs from one word to the next.
             thread::sleep(self.interval.saturating_sub(begin.elapsed()));
         }
@@ -196,6 +197,34 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_the_manager_did_not_take_is_told_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (heart, manager) = heart(&folder);
+        drop(manager);
+        let path = folder.path().join("notify");
+        std::fs::remove_file(&path).unwrap();
+        let (asked, questions) = mpsc::channel();
+        let beating = thread::spawn(move || heart.beat(&|question| asked.send(question).is_ok()));
+        let answer_next = || questions.recv_timeout(PATIENCE).unwrap().answer(Arc::new(Latch::new(0)));
+        answer_next();
+        // When it is asked again, nobody has taken what was told before.
+        let question = questions.recv_timeout(PATIENCE).unwrap();
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        question.answer(Arc::new(Latch::new(0)));
+        let next = || {
+            let mut buffer = [0; 500];
+            let length = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        assert!(next().starts_with("WATCHDOG=1\nSTATUS="));
+        answer_next();
+        assert_eq!(next(), "WATCHDOG=1", "what is known is not told again");
+        drop(questions);
+        beating.join().unwrap();
+    }
+
+    #[test]
     fn a_main_loop_that_hangs_stops_the_heart() {
         let folder = tempfile::tempdir().unwrap();
         let (heart, manager) = heart(&folder);
@@ -213,10 +242,14 @@ mod tests {
     fn a_router_that_stops_is_given_the_time_that_it_said_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let (heart, manager) = heart(&folder);
-        *heart.manager.stopping_until.lock().unwrap() = Some(Instant::now() + Duration::from_millis(100));
+        let service_manager = heart.manager.clone();
+        let stopping_until = |until| *service_manager.stopping_until.lock().unwrap() = Some(until);
+        stopping_until(Instant::now() + PATIENCE);
         // Nobody answers any more.
-        heart.beat(&|_| true);
+        let beating = thread::spawn(move || heart.beat(&|_| true));
         assert!(is_told(&manager, PATIENCE) && is_told(&manager, PATIENCE));
+        stopping_until(Instant::now());
+        beating.join().unwrap();
     }
 
     #[test]

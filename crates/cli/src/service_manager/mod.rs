@@ -94,15 +94,20 @@ impl ServiceManager {
         *self.stopping_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends these lines.
-    fn tell(&self, state: &str) {
-        let Some((socket, address)) = &self.socket else { return };
+    /// Sends these lines; whether the manager takes them, which is busy with other things now and then.
+    fn tell(&self, state: &str) -> bool {
+        let Some((socket, address)) = &self.socket else { return false };
         match socket.send_to_addr(state.as_bytes(), address) {
-            Ok(_) => self.has_failed.store(false, Ordering::Relaxed),
-            Err(error) if !self.has_failed.swap(true, Ordering::Relaxed) => {
-                tracing::warn!("the service manager does not take messages: {error}");
+            Ok(_) => {
+                self.has_failed.store(false, Ordering::Relaxed);
+                true
             }
-            Err(_) => {}
+            Err(error) => {
+                if !self.has_failed.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("the service manager does not take messages: {error}");
+                }
+                false
+            }
         }
     }
 }

@@ -319,12 +319,12 @@ async fn wrong_credentials_or_addresses_hold_the_messages_and_say_what_to_look_a
 async fn a_connection_that_breaks_or_an_answer_that_does_not_come_is_tried_again() {
     let hangs = "HTTP/1.1 200 OK\r\n";
     let server = Server::start(["", hangs]).await;
-    let mut endpoint = server.endpoint("timeout = \"200ms\"");
+    let mut endpoint = server.endpoint("timeout = \"1500ms\"");
     let work = work_of(&lines(2));
     let answer = endpoint.deliver(&work).await;
     assert!(error(&answer).starts_with(&format!("no answer from {}: ", server.address)), "{answer:?}");
     let answer = endpoint.deliver(&work).await;
-    assert_eq!(error(&answer), format!("no answer from {} within 200ms", server.address));
+    assert_eq!(error(&answer), format!("no answer from {} within 1.5s", server.address));
     assert_eq!(endpoint.deliver(&work).await, Answer::delivered(2));
 }
 
@@ -332,7 +332,7 @@ async fn a_connection_that_breaks_or_an_answer_that_does_not_come_is_tried_again
 async fn messages_are_delivered_once_the_server_says_so_even_if_its_answer_never_ends() {
     let endless = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
     let server = Server::start([endless]).await;
-    let answer = server.endpoint("timeout = \"200ms\"").deliver(&work_of(&lines(2))).await;
+    let answer = server.endpoint("timeout = \"1500ms\"").deliver(&work_of(&lines(2))).await;
     assert_eq!(answer, Answer::delivered(2));
 }
 

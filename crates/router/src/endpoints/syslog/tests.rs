@@ -246,7 +246,6 @@ async fn after_a_broken_connection_the_next_one_begins_with_a_whole_message() {
     assert_eq!(opened.noticed(NOTICE_LOST), 0, "a server that hangs keeps its connection");
     drop(accept(&listener));
 
-    let rest = Work::new(vec![Handover::all(&Arc::new(batch_of(&long)))], first.settled);
     let expected: String =
         long[first.settled..].iter().map(|message| sent("transport = \"tcp\"", message)).collect();
     let received = std::thread::spawn(move || {
@@ -254,7 +253,12 @@ async fn after_a_broken_connection_the_next_one_begins_with_a_whole_message() {
         accept(&listener).read_exact(&mut bytes).unwrap();
         assert!(bytes == expected.as_bytes(), "the second connection carries the rest, whole");
     });
-    assert_eq!(opened.deliver(&rest).await, Answer::delivered(long.len() - first.settled));
+    let handover = Handover::all(&Arc::new(batch_of(&long)));
+    let mut settled = first.settled;
+    while settled < long.len() {
+        // A reader that a busy machine holds up for longer than the time limit is no failure: it goes on there.
+        settled += opened.deliver(&Work::new(vec![handover.clone()], settled)).await.settled;
+    }
     received.join().unwrap();
     assert_eq!(opened.noticed(NOTICE_LOST), 1);
 }
