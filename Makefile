@@ -19,6 +19,10 @@ demo: build ## See the whole system at work, with nothing else installed
 deb: build ## Build the Debian package, target/debian/metlog_*.deb
 	@scripts/deb
 
+.PHONY: check-systemd
+check-systemd: build ## Install the package in a Debian of its own that systemd runs, and check what it promises there (needs root)
+	@scripts/check-systemd
+
 .PHONY: wheels
 wheels: tools ## Build the wheels of metlog-py, target/wheels/*.whl, and check them on every Python at hand
 	@scripts/wheels
@@ -41,7 +45,7 @@ fuzz: ## Fuzz the decoder until stopped (needs cargo-fuzz and a nightly toolchai
 
 .PHONY: torture
 torture: tools ## The long forms of the randomised tests
-	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked --workspace
+	METLOG_LONG=1 PROPTEST_CASES=20000 $(CARGO) test --release --locked $$(scripts/members)
 	METLOG_LONG=1 scripts/python
 
 .PHONY: bench

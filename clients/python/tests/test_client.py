@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import datetime
 import logging
 import os
 import re
@@ -165,6 +166,12 @@ def test_fields_that_are_no_mapping_are_the_callers_mistake(captured):
         captured.client.metlog("x", fields=["a"])
     with pytest.raises(TypeError):
         captured.client.incr("x", no_such_argument=1)
+
+
+def test_a_span_of_time_is_sent_in_milliseconds(captured):
+    captured.client.timer_send("parse", datetime.timedelta(milliseconds=320))
+    captured.client.timer_send("parse", datetime.timedelta(microseconds=1500))
+    assert [message["payload"] for message in captured.messages()] == ["320.0", "1.5"]
 
 
 def test_metrics_have_a_name_and_a_rate(captured):

@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::processes;
+use crate::{api::pipeline::Pipeline, processes};
 
 /// Where a router's API is unless something else is said; the default of `listen` in `[api]`.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:5580";
@@ -192,6 +192,11 @@ impl ApiClient {
     /// Asks for something and waits for the whole answer.
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.block_on(self.whole(Method::GET, path))
+    }
+
+    /// Asks for the state of everything, with the ledger.
+    pub fn pipeline(&self) -> anyhow::Result<Pipeline> {
+        self.get("/api/v1/pipeline")?.json()
     }
 
     /// Has the router do something and waits until it says what came of it.

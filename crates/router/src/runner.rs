@@ -238,7 +238,7 @@ impl Runner {
         self.reopen_done = request;
         if outcome.is_ok() && self.has_to_begin {
             self.not_before = None;
-            self.began(Duration::ZERO, Ok(()));
+            self.has_begun_after_all();
         }
         self.control.has_reopened(request, outcome);
     }
@@ -250,17 +250,19 @@ impl Runner {
     /// What the endpoint said when it was to begin. As long as it cannot it fails, whether or not there is anything to deliver.
     pub fn began(&mut self, now: Duration, outcome: Result<(), String>) {
         match outcome {
-            Ok(()) => {
-                if std::mem::take(&mut self.has_to_begin) {
-                    self.recovered("it has what it needs now");
-                }
-            }
+            Ok(()) if self.has_to_begin => self.has_begun_after_all(),
+            Ok(()) => {}
             Err(error) => {
                 self.has_to_begin = true;
                 self.failed(now, error, None);
                 self.not_before = self.not_before.map(|moment| moment.min(now + BEGIN_AGAIN));
             }
         }
+    }
+
+    fn has_begun_after_all(&mut self) {
+        self.has_to_begin = false;
+        self.recovered("it has what it needs now");
     }
 
     /// Whether the endpoint has what should be there from the start on.

@@ -11,7 +11,7 @@ import random
 import socket
 import types
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from metlog import _bound, _diagnostics, _native_path, _process, _reentry, _text, values
@@ -260,7 +260,7 @@ class MetlogClient:
     def timer_send(
         self,
         name: str,
-        elapsed: float,
+        elapsed: float | timedelta,
         logger: str | None = None,
         severity: int | None = None,
         fields: Mapping[str, Any] | None = None,
@@ -269,11 +269,13 @@ class MetlogClient:
         """Send how long something took.
 
         :param name: The timer's name.
-        :param elapsed: Milliseconds.
+        :param elapsed: Milliseconds, or a span of time.
         :param rate: The share that was measured. It is only told; this call always sends.
         """
         path = self._path
         if path is None or not path.metric(self, "timer", name, elapsed, logger, severity, fields, rate):
+            if type(elapsed) is timedelta:  # `isinstance` would ask a value of the application for its class
+                elapsed = elapsed / timedelta(milliseconds=1)
             self._metric("timer", name, elapsed, logger, severity, fields, rate)
 
     def incr(
@@ -324,7 +326,7 @@ class MetlogClient:
         self,
         type: str,
         name: str,
-        value: float,
+        value: Any,
         logger: str | None,
         severity: int | None,
         fields: Mapping[str, Any] | None,

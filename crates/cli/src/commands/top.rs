@@ -94,7 +94,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn look(client: &ApiClient) -> Look {
-    client.get("/api/v1/pipeline")?.json()
+    client.pipeline()
 }
 
 /// Asks on a thread of its own, so that keys work while a router thinks.

@@ -33,6 +33,9 @@ pub(super) struct File<'f, I: ?Sized, E: ?Sized> {
 /// Places in a batch have 32 bits, and a line that becomes a payload can grow to six times its length when it is escaped.
 const LARGEST_MESSAGE: ByteSize = ByteSize::mib(64);
 
+/// More reader threads than any machine has cores for.
+const MOST_THREADS: usize = 1024;
+
 /// The place that stands for the file as a whole.
 const NOWHERE: Range<usize> = 0..0;
 
@@ -63,9 +66,17 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
     }
 
     fn limits(&self, diagnostics: &mut Diagnostics) {
-        if self.threads == Some(0) {
-            let problem = diagnostics.error(self.place(&["threads"]), "`threads` must be at least 1");
-            problem.help("leave it out for one thread per core");
+        match self.threads {
+            Some(0) => {
+                let problem = diagnostics.error(self.place(&["threads"]), "`threads` must be at least 1");
+                problem.help("leave it out for one thread per core");
+            }
+            Some(threads) if threads > MOST_THREADS => {
+                let message = format!("`threads` can be at most {MOST_THREADS}");
+                let problem = diagnostics.error(self.place(&["threads"]), message);
+                problem.help("more threads than cores read no faster: leave it out for one per core");
+            }
+            _ => {}
         }
         let Some(limits) = self.limits else { return };
         let at_least_one = [
@@ -79,6 +90,12 @@ impl<I: ?Sized, E: ?Sized> File<'_, I, E> {
                 let message = format!("`{key}` must be more than 0");
                 diagnostics.error(self.place(&["limits", key]), message).help("leave it out for the default");
             }
+        }
+        let deepest = metlog_message::Limits::MOST_DEPTH;
+        if limits.depth > deepest {
+            let message = format!("`depth` can be at most {deepest}");
+            let problem = diagnostics.error(self.place(&["limits", "depth"]), message);
+            problem.help("the default is 128, and what is nested deeper than that is hardly a message");
         }
         if limits.message > LARGEST_MESSAGE {
             let message = format!("`message` can be at most \"{LARGEST_MESSAGE}\"");

@@ -140,7 +140,7 @@ parameters! {
         /// The folder for what is kept over a restart: the positions of `file` inputs. A router locks it while it runs, whatever
         /// it keeps there: two routers cannot share one.
         pub data_dir: PathBuf = PathBuf::from("./metlog-data"),
-        /// How many threads read from inputs. The default is one per core.
+        /// How many threads read from inputs, at most 1024. The default is one per core.
         pub threads: Option<usize>,
         /// How long buffers may drain when the router is told to stop.
         pub shutdown_timeout: Duration = Duration::from_secs(30),
@@ -214,7 +214,7 @@ parameters! {
         pub memory: ByteSize = ByteSize::mib(256),
         /// The largest message; what is longer is rejected as `too-large`.
         pub message: ByteSize = ByteSize::mib(1),
-        /// How deep a message may be nested; the envelope itself is level 1.
+        /// How deep a message may be nested, at most 1024; the envelope itself is level 1.
         pub depth: usize = 128,
         /// How many connections the inputs hold open, together.
         pub connections: usize = 4096,
