@@ -280,8 +280,9 @@ fn a_file_that_an_endpoint_holds_up_is_shown_with_the_reason_until_it_has_caught
     let ledger = router.wait("it has caught up", |ledger| {
         files(ledger)["behind_bytes"] == 0 && files(ledger)["list"][0]["state"] == "at-end"
     });
-    assert_eq!(ledger.delivered("pipe"), COUNT as u64);
     assert_eq!(files(&ledger)["held_up"], 0);
+    // In an answer of its own: one may show the endpoints of a moment before its inputs.
+    assert_eq!(router.ledger().delivered("pipe"), COUNT as u64);
     router.stop();
     assert_eq!(reader.join().expect("the pipe's reader").len(), COUNT);
 }

@@ -261,7 +261,8 @@ impl Router {
         panic!("waited in vain until {what}: {last:?}\n{}", self.log.text());
     }
 
-    /// Waits until all inputs together have received so many frames and nothing is queued.
+    /// Waits until all inputs together have received so many frames and nothing is queued. What a full buffer had no room for
+    /// is not queued: who sends more than a buffer holds waits for what is delivered.
     #[track_caller]
     pub fn wait_until_delivered(&self, received: u64) -> Ledger {
         // One after the other: an answer may hold the buffers of a moment before its inputs.

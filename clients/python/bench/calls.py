@@ -9,6 +9,7 @@ many messages as are said to be sent, or the figures are worth nothing. `make be
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import logging
 import os
@@ -38,6 +39,9 @@ THREADS = 8
 # Calls of a burst of all threads together: long enough for the interpreter to hand on its lock some dozen times, and
 # its time for that not to count.
 THREADED_CALLS = 100_000
+
+# As many calls of a function that does nothing take about as long.
+EMPTY_CALLS = 1_500_000
 
 FIELDS = {"user": 4711, "page": "/cart/items", "status": 200, "took": 12.5, "cached": True}
 LINE = "user 4711 has put three items into the cart"
@@ -170,7 +174,19 @@ def logging_row(name: str, handler: logging.Handler, client: MetlogClient | None
     return Row(name, burst, client)
 
 
-def calls_per_second(client: MetlogClient, threads: int, bursts: int) -> float:
+def count_one(client: MetlogClient, calls: int) -> None:
+    """Make calls of the client's."""
+    for _ in repeat(None, calls):
+        client.incr("requests.served")
+
+
+def do_nothing(calls: int) -> None:
+    """Make calls of a C function that does nothing: all that is left is how the interpreter changes threads."""
+    for _ in repeat(None, calls):
+        threading.get_ident()
+
+
+def calls_per_second(burst: Callable[[int], None], calls: int, threads: int, bursts: int) -> float:
     """Return how many calls some threads make in a second, together, best of some bursts."""
     best = 0.0
     for _ in range(bursts):
@@ -178,8 +194,7 @@ def calls_per_second(client: MetlogClient, threads: int, bursts: int) -> float:
 
         def work() -> None:
             start.wait()  # noqa: B023  the barrier of this burst
-            for _ in repeat(None, THREADED_CALLS // threads):
-                client.incr("requests.served")
+            burst(calls // threads)
 
         workers = [threading.Thread(target=work) for _ in range(threads)]
         for worker in workers:
@@ -188,8 +203,7 @@ def calls_per_second(client: MetlogClient, threads: int, bursts: int) -> float:
         before = time.perf_counter()
         for worker in workers:
             worker.join()
-        best = max(best, THREADED_CALLS / (time.perf_counter() - before))
-        assert client.flush(PATIENCE)
+        best = max(best, calls / (time.perf_counter() - before))
     return best
 
 
@@ -228,10 +242,18 @@ def main() -> None:
     # A queue of its own for the longer bursts, in which the start of threads does not count.
     threaded = MetlogClient(UdpSender(*address, queue_bytes=64 * 1024 * 1024), "shop")
     clients.append(threaded)
-    rates = {"one": 0.0, "many": 0.0}
-    for _ in range(max(1, arguments.bursts // 10)):
-        rates["one"] = max(rates["one"], calls_per_second(threaded, 1, 2))
-        rates["many"] = max(rates["many"], calls_per_second(threaded, THREADS, 2))
+    rates = {"one": 0.0, "many": 0.0, "nothing, one": 0.0, "nothing, many": 0.0}
+
+    def measure(name: str, burst: Callable[[int], None], calls: int, threads: int) -> None:
+        rates[name] = max(rates[name], calls_per_second(burst, calls, threads, 1))
+        assert threaded.flush(PATIENCE)
+
+    for _ in range(max(2, arguments.bursts // 5)):
+        count = functools.partial(count_one, threaded)
+        measure("one", count, THREADED_CALLS, 1)
+        measure("many", count, THREADED_CALLS, THREADS)
+        measure("nothing, one", do_nothing, EMPTY_CALLS, 1)
+        measure("nothing, many", do_nothing, EMPTY_CALLS, THREADS)
     ledgers = [client.stats() for client in clients]
     print(
         json.dumps(

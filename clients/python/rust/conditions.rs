@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use metlog::Client;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyNone, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use crate::attributes::{attributes, get, is, lacks};
 use crate::core::{Core, Starter};
 use crate::filters::Rule;
 use crate::terms::Terms;
@@ -86,13 +87,11 @@ impl Conditions {
             return None;
         }
         let attributes = attributes(client)?;
-        let same =
-            |name, expected: &Py<PyAny>| get(&attributes, name).is_some_and(|value| value.is(expected));
         let holds = terms.client.holds(&attributes, through.attributes())
-            && same(intern!(py, "sender"), &self.sender)
-            && same(intern!(py, "hostname"), &self.hostname)
+            && is(&attributes, intern!(py, "sender"), self.sender.bind(py))
+            && is(&attributes, intern!(py, "hostname"), self.hostname.bind(py))
             // A child after a fork sends its own, although the attribute is still its parent's.
-            && same(intern!(py, "pid"), &self.process)
+            && is(&attributes, intern!(py, "pid"), self.process.bind(py))
             && self.sender_holds(py)
             && self.filters_hold(&attributes);
         holds.then_some(attributes)
@@ -103,9 +102,9 @@ impl Conditions {
         let attributes = self.sender_attributes.bind(py);
         let class = self.terms.get().senders.get(self.sender_class);
         class.is_some_and(|class| class.holds(attributes, usize::MAX))
-            && get(attributes, intern!(py, "core")).is_some_and(|core| core.is(&self.core))
+            && is(attributes, intern!(py, "core"), self.core.bind(py))
             // Whoever takes a UDP sender's socket has it used.
-            && get(attributes, intern!(py, "_socket")).is_none_or(|socket| socket.is_none())
+            && (is(attributes, intern!(py, "_socket"), &PyNone::get(py)) || lacks(attributes, intern!(py, "_socket")))
     }
 
     #[inline]
@@ -138,7 +137,7 @@ impl Conditions {
     #[inline]
     pub(crate) fn has_bound_fields(&self, py: Python<'_>) -> bool {
         let module = self.terms.get().bound.bind(py);
-        get(module, intern!(py, "ever")).is_some_and(|ever| ever.is_truthy().unwrap_or(true))
+        !is(module, intern!(py, "ever"), &PyBool::new(py, false))
             && get(module, intern!(py, "is_any"))
                 .is_some_and(|is_any| is_any.call0().is_ok_and(|bound| bound.is_truthy().unwrap_or(true)))
     }
@@ -159,19 +158,4 @@ impl Conditions {
             rule.visit(visit)
         })
     }
-}
-
-/// The attributes of an object itself.
-#[inline]
-pub(crate) fn attributes<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
-    object.getattr(intern!(object.py(), "__dict__")).ok()?.cast_into_exact().ok()
-}
-
-/// One of an object's attributes.
-#[inline]
-pub(crate) fn get<'py>(
-    attributes: &Bound<'py, PyDict>,
-    name: &Bound<'py, PyString>,
-) -> Option<Bound<'py, PyAny>> {
-    attributes.get_item(name).ok().flatten()
 }

@@ -136,6 +136,9 @@ impl Core {
         ledger.set_item("truncated", stats.truncated)?;
         ledger.set_item("filtered", stats.filtered)?;
         ledger.set_item("dropped", dropped)?;
+        // Closing starts a client, too; one without a message has nothing to be known by.
+        let source = stats.source.filter(|_| stats.accepted > 0);
+        ledger.set_item("src", source.map(|source| format!("{source:016x}")))?;
         Ok(ledger)
     }
 

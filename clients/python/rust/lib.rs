@@ -3,6 +3,7 @@
 //! * [`core`]: a queue, its sending thread and their account, for one sender of the Python package.
 //! * [`path`]: the calls, encoded without a dict in between, for as long as nothing on the way is replaced.
 
+mod attributes;
 mod conditions;
 mod core;
 mod diagnostics;
@@ -33,7 +34,7 @@ mod _native {
     #[pymodule_export]
     use super::terms::Terms;
     #[pymodule_export]
-    use super::timer::Timer;
+    use super::timer::{Timer, begin_span, end_span};
     use super::*;
 
     #[pymodule_init]

@@ -10,13 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use metlog::{Fields, MemberBuffer, Members, Message, Payload, Severity};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyNone, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::conditions::{Conditions, Through, get};
+use crate::attributes::get;
+use crate::conditions::{Conditions, Through};
 use crate::diagnostics;
 use crate::records::Usual;
-use crate::timer::{self, Call, Rounded};
+use crate::timer::{self, Call, Rounded, Timer};
 use crate::values::{NotPlain, as_str, exact, integer, text, write_member, write_members};
 
 /// Memory above this is not kept for a thread's next message.
@@ -81,11 +82,12 @@ impl NativePath {
                 }
             };
             let kind = intern!(py, "timer");
+            let none = PyNone::get(py);
             let metric = Metric {
                 name: call.name.bind(py),
-                logger: call.logger.bind(py),
-                severity: call.severity.bind(py),
-                fields: call.fields.bind(py),
+                logger: given(&call.logger, &none),
+                severity: given(&call.severity, &none),
+                fields: given(&call.fields, &none),
                 rate: call.rate.bind(py),
             };
             self.send_metric(&attributes, kind, payload, &metric)
@@ -199,6 +201,11 @@ impl NativePath {
     }
 }
 
+/// What was given, or Python's `None`.
+fn given<'a, 'py>(argument: &'a Option<Py<PyAny>>, none: &'a Bound<'py, PyNone>) -> &'a Bound<'py, PyAny> {
+    argument.as_ref().map_or(none.as_any(), |argument| argument.bind(none.py()))
+}
+
 /// What counters, gauges and timers are called with beside their value.
 struct Metric<'a, 'py> {
     name: &'a Bound<'py, PyAny>,
@@ -238,6 +245,22 @@ impl NativePath {
                 self.send(&attributes, kind, logger, severity, payload, Fields::Members(members.members()))
             })
         })
+    }
+
+    /// `MetlogClient.timer`, with the decimals of its milliseconds.
+    #[pyo3(signature = (client, name, logger, severity, fields, rate, decimals, /))]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
+    fn timer(
+        slf: Py<NativePath>,
+        client: Py<PyAny>,
+        name: Py<PyAny>,
+        logger: Option<Py<PyAny>>,
+        severity: Option<Py<PyAny>>,
+        fields: Option<Py<PyAny>>,
+        rate: Py<PyAny>,
+        decimals: &Bound<'_, PyAny>,
+    ) -> Timer {
+        Timer::new(Call { path: slf, client, name, rate, logger, severity, fields, decimals: 0 }, decimals)
     }
 
     /// `MetlogClient.incr`, `gauge` and `timer_send`.

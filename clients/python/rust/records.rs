@@ -9,7 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use crate::conditions::{attributes, get};
+use crate::attributes::{attributes, get};
 use crate::path::NativePath;
 use crate::terms::{Class, Original};
 use crate::values::exact;

@@ -4,6 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 
+use crate::attributes::{is, lacks};
 use crate::conditions::Conditions;
 use crate::path::NativePath;
 
@@ -57,14 +58,11 @@ impl Attribute {
     #[inline]
     fn holds(&self, attributes: &Bound<'_, PyDict>) -> bool {
         let py = attributes.py();
-        attributes.contains(&self.name).is_ok_and(|replaced| !replaced)
-            && self.classes.iter().all(|(class, original)| {
-                let now = class.bind(py).get_item(&self.name).ok().flatten();
-                match (now, original) {
-                    (Some(now), Some(original)) => now.is(original),
-                    (None, None) => true,
-                    _ => false,
-                }
+        let name = self.name.bind(py);
+        lacks(attributes, name)
+            && self.classes.iter().all(|(class, original)| match original {
+                Some(original) => is(class.bind(py), name, original.bind(py)),
+                None => lacks(class.bind(py), name),
             })
     }
 }

@@ -1,6 +1,7 @@
 //! A timer as it is used nearly always: made, entered once, left once, by one thread. What else there is to a timer
-//! (decorating, being shared, further attributes) is done in Python (`metlog/_native_timer.py`), whose class derives from
-//! this one and asks it first.
+//! (decorating, being shared, further attributes) is done in Python: `metlog/_native_timer.py` gives this class the methods
+//! for that, which ask it first. To make and free a timer of a class in Python that derives from this one takes half as long
+//! again.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -19,13 +20,14 @@ const MOST_DECIMALS: usize = 6;
 
 /// What a timer is called with; `timer_send` gets the same.
 pub(crate) struct Call {
-    path: Py<NativePath>,
+    pub(crate) path: Py<NativePath>,
     pub(crate) client: Py<PyAny>,
     pub(crate) name: Py<PyAny>,
-    pub(crate) logger: Py<PyAny>,
-    pub(crate) severity: Py<PyAny>,
-    pub(crate) fields: Py<PyAny>,
     pub(crate) rate: Py<PyAny>,
+    /// `None` for each of these stands for Python's, as nearly always.
+    pub(crate) logger: Option<Py<PyAny>>,
+    pub(crate) severity: Option<Py<PyAny>>,
+    pub(crate) fields: Option<Py<PyAny>>,
     pub(crate) decimals: usize,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct Call {
 /// Several threads may use one timer at the same time, and not every interpreter has a lock that lets only one of them in
 /// here. So a timer belongs to the first thread that enters it, which it becomes in one step, and a span's end takes its
 /// beginning away in one step; from its owner's first entry on, no other thread measures here.
-#[pyclass(module = "metlog._native", subclass, frozen, weakref)]
+#[pyclass(module = "metlog._native", name = "NativeTimer", frozen, weakref)]
 pub(crate) struct Timer {
     call: Call,
     /// The thread whose attributes `start` and `result` are kept here, 0 before the first.
@@ -55,6 +57,24 @@ const UNKNOWN: u64 = u64::MAX;
 const ELSEWHERE: u64 = u64::MAX - 1;
 
 impl Timer {
+    /// A timer that nobody has entered. What is no number of decimals stands for 0.
+    #[inline]
+    pub(crate) fn new(mut call: Call, decimals: &Bound<'_, PyAny>) -> Timer {
+        if let Ok(number) = decimals.cast::<PyInt>() {
+            // One beyond 64 bits is of either sign, and nobody's meaning.
+            call.decimals = number.extract::<i64>().map_or(0, |number| usize::try_from(number).unwrap_or(0));
+        }
+        Timer {
+            call,
+            thread: AtomicU64::new(0),
+            begin: AtomicU64::new(0),
+            last_begin: AtomicU64::new(ELSEWHERE),
+            elapsed: AtomicU64::new(ELSEWHERE),
+            elsewhere: AtomicU64::new(0),
+            full: OnceLock::new(),
+        }
+    }
+
     /// Whether this thread's attributes are kept here.
     fn is_mine(&self) -> bool {
         self.thread.load(Ordering::Relaxed) == thread_number()
@@ -86,7 +106,7 @@ impl Timer {
 }
 
 /// What became of a span that was to end.
-enum Left {
+pub(crate) enum Left {
     /// Its time is sent: `None` in Python.
     Sent,
     /// Nanoseconds that Python has to send, with decimals of the milliseconds: a number in Python.
@@ -109,65 +129,41 @@ impl<'py> IntoPyObject<'py> for Left {
     }
 }
 
+/// Begins a span of a timer; `False` if it has to be measured in Python.
+// Functions and not methods: of a method without arguments PyO3 copies the result in a way that has the processor wait for
+// all that was written before, and a message is much.
+#[pyfunction]
+#[pyo3(signature = (timer, /))]
+pub(crate) fn begin_span(timer: &Bound<'_, Timer>) -> bool {
+    let timer = timer.get();
+    let thread = thread_number();
+    let owner = timer.thread.load(Ordering::Relaxed);
+    let is_free = timer.begin.load(Ordering::Relaxed) == 0 && timer.elsewhere.load(Ordering::Relaxed) == 0;
+    let takes_it = || timer.thread.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    let is_here = is_free && (owner == thread || owner == 0 && takes_it());
+    if is_here {
+        timer.elapsed.store(UNKNOWN, Ordering::Relaxed);
+        let now = now();
+        timer.last_begin.store(now, Ordering::Relaxed);
+        timer.begin.store(now, Ordering::Relaxed);
+    }
+    is_here
+}
+
+/// Ends the span that this thread or task is in, unless Python has to say which one that is.
+#[pyfunction]
+#[pyo3(signature = (timer, /))]
+pub(crate) fn end_span(timer: &Bound<'_, Timer>) -> Left {
+    let (py, timer) = (timer.py(), timer.get());
+    if timer.elsewhere.load(Ordering::Relaxed) == 0 { timer.end(py) } else { Left::NotHere }
+}
+
 #[pymethods]
 impl Timer {
-    /// Takes the client's path, the client, and the arguments of `MetlogClient.timer`; and the decimals of the
-    /// milliseconds, where what is no number of them is 0.
-    #[new]
-    #[pyo3(signature = (path, client, name, logger, severity, fields, rate, decimals, /))]
-    #[allow(clippy::too_many_arguments, reason = "they are the arguments of the call")]
-    fn new(
-        path: Py<NativePath>,
-        client: Py<PyAny>,
-        name: Py<PyAny>,
-        logger: Py<PyAny>,
-        severity: Py<PyAny>,
-        fields: Py<PyAny>,
-        rate: Py<PyAny>,
-        decimals: &Bound<'_, PyAny>,
-    ) -> Timer {
-        let decimals = match decimals.cast::<PyInt>() {
-            // One beyond 64 bits is of either sign, and nobody's meaning.
-            Ok(number) => number.extract::<i64>().map_or(0, |number| usize::try_from(number).unwrap_or(0)),
-            Err(_) => 0,
-        };
-        Timer {
-            call: Call { path, client, name, logger, severity, fields, rate, decimals },
-            thread: AtomicU64::new(0),
-            begin: AtomicU64::new(0),
-            last_begin: AtomicU64::new(ELSEWHERE),
-            elapsed: AtomicU64::new(ELSEWHERE),
-            elsewhere: AtomicU64::new(0),
-            full: OnceLock::new(),
-        }
-    }
-
-    /// Begins a span here; `False` if it has to be measured in Python.
-    fn _enter(&self) -> bool {
-        let thread = thread_number();
-        let owner = self.thread.load(Ordering::Relaxed);
-        let is_free = self.begin.load(Ordering::Relaxed) == 0 && self.elsewhere.load(Ordering::Relaxed) == 0;
-        let takes_it =
-            || self.thread.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        let is_here = is_free && (owner == thread || owner == 0 && takes_it());
-        if is_here {
-            self.elapsed.store(UNKNOWN, Ordering::Relaxed);
-            let now = now();
-            self.last_begin.store(now, Ordering::Relaxed);
-            self.begin.store(now, Ordering::Relaxed);
-        }
-        is_here
-    }
-
     /// Whether this thread's attributes are kept here.
     #[pyo3(name = "_is_mine")]
     fn is_mine_(&self) -> bool {
         self.is_mine()
-    }
-
-    /// Ends the span that this thread or task is in, unless Python has to say which one that is.
-    fn _leave(&self, py: Python<'_>) -> Left {
-        if self.elsewhere.load(Ordering::Relaxed) == 0 { self.end(py) } else { Left::NotHere }
     }
 
     /// Ends the span that is measured here, whatever other spans there are.
@@ -243,7 +239,10 @@ impl Timer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let call = &self.call;
-        for object in [&call.client, &call.name, &call.logger, &call.severity, &call.fields, &call.rate] {
+        for object in [&call.client, &call.name, &call.rate] {
+            visit.call(object)?;
+        }
+        for object in [&call.logger, &call.severity, &call.fields].into_iter().flatten() {
             visit.call(object)?;
         }
         visit.call(&call.path)?;

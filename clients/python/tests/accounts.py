@@ -130,6 +130,8 @@ def _problems(report: dict[str, Any], sources: dict[str, list[int]], came: int, 
         yield f"it says that it sent {report['sent']}, and {came} came"
     if len(sources) > 1:
         yield f"it is one source, and {len(sources)} came"
+    elif sources and report["src"] not in sources:
+        yield f"it is the source {report['src']}, and {', '.join(sources)} came"
     for seen in sources.values():
         twice = [number for number, count in Counter(seen).items() if count > 1]
         if twice:

@@ -108,12 +108,16 @@ class Router(_Process):
     def wait_until_delivered(self, received: int) -> dict[str, Any]:
         """Wait until so many messages came and nothing is queued; both equations hold then."""
 
+        def has_come() -> bool:
+            return sum(one["received"] for one in self.ledger()["inputs"]) >= received
+
         def is_quiet() -> dict[str, Any] | None:
             ledger = self.ledger()
-            came = sum(one["received"] for one in ledger["inputs"])
             queued = sum(one["queued"] for one in ledger["endpoints"])
-            return ledger if came >= received and queued == 0 and _balances(ledger) else None
+            return ledger if queued == 0 and _balances(ledger) else None
 
+        # One after the other: an answer may hold the endpoints of a moment before its inputs.
+        wait_for(f"{received} messages have come", has_come)
         return wait_for(f"{received} messages are delivered", is_quiet)
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from accounts import settle
 
 
 def report(accepted: int, sent: int, queued: int = 0, **dropped: int) -> dict[str, Any]:
-    return {"accepted": accepted, "sent": sent, "queued": queued, "dropped": dropped}
+    return {"accepted": accepted, "sent": sent, "queued": queued, "dropped": dropped, "src": "a"}
 
 
 def messages(process: int, *numbers: int, source: str = "a") -> list[dict[str, Any]]:
@@ -35,6 +35,7 @@ def test_what_does_not_agree_is_wrong():
         (report(3, 1), messages(7, 1), "process 7: its account does not balance"),
         (report(2, 2), messages(7, 1, 1), "process 7: these came more than once: [1]"),
         (report(2, 2), messages(7, 1) + messages(7, 2, source="b"), "process 7: it is one source, and 2 came"),
+        (report(2, 2), messages(7, 1, 2, source="b"), "process 7: it is the source a, and b came"),
     ]:
         settlement = settle({7}, {7: said}, came)
         assert not settlement.passed

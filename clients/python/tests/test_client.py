@@ -61,6 +61,16 @@ def test_each_log_call_has_its_severity_and_takes_fields(captured, call, severit
     assert message["fields"] == {"user": 7}
 
 
+def test_a_derived_client_keeps_what_it_sets_before_it_is_made():
+    class Derived(MetlogClient):
+        def __init__(self):
+            self.tenant = "north"
+            super().__init__(None, "shop")
+
+    client = Derived()
+    assert (client.tenant, client.logger) == ("north", "shop")
+
+
 def test_a_single_mapping_fills_a_template_by_names(captured):
     captured.client.info("%(who)s did it", {"who": "nobody"})
     assert captured.message()["payload"] == "nobody did it"

@@ -77,6 +77,20 @@ def adds_up(stats) -> bool:
     return stats["accepted"] == stats["sent"] + sum(stats["dropped"].values()) + stats["queued"]
 
 
+def test_the_account_names_the_source_that_messages_carry(open_core, udp):
+    core = open_core(Destination("udp", (("127.0.0.1", udp.port),)))
+    assert core.stats()["src"] is None
+    assert core.submit(encoded("x"))
+    assert core.stats()["src"] == udp.message()["metlog_src"]
+    assert core.close(DEADLINE)
+    assert core.stats()["src"] is not None
+    without_numbers = open_core(Destination("udp", (("127.0.0.1", udp.port),), seq=False))
+    assert without_numbers.submit(encoded("x")) and "metlog_src" not in udp.message()
+    assert without_numbers.stats()["src"] is None
+    unused = open_core(Destination("udp", (("127.0.0.1", udp.port),)))
+    assert unused.close(DEADLINE) and unused.stats()["src"] is None
+
+
 # Payloads of which a cut can go wrong: escapes of one, two and six letters, pairs of these, and none.
 PAYLOADS = ["x", "\\", '"\n', "é", "😀", "a\u0000"]
 

@@ -73,6 +73,9 @@ pub struct Stats {
     pub sampled_out: u64,
     /// Messages whose payload was cut to fit the transport.
     pub truncated: u64,
+    /// What the messages of this process carry as `metlog_src`, there in 16 hexadecimal digits: by it a receiver's gaps
+    /// are this client's. `None` where messages carry none.
+    pub source: Option<u64>,
     pub(crate) dropped: [u64; DropReason::COUNT],
 }
 

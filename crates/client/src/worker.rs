@@ -261,6 +261,7 @@ impl Worker {
             filtered: counts.filtered,
             sampled_out: counts.sampled_out,
             truncated: counts.truncated + ledger.truncated,
+            source: self.shared.template.source(),
             dropped,
         }
     }

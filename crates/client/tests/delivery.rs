@@ -37,6 +37,8 @@ fn a_counter_over_udp_is_an_envelope_with_a_number_and_a_source() {
         assert!(timestamp.len() == 27 && timestamp.ends_with('Z'), "{timestamp}");
     }
     assert_eq!(messages[0]["metlog_src"], messages[1]["metlog_src"]);
+    let source = client.stats().source.map(|source| format!("{source:016x}"));
+    assert_eq!(messages[0]["metlog_src"].as_str(), source.as_deref());
 }
 
 #[test]
@@ -76,6 +78,7 @@ fn a_client_that_does_not_count_its_messages_sends_no_source() {
     for message in udp.messages(2) {
         assert!(message.get("metlog_seq").is_none() && message.get("metlog_src").is_none(), "{message}");
     }
+    assert_eq!(client.stats().source, None);
 }
 
 #[test]

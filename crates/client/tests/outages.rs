@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use metlog::senders::{Answer, Batch, Sender, TcpSender, UdpSender};
 use metlog::{Client, DropReason};
 use serde_json::Value;
-use support::{LONG, Udp, lines, narrow_tcp_listener, parse, payloads, tcp_listener, until};
+use support::{LONG, Udp, lines, narrow_tcp_listener, parse, payloads, silent_tcp_port, tcp_listener, until};
 
 /// Takes messages while its gate is open.
 #[derive(Clone, Default)]
@@ -268,15 +268,17 @@ fn a_tcp_receiver_that_dies_and_returns_gets_whole_lines_in_order() {
     first.read_line(&mut line).unwrap();
     assert_eq!(parse(line)["payload"], "before");
 
-    // The receiver is gone, and so is its port.
+    // The receiver is gone, and nobody listens.
     drop((first, listener));
+    let (silent, _) = silent_tcp_port(&address);
     for number in 0..2000 {
         client.info(number.to_string());
     }
     assert!(!client.flush(Duration::from_millis(50)));
     assert!(client.stats().queued > 0);
 
-    let listener = std::net::TcpListener::bind(&address).unwrap();
+    silent.listen(8).unwrap();
+    let listener = std::net::TcpListener::from(silent);
     let second = lines(listener.accept().unwrap().0);
     let mut last = None;
     while last != Some(1999) {
@@ -292,12 +294,12 @@ fn a_tcp_receiver_that_dies_and_returns_gets_whole_lines_in_order() {
 
 #[test]
 fn a_tcp_receiver_that_is_not_there_yet_is_waited_for() {
-    let (listener, address) = tcp_listener();
-    drop(listener);
+    let (silent, address) = silent_tcp_port("127.0.0.1:0");
     let client = Client::tcp(&address).unwrap();
     client.info("early");
     assert!(!client.flush(Duration::from_millis(30)));
-    let listener = std::net::TcpListener::bind(&address).unwrap();
+    silent.listen(8).unwrap();
+    let listener = std::net::TcpListener::from(silent);
     let lines = lines(listener.accept().unwrap().0);
     assert_eq!(parse(lines.recv_timeout(LONG).unwrap())["payload"], "early");
 }

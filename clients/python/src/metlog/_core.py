@@ -8,7 +8,8 @@ Python (``_plain_core``), and the native one in Rust (``metlog._native``). Sende
     from any thread, from signal handlers and from forked children. False says that the message was dropped, which is
     counted. Where sequence numbers are on, the core adds ``metlog_seq`` and ``metlog_src`` as the last keys.
 ``stats()``
-    The ledger of this process: accepted = sent + the sum of dropped + queued, at every moment.
+    The ledger of this process: accepted = sent + the sum of dropped + queued, at every moment. With it goes ``src``,
+    the ``metlog_src`` of this process's messages: None before the first one, and without sequence numbers.
 ``flush(timeout)``
     Waits until all that was submitted before is sent or dropped; False if that takes longer than `timeout` seconds.
 ``close(timeout)``
@@ -53,6 +54,8 @@ class CoreStats(TypedDict):
     queued: int
     truncated: int
     dropped: dict[str, int]
+    # None before the first message, and where messages have no sequence numbers.
+    src: str | None
 
 
 class Core(Protocol):

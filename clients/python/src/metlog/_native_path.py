@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import importlib
 import time
 import weakref
 from collections.abc import Sequence
@@ -29,13 +30,12 @@ _Original = tuple[type, dict[str, Any]]
 
 
 class _State:
-    """The native module and the class of its timers, from its first core on.
+    """The native module, from its first core on.
 
     No call imports it: a child that is forked at that moment would wait for ever for whoever imported it.
     """
 
     module: Any = None
-    timer: Any = None
 
 
 class Way:
@@ -52,15 +52,12 @@ class Way:
         self._senders = [[original(each, _OF_SENDERS) for each in classes] for classes in senders]
         self._filters = filters
         self._terms: Any = None
-        #: The class of the timers of clients that have a path.
-        self.timer: Any = None
 
     def path(self, client: Any) -> Any:
         """Return the native path of a client as it is now; None if it has none."""
         if _State.module is None:
             return None
         if self._terms is None:
-            self.timer = _State.timer
             self._terms = _State.module.Terms(
                 _OF_CLIENTS, self._client, _OF_SENDERS, self._senders, self._filters, vars(_bound)
             )
@@ -77,10 +74,8 @@ _cores: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def open_core(module: Any, destination: Destination) -> Core:
     """Return a native core, which is flushed when the process ends."""
-    # It needs the native module.
-    from metlog._native_timer import NativeTimer
-
-    _State.timer = NativeTimer
+    # It needs the native module, and completes its class of timers.
+    importlib.import_module("metlog._native_timer")
     _State.module = module
     _exit.call(_finish)
     # Not a function in Python, which would run beneath native code; no daemon thread must meet its end there.

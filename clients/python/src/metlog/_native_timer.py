@@ -1,4 +1,4 @@
-"""Timers on the native path: the native class measures a block, and the one here does what else there is to a timer.
+"""Timers on the native path: the native class measures a block, and what is here does what else there is to a timer.
 
 The native class never calls Python, it says what is left to be done. For at the end of a process Python ends its daemon
 threads within whatever of Python they run, and that end cannot pass native code beneath which they run it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, Callable, TypeVar
 
 from metlog import timers
@@ -17,18 +17,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _native: Any = importlib.import_module("metlog._native")
 
-# Quicker than looking for them on a timer, whose class has a `__getattr__`.
-_enter = _native.Timer._enter
-_leave = _native.Timer._leave
+_begin_span = _native.begin_span
+_end_span = _native.end_span
 
 
-class NativeTimer(_native.Timer):  # type: ignore[misc]  # the native module has no types
-    """A timer like `metlog.timers._Timer`; one of those does the rest."""
+class _Methods:
+    """What the native class has from here, where a timer is like `metlog.timers._Timer`; one of those does the rest."""
 
-    __slots__ = ()
+    _full: Any
+    _call: Any
+    _is_mine: Any
+    _hand_over: Any
+    _leave_first: Any
+    _entered_elsewhere: Any
+    _left_elsewhere: Any
 
-    def __enter__(self) -> NativeTimer:
-        if not _enter(self):
+    def __enter__(self) -> Any:
+        if not _begin_span(self):
             self._rest().__enter__()
             self._entered_elsewhere()
         return self
@@ -36,7 +41,7 @@ class NativeTimer(_native.Timer):  # type: ignore[misc]  # the native module has
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        left = _leave(self)
+        left = _end_span(self)
         # None: it is sent already.
         if left is False and not timers.is_open(self._rest()):
             left = self._leave_first()
@@ -79,3 +84,8 @@ class NativeTimer(_native.Timer):  # type: ignore[misc]  # the native module has
         """Return the timer that does the rest."""
         rest = self._full()
         return self._full(timers._TimerBeside(*self._call())) if rest is None else rest
+
+
+for _name, _method in vars(_Methods).items():
+    if isinstance(_method, FunctionType):
+        setattr(_native.NativeTimer, _name, _method)

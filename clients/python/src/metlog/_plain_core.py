@@ -181,6 +181,7 @@ class _Line:
                 "truncated": self._truncated,
                 "filtered": 0,
                 "dropped": dict(self._dropped),
+                "src": self._source if self._destination.seq and self._accepted else None,
             }
 
     def flush(self, timeout: float) -> bool:

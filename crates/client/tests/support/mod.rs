@@ -86,6 +86,16 @@ pub fn tcp_listener() -> (TcpListener, String) {
     (listener, address)
 }
 
+/// A port where nobody listens until the test does, and that nobody else is given in between.
+pub fn silent_tcp_port(address: &str) -> (socket2::Socket, String) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Connections of before may still be on their way out.
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap().to_string();
+    (socket, address)
+}
+
 /// A listener whose connections take little into the kernel's memory.
 pub fn narrow_tcp_listener() -> (TcpListener, String) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

@@ -136,6 +136,7 @@ pub struct Template {
     after_fields: Vec<u8>,
     /// What follows the sequence number: `,"metlog_src":"…"}`. `None` without a source.
     after_sequence: Option<Vec<u8>>,
+    source: Option<u64>,
 }
 
 impl Template {
@@ -157,12 +158,17 @@ impl Template {
             after_fields.push(b'}');
         }
         let after_sequence = source.map(|source| format!("{AFTER_SEQUENCE}{source:016x}\"}}").into_bytes());
-        Template { after_timestamp, after_fields, after_sequence }
+        Template { after_timestamp, after_fields, after_sequence, source }
     }
 
     /// Whether messages carry `metlog_seq` and `metlog_src`.
     pub fn has_source(&self) -> bool {
         self.after_sequence.is_some()
+    }
+
+    /// What `metlog_src` says of all messages, as the number that it is.
+    pub fn source(&self) -> Option<u64> {
+        self.source
     }
 
     /// A bound on what [`Template::write`] appends, cheap and generous: every byte of text is taken for one

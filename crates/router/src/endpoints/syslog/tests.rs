@@ -6,6 +6,8 @@ use std::{
     os::unix::net::{UnixDatagram, UnixListener},
 };
 
+use socket2::{Domain, Socket, Type};
+
 use super::*;
 use crate::{
     batch::Handover,
@@ -291,15 +293,15 @@ async fn a_server_that_hangs_takes_one_connections_worth_and_then_goes_on_in_the
 
 #[tokio::test]
 async fn what_was_cut_off_and_names_that_do_not_exist_are_counted_once_they_are_out() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let mut opened = over("tcp", address);
+    // Bound, so that the port is the test's own, but not listening.
+    let holder = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    holder.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let mut opened = over("tcp", holder.local_addr().unwrap().as_socket().unwrap());
     let unknown = CEF.replace("AUTH", "LOCAL9");
     let work = work_of(&[LINE.to_owned(), with_payload(&"x".repeat(9000)), unknown]);
     assert_eq!(opened.deliver(&work).await.settled, 0);
     assert_eq!((opened.noticed(NOTICE_TRUNCATED), opened.noticed(NOTICE_UNKNOWN_NAME)), (0, 0));
-    let _listener = TcpListener::bind(address).unwrap();
+    holder.listen(1).unwrap();
     assert_eq!(opened.deliver(&work).await, Answer::delivered(3));
     assert_eq!((opened.noticed(NOTICE_TRUNCATED), opened.noticed(NOTICE_UNKNOWN_NAME)), (1, 1));
 }
