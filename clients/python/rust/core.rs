@@ -40,7 +40,7 @@ impl Starter {
                 .queue_bytes(self.queue_bytes)
                 .sequence(self.sequence)
                 .diagnostics(diagnostics::note)
-                .build_or_mute()
+                .build_anyway()
         })
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -183,6 +184,77 @@ def test_a_report_of_drops_has_the_logger_of_the_messages(open_core, tmp_path):
     receiver.close()
 
 
+class Sleeper:
+    """A receiver of lines that takes connections, and reads them when it is told to."""
+
+    def __init__(self) -> None:
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.port: int = self.listener.getsockname()[1]
+        self.connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self.connections.append(self.listener.accept()[0])
+
+    def read(self) -> bytes:
+        """Return what has come over the only connection, up to its end."""
+        (connection,) = self.connections
+        connection.settimeout(DEADLINE)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    def close(self) -> None:
+        self.listener.close()
+        for connection in self.connections:
+            connection.close()
+
+
+# Longer than either core waits for one write.
+NAP = 2.5
+
+
+def test_a_receiver_that_is_slow_gets_everything_in_order_over_one_connection(open_core):
+    receiver = Sleeper()
+    core = open_core(Destination("tcp", (("127.0.0.1", receiver.port),), queue_bytes=64 << 20))
+    # More than the kernel keeps for a connection.
+    for number in range(8000):
+        assert core.submit(encoded("x" * 1500, number=number))
+    wait_for(lambda: core.stats()["sent"] > 0, "the first messages")
+    time.sleep(NAP)
+    assert core.stats()["queued"] > 0
+    read = []
+    reader = threading.Thread(target=lambda: read.append(receiver.read()))
+    reader.start()
+    assert core.close(DEADLINE)
+    reader.join()
+    lines = read[0].splitlines()
+    assert [json.loads(line)["metlog_seq"] for line in lines] == list(range(1, 8001))
+    assert core.stats()["sent"] == 8000
+    receiver.close()
+
+
+def test_a_receiver_that_never_reads_delays_the_end_no_longer_than_asked(open_core):
+    receiver = Sleeper()
+    core = open_core(Destination("tcp", (("127.0.0.1", receiver.port),), queue_bytes=64 << 20))
+    for _ in range(8000):
+        core.submit(encoded("x" * 1500))
+    wait_for(lambda: core.stats()["sent"] > 0, "the first messages")
+    begin = time.monotonic()
+    assert not core.close(0.2)
+    assert time.monotonic() - begin < 5
+    # The sending thread may be in the middle of a write.
+    wait_for(lambda: core.stats()["queued"] == 0, "the end")
+    stats = core.stats()
+    assert stats["dropped"]["shutdown"] > 0
+    assert adds_up(stats)
+    assert len(receiver.connections) == 1
+    receiver.close()
+
+
 @pytest.mark.parametrize("host", ["", " ", "a b", "a\0b", "a\nb", "a..b", "x" * 64 + ".org", None, 7])
 @pytest.mark.parametrize("kind", [UdpSender, TcpSender])
 def test_what_is_no_host_is_a_value_error(core_kind, kind, host):
@@ -348,6 +420,53 @@ client.flush(float(sys.argv[2]))
         assert run.stdout.count("metlog.internal metlog: ") == 2, run.stdout
         assert "still waited at the end of the process: 1\n" in run.stdout
         assert run.stderr == ""
+
+
+class TestThreads:
+    """A system that has no threads for a while costs no message."""
+
+    SCRIPT = """
+import logging, resource, sys, time
+from metlog.client import MetlogClient
+from metlog.senders import UdpSender
+logging.basicConfig(stream=sys.stdout, format="%(name)s %(message)s")
+client = MetlogClient(UdpSender("127.0.0.1", int(sys.argv[1])), "tests")
+# Too little memory for the stack of any thread, and enough for the rest.
+with open("/proc/self/statm") as pages:
+    taken = int(pages.read().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (taken + 1536 * 1024, before[1]))
+client.incr("early")
+stats = client.stats()
+assert (stats["queued"], stats["dropped"]) == (1, {}), stats
+"""
+
+    def run(self, udp, code: str) -> str:
+        command = [sys.executable, "-c", self.SCRIPT + code, str(udp.port)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    def test_later_calls_start_what_could_not_be_started(self, core_kind, udp):
+        said = self.run(
+            udp,
+            "resource.setrlimit(resource.RLIMIT_AS, before)\n"
+            "until = time.monotonic() + 60\n"
+            "while client.stats()['sent'] == 0 and time.monotonic() < until:\n"
+            "    client.incr('later')\n"
+            "    time.sleep(0.01)\n"
+            "assert client.flush(30)\n"
+            "stats = client.stats()\n"
+            "assert stats['sent'] == stats['accepted'] > 1, stats\n",
+        )
+        assert udp.message()["fields"]["name"] == "early"
+        assert said.count("metlog.internal metlog: cannot start the sending thread: ") == 1, said
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+    def test_the_end_of_the_process_tries_as_well(self, core_kind, udp):
+        self.run(udp, "resource.setrlimit(resource.RLIMIT_AS, before)\n")
+        assert udp.message()["fields"]["name"] == "early"
 
 
 class TestCtrlC:

@@ -16,10 +16,12 @@ import time
 import pytest
 from receivers import LineReceiver, UdpReceiver, wait_for
 
-from metlog import _exit, _plain_core, _transports
+from metlog import _exit, _lines, _plain_core, _sending
 from metlog._core import Destination
+from metlog._lines import Lines
 from metlog._plain_core import PlainCore
-from metlog._transports import LARGEST_DATAGRAM, Backoff, shortened
+from metlog._sending import Backoff, Path, UnreachableError
+from metlog._transports import LARGEST_DATAGRAM, shortened
 
 
 def nowhere() -> int:
@@ -253,13 +255,45 @@ def test_a_name_without_an_address_is_not_looked_up_for_every_message(udp, monke
 
     found = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    monkeypatch.setattr(_transports, "FAILURE_HOLDS", 1000.0)
+    monkeypatch.setattr(_sending, "FAILURE_HOLDS", 1000.0)
     core = PlainCore(Destination("udp", (("nowhere.example", 9), ("127.0.0.1", udp.port))))
     for _ in range(50):
         core.submit(b"{}")
     assert core.flush(30)
     assert core.stats()["sent"] == 50
     assert looked_up.count("nowhere.example") == 1
+
+
+def test_a_line_that_was_cut_is_finished_where_it_was_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(_lines, "PATIENCE", 0.0)
+    messages = [b'{"n": %d, "payload": "%s"}' % (number, b"x" * 5000) for number in range(1000)]
+    got = bytearray()
+    cuts = 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        lines = Lines(Path(str(tmp_path / "socket")), socket.SOCK_STREAM)
+        sent, connection = 0, None
+        while sent < len(messages):
+            try:
+                sent += lines.send(messages[sent : sent + 256]).sent
+            except UnreachableError as slow:
+                sent += slow.settled.sent
+                # Asked again soon, however often.
+                assert slow.delay <= 0.05
+                cuts += 1
+                connection = connection or listener.accept()[0]
+                # As many bytes as cut the next line elsewhere.
+                got += connection.recv(70_001)
+        lines.close()
+        while piece := connection.recv(65_536):
+            got += piece
+        connection.close()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert cuts > 10
+    assert bytes(got) == b"".join(message + b"\n" for message in messages)
 
 
 def test_a_receiver_that_never_ends_to_talk_is_not_listened_to_for_ever():
@@ -271,7 +305,7 @@ def test_a_receiver_that_never_ends_to_talk_is_not_listened_to_for_ever():
             return b"x" * size
 
     talker = Talker()
-    assert not _transports._is_gone(talker)
+    assert not _lines._is_gone(talker)
     assert talker.heard <= 1024 * 1024
 
 

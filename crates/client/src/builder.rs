@@ -152,7 +152,8 @@ impl ClientBuilder {
     }
 
     /// Who hears what the client says about itself (a destination that cannot be reached, and works again; a message that
-    /// was cut), in place of standard error. It is called on the sending thread, so it must not wait.
+    /// was cut), in place of standard error. It is called on the sending thread, and by a call where that thread cannot be
+    /// started, so it must not wait.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -191,9 +192,13 @@ impl ClientBuilder {
         started.map(|()| client).map_err(BuildError::Thread)
     }
 
-    /// Starts the client; where the system gives no thread for it, one that drops and counts everything. For callers
-    /// that have nobody to return an error to.
-    pub fn build_or_mute(self) -> Client {
-        Client::start(self.parts).0
+    /// Starts the client, also where the system gives no thread for it: then what is sent waits in the queue, and later
+    /// calls try again, once a second at most. For callers that have nobody to return an error to; it is said in the log.
+    pub fn build_anyway(self) -> Client {
+        let (client, started) = Client::start(self.parts);
+        if let Err(error) = started {
+            client.say_why_not(&error);
+        }
+        client
     }
 }

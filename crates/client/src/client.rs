@@ -90,6 +90,10 @@ impl Client {
         (Client { inner: Arc::new(inner) }, started)
     }
 
+    pub(crate) fn say_why_not(&self, error: &std::io::Error) {
+        self.worker().say_why_not(error);
+    }
+
     /// A client that is put together step by step.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
@@ -112,18 +116,18 @@ impl Client {
 
     /// A client that writes to standard output, one message per line.
     pub fn stdout() -> Client {
-        Client::builder().sender(StdoutSender::new()).build_or_mute()
+        Client::builder().sender(StdoutSender::new()).build_anyway()
     }
 
     /// A client that takes everything and sends nothing.
     pub fn noop() -> Client {
-        Client::builder().sender(NoopSender).build_or_mute()
+        Client::builder().sender(NoopSender).build_anyway()
     }
 
     /// A client that keeps its messages in memory, for tests.
     pub fn capture() -> (Client, Capture) {
         let (sender, capture) = CaptureSender::new();
-        (Client::builder().sender(sender).build_or_mute(), capture)
+        (Client::builder().sender(sender).build_anyway(), capture)
     }
 
     /// A client that is configured by TOML text; see [`config`](crate::config).
@@ -394,8 +398,14 @@ impl Client {
 
     #[inline]
     fn worker(&self) -> &Worker {
-        // A child in which nothing can be started drops and counts; there is nobody to return the error to.
-        self.inner.worker.get(|| self.inner.settings.start().0)
+        // In a child there is nobody to return an error to.
+        self.inner.worker.get(|| {
+            let (worker, started) = self.inner.settings.start();
+            if let Err(error) = started {
+                worker.say_why_not(&error);
+            }
+            worker
+        })
     }
 }
 

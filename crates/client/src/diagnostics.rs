@@ -19,6 +19,14 @@ pub(crate) fn listen(listener: Option<Listener>) {
     let _ = LISTENER.try_with(|current| *current.borrow_mut() = listener);
 }
 
+/// Has what this thread says during a call told to a listener.
+pub(crate) fn on_behalf_of(listener: Option<&Listener>, call: impl FnOnce()) {
+    let swap = |listener| LISTENER.try_with(|current| current.replace(listener)).ok().flatten();
+    let before = swap(listener.cloned());
+    call();
+    swap(before);
+}
+
 /// Says something on the client's own log. Callers see to it that a condition is said once, not once per message.
 ///
 /// Standard error gets it in one write, and around the standard library's lock: a process that forks while this thread

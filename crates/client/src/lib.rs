@@ -44,6 +44,7 @@ mod sampling;
 mod scratch;
 pub mod senders;
 mod severity;
+mod start;
 mod stats;
 mod system;
 mod task;

@@ -101,6 +101,13 @@ impl Task {
         shared.progress.notify_all();
     }
 
+    /// Drops and counts what waits: there is no thread for this, and nobody waits for one any longer.
+    pub(crate) fn give_up(mut self) {
+        self.drop_the_rest();
+        lock(&self.shared.control).finished = true;
+        self.shared.progress.notify_all();
+    }
+
     fn work(&mut self) {
         loop {
             let control = lock(&self.shared.control);

@@ -3,14 +3,15 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use metlog_message::encode::{Record, Template};
 
-use crate::diagnostics::{self, Listener};
+use crate::diagnostics::Listener;
 use crate::queue::{Pushed, Queue, lock};
 use crate::senders::Sender;
+use crate::start::Start;
 use crate::stats::{DropReason, Stats};
 use crate::task::Task;
 
@@ -130,13 +131,13 @@ pub(crate) struct Control {
 /// A queue and the thread that empties it.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    start: Start,
     /// How long [`Drop`] may take.
     close_timeout: Duration,
 }
 
 impl Worker {
-    /// Starts the sending thread, if there is a sender for it.
+    /// Starts the sending thread, if there is a sender for it. Where the system has no thread now, later calls try again.
     pub(crate) fn start(
         shared: Shared,
         close_timeout: Duration,
@@ -144,23 +145,22 @@ impl Worker {
         diagnostics: Option<Listener>,
     ) -> (Worker, std::io::Result<()>) {
         let shared = Arc::new(shared);
-        let spawned = sender.and_then(|sender| {
-            let task = Task::new(Arc::clone(&shared), sender);
-            let run = move || {
-                diagnostics::listen(diagnostics);
-                task.run();
-            };
-            std::thread::Builder::new().name("metlog".to_owned()).spawn(run)
-        });
-        let (thread, result) = match spawned {
-            Ok(thread) => (Some(thread), Ok(())),
+        let (task, lacks) = match sender {
+            Ok(sender) => (Some(Task::new(Arc::clone(&shared), sender)), None),
             Err(error) => {
                 // Nobody will ever empty the queue; what comes is counted as dropped.
                 shared.queue.close();
-                (None, Err(error))
+                (None, Some(error))
             }
         };
-        (Worker { shared, thread, close_timeout }, result)
+        let start = Start::new(Arc::clone(&shared), task, diagnostics);
+        let started = lacks.map_or_else(|| start.attempt(), Err);
+        (Worker { shared, start, close_timeout }, started)
+    }
+
+    /// Says why the start has failed, where nobody is told by an error.
+    pub(crate) fn say_why_not(&self, error: &std::io::Error) {
+        self.start.say_why_not(error);
     }
 
     /// Queues one message.
@@ -189,13 +189,13 @@ impl Worker {
 
     #[cold]
     fn wake(&self) {
+        let Some(thread) = self.start.thread() else { return self.start.attempt_now_and_then() };
         let rest = self.shared.rest.load(Ordering::SeqCst);
         if matches!(rest, DOZING | ASLEEP)
             // Of several threads that see this, one wakes it.
             && self.shared.rest.compare_exchange(rest, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-            && let Some(thread) = &self.thread
         {
-            thread.thread().unpark();
+            thread.unpark();
         }
     }
 
@@ -211,18 +211,37 @@ impl Worker {
 
     /// Waits until everything that was queued before is out or dropped, but not longer than `timeout`, and only as long as
     /// `go_on` says.
-    pub(crate) fn flush(&self, timeout: Duration, go_on: impl FnMut() -> bool) -> bool {
-        let Some(thread) = &self.thread else { return true };
+    pub(crate) fn flush(&self, timeout: Duration, mut go_on: impl FnMut() -> bool) -> bool {
+        let deadline = Instant::now() + timeout.min(FAR);
+        let Some(thread) = self.thread_until(deadline, &mut go_on) else {
+            return self.shared.queue.is_empty() && self.left_nothing_behind();
+        };
         let mut control = lock(&self.shared.control);
         control.flushes_asked += 1;
         let ticket = control.flushes_asked;
-        thread.thread().unpark();
+        thread.unpark();
+        let left = deadline.saturating_duration_since(Instant::now());
         let control = self
             .shared
-            .wait(control, timeout, go_on, |control| control.flushes_done >= ticket || control.finished);
+            .wait(control, left, go_on, |control| control.flushes_done >= ticket || control.finished);
         let (flushed, finished) = (control.flushes_done >= ticket, control.finished);
         drop(control);
         flushed || finished && self.left_nothing_behind()
+    }
+
+    /// The sending thread. Where there is none yet, it is tried to start it, until the deadline and as long as `go_on` says,
+    /// if anything waits for it.
+    fn thread_until(&self, deadline: Instant, go_on: &mut impl FnMut() -> bool) -> Option<&Thread> {
+        while self.start.thread().is_none() && !self.shared.queue.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.start.attempt().is_err() {
+                if left.is_zero() || !go_on() {
+                    break;
+                }
+                std::thread::sleep(left.min(ASK_EVERY));
+            }
+        }
+        self.start.thread()
     }
 
     /// Whether everything was out, or dropped for a reason of its own, when the sending thread ended.
@@ -232,15 +251,20 @@ impl Worker {
 
     /// Takes no more messages, sends what waits, and ends the sending thread, all within `timeout`. Whether nothing
     /// was left behind. It is waited for only as long as `go_on` says.
-    pub(crate) fn close(&self, timeout: Duration, go_on: impl FnMut() -> bool) -> bool {
+    pub(crate) fn close(&self, timeout: Duration, mut go_on: impl FnMut() -> bool) -> bool {
         self.shared.queue.close();
-        let Some(thread) = &self.thread else { return true };
-        let timeout = timeout.min(FAR);
+        let deadline = Instant::now() + timeout.min(FAR);
+        let thread = self.thread_until(deadline, &mut go_on);
+        if thread.is_none() && self.start.give_up() {
+            return self.left_nothing_behind();
+        }
         let mut control = lock(&self.shared.control);
-        let deadline = Instant::now() + timeout;
         control.stop = Some(control.stop.map_or(deadline, |earlier| earlier.min(deadline)));
-        thread.thread().unpark();
-        let control = self.shared.wait(control, timeout + GRACE, go_on, |control| control.finished);
+        if let Some(thread) = self.start.thread() {
+            thread.unpark();
+        }
+        let left = deadline.saturating_duration_since(Instant::now()) + GRACE;
+        let control = self.shared.wait(control, left, go_on, |control| control.finished);
         let finished = control.finished;
         drop(control);
         finished && self.left_nothing_behind()
@@ -271,12 +295,12 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // A sender or filter may own the last handle of its own client; a thread cannot wait for itself.
         let myself = |thread: &Thread| thread.id() == std::thread::current().id();
-        if self.thread.as_ref().is_some_and(|thread| myself(thread.thread())) {
+        if self.start.thread().is_some_and(myself) {
             lock(&self.shared.control).stop = Some(Instant::now());
             return;
         }
         self.close(self.close_timeout, || true);
-        if let Some(thread) = self.thread.take()
+        if let Some(thread) = self.start.take()
             && lock(&self.shared.control).finished
         {
             // It has only its last lines to go, and nobody else's code in them.

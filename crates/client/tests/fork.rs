@@ -137,6 +137,74 @@ fn a_sender_that_cannot_be_had_in_the_child_costs_messages_and_nothing_else() {
     });
 }
 
+/// How many processes and threads this process's user may have.
+fn allow_threads(some: bool) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for reading and writing.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NPROC, &mut limit), 0);
+        limit.rlim_cur = if some { limit.rlim_max } else { 0 };
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &limit), 0);
+    }
+}
+
+/// Runs `work` in a child of a user for whom limits hold.
+fn in_a_child_with_limits(work: impl FnOnce() -> bool) {
+    in_a_child(|| {
+        // SAFETY: these calls change nothing but the child's user, and the limits do not hold for root.
+        let limited = unsafe { libc::geteuid() != 0 || libc::setuid(65_534) == 0 };
+        limited && work()
+    });
+}
+
+#[test]
+fn a_child_that_gets_no_thread_keeps_its_messages_until_it_gets_one() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    in_a_child_with_limits(|| {
+        allow_threads(false);
+        client.info("waits");
+        client.info("waits, too");
+        let waits = !client.flush(Duration::from_millis(100)) && client.stats().queued == 2;
+        allow_threads(true);
+        // No call of the application's is needed where somebody waits.
+        waits && client.flush(LONG) && client.stats().sent == 2
+    });
+    assert_eq!(udp.messages(2)[1]["payload"], "waits, too");
+}
+
+#[test]
+fn later_calls_start_what_could_not_be_started() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    in_a_child_with_limits(|| {
+        allow_threads(false);
+        client.info("early");
+        allow_threads(true);
+        support::until("the message", || {
+            client.info("later");
+            client.stats().sent > 0
+        });
+        true
+    });
+}
+
+#[test]
+fn a_client_that_never_gets_a_thread_ends_in_time_and_counts_what_it_gives_up() {
+    let udp = Udp::bind();
+    let client = Client::udp(&udp.address).unwrap();
+    in_a_child_with_limits(|| {
+        allow_threads(false);
+        client.info("in vain");
+        let in_time = !client.close(Duration::from_millis(100)) && !client.close(LONG);
+        allow_threads(true);
+        client.info("late");
+        let stats = client.stats();
+        let (shutdown, closed) = (metlog::DropReason::Shutdown, metlog::DropReason::Closed);
+        in_time && stats.queued == 0 && stats.dropped_for(shutdown) == 1 && stats.dropped_for(closed) == 1
+    });
+}
+
 #[test]
 fn each_child_samples_in_its_own_way() {
     let client = Client::noop();

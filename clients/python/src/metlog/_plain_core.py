@@ -21,7 +21,8 @@ from itertools import islice
 
 from metlog import _diagnostics, _exit, _interpreter, _process
 from metlog._core import CLOSED, QUEUE_FULL, REFUSED, SHUTDOWN, TOO_LARGE, UNREACHABLE, CoreStats, Destination
-from metlog._transports import PATIENCE, Backoff, Settled, Transport, UnreachableError, open_transport, shortened
+from metlog._sending import PATIENCE, Settled, Transport, UnreachableError
+from metlog._transports import open_transport, shortened
 
 # What a message in the queue costs beside its bytes.
 OVERHEAD_BYTES = 64
@@ -301,14 +302,13 @@ class _Line:
 
     def _run(self) -> None:
         transport = open_transport(self._destination)
-        backoff = Backoff()
         try:
             while True:
                 batch = self._next_batch()
                 self._tell()
                 if not batch:
                     return
-                delay = self._send(transport, backoff, batch)
+                delay = self._send(transport, batch)
                 if delay > 0:
                     self._rest(delay)
         finally:
@@ -347,15 +347,14 @@ class _Line:
                 self._report_drops()
             return list(islice(self._queue, BATCH))
 
-    def _send(self, transport: Transport, backoff: Backoff, batch: list[bytes]) -> float:
+    def _send(self, transport: Transport, batch: list[bytes]) -> float:
         """Send a batch, and return how long to wait before the next."""
         delay = 0.0
         try:
             settled = transport.send(batch)
-            backoff.succeeded()
         except UnreachableError as failure:
             settled = failure.settled
-            delay = backoff.failed()
+            delay = failure.delay
         except Exception as error:
             # Not foreseen: the message that may be at fault goes, so that the next ones have a chance.
             _diagnostics.once("send", "a message was refused: %r", error)
@@ -380,14 +379,13 @@ class _Line:
     def _send_here(self, until: float) -> None:
         """Send what waits on the calling thread, for there is no other."""
         transport = open_transport(self._destination)
-        backoff = Backoff()
         try:
             while time.monotonic() < until:
                 with self._changed:
                     batch = list(islice(self._queue, BATCH))
                 if not batch:
                     return
-                delay = self._send(transport, backoff, batch)
+                delay = self._send(transport, batch)
                 time.sleep(max(0.0, min(delay, until - time.monotonic())))
         finally:
             transport.close()

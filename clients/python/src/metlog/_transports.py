@@ -1,45 +1,23 @@
-"""How the plain core puts encoded messages on a network.
-
-A transport is used by one thread. `send` is given messages in order, and says how many of the first ones are settled;
-where it raises `UnreachableError`, the rest is to be tried again later. It waits for a network at most for `PATIENCE`
-seconds, so that its thread stays able to end.
-"""
+"""How the plain core puts encoded messages on a network: what leads to a destination, and the datagrams themselves."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import json
-import os
-import random
 import re
-import select
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from metlog import _diagnostics, _msgpack
 from metlog._core import TOO_LARGE, Destination
+from metlog._lines import Lines
+from metlog._sending import PATIENCE, Backoff, Host, Path, Settled, Transport, UnreachableError
 
 # Bytes in one datagram; a longer message's payload is cut.
 LARGEST_DATAGRAM = 60_000
-
-# Seconds that one attempt may take: to connect, or to write.
-PATIENCE = 1.0
-
-# Seconds for which the addresses of a host name hold.
-ADDRESSES_HOLD = 60.0
-
-# Seconds for which a name that has no address is not looked up again.
-FAILURE_HOLDS = 2.0
-
-# Pieces of what a receiver of lines says that are read at once, of 4 KiB each. It has nothing to say.
-MOST_PIECES = 16
-
-# Seconds before the next try after a failure: the first, and the longest.
-FIRST_DELAY = 0.02
-LONGEST_DELAY = 5.0
 
 # Seconds after a datagram without a refusal until somebody is taken to listen.
 QUIET = 1.0
@@ -53,115 +31,23 @@ _MARKER = re.compile(r" \[truncated from \d{1,20} bytes\]\Z", re.ASCII)
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
 
-class Settled(NamedTuple):
-    """What became of the first messages that a transport was given."""
-
-    #: Handed to the kernel.
-    sent: int = 0
-    #: Of these, with a payload that was cut.
-    truncated: int = 0
-    #: Why the message behind them is dropped; None if it is not.
-    dropped: str | None = None
-
-
-class UnreachableError(Exception):
-    """The rest has to wait; `settled` tells what became of the messages before."""
-
-    def __init__(self, settled: Settled) -> None:
-        super().__init__()
-        self.settled = settled
+def open_transport(destination: Destination) -> Transport:
+    """Return the transport for a destination. It opens nothing yet."""
+    if destination.transport == "udp":
+        places = [Host(host, port) for host, port in destination.addresses]
+        return _Datagrams(places, destination.encoder, LARGEST_DATAGRAM)
+    if destination.transport == "unix-datagram":
+        return _Datagrams([Path(destination.path)], destination.encoder, None)
+    if destination.transport == "tcp":
+        host, port = destination.addresses[0]
+        return Lines(Host(host, port), socket.SOCK_STREAM)
+    if destination.transport == "unix":
+        return Lines(Path(destination.path), socket.SOCK_STREAM)
+    raise ValueError(f"there is no transport {destination.transport!r}")
 
 
 class _TooLargeError(Exception):
     """The system has no datagram of this length."""
-
-
-class Transport(Protocol):
-    """Sends messages."""
-
-    def send(self, messages: Sequence[bytes]) -> Settled:
-        """Send messages in their order."""
-        ...
-
-    def lost(self) -> int:
-        """Return how many of the messages that were sent turned out to be lost since this was asked last."""
-        ...
-
-    def close(self) -> None:
-        """Let go of sockets."""
-        ...
-
-
-class Backoff:
-    """How long to wait before the next try: longer each time, and not for all clients the same."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-
-    def failed(self) -> float:
-        """Return the seconds to wait after one more failure."""
-        whole = min(FIRST_DELAY * float(2 ** min(self._failures, 16)), LONGEST_DELAY)
-        self._failures += 1
-        return whole * (0.5 + random.random() / 2)
-
-    def succeeded(self) -> None:
-        """Begin anew."""
-        self._failures = 0
-
-
-def open_transport(destination: Destination) -> Transport:
-    """Return the transport for a destination. It opens nothing yet."""
-    if destination.transport == "udp":
-        places = [_Host(host, port) for host, port in destination.addresses]
-        return _Datagrams(places, destination.encoder, LARGEST_DATAGRAM)
-    if destination.transport == "unix-datagram":
-        return _Datagrams([_Path(destination.path)], destination.encoder, None)
-    if destination.transport == "tcp":
-        host, port = destination.addresses[0]
-        return _Lines(_Host(host, port), socket.SOCK_STREAM)
-    if destination.transport == "unix":
-        return _Lines(_Path(destination.path), socket.SOCK_STREAM)
-    raise ValueError(f"there is no transport {destination.transport!r}")
-
-
-class _Path:
-    """The address of a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        self.text = path
-
-    def resolve(self, kind: int) -> list[tuple[int, Any]]:
-        """Return the address family and the address."""
-        return [(socket.AF_UNIX, self.text)]
-
-
-class _Host:
-    """A host and a port, whose addresses are looked up by the sending thread, and again now and then."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.text = f"{host}:{port}"
-        self._host = host
-        self._port = port
-        self._known: list[tuple[int, Any]] = []
-        self._failure: OSError | None = None
-        self._known_until = 0.0
-
-    def resolve(self, kind: int) -> list[tuple[int, Any]]:
-        """Return address families and addresses, the preferred one first."""
-        now = time.monotonic()
-        if now >= self._known_until:
-            try:
-                found = socket.getaddrinfo(self._host, self._port, 0, kind)
-            except OSError as error:
-                self._failure = error
-                self._known_until = time.monotonic() + FAILURE_HOLDS
-            else:
-                self._known = [(family, address) for family, _, _, _, address in found]
-                self._failure = None
-                self._known_until = now + ADDRESSES_HOLD
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
-        return self._known
 
 
 class _Refusals:
@@ -211,16 +97,17 @@ class _Refusals:
 class _Datagrams:
     """One datagram for each message and destination."""
 
-    def __init__(self, places: Sequence[_Host | _Path], encoder: str, largest: int | None) -> None:
+    def __init__(self, places: Sequence[Host | Path], encoder: str, largest: int | None) -> None:
         """Make a transport; where `largest` is None, the system says which datagrams are too large."""
         self._places = places
         self._encoder = encoder
         self._largest = largest
         # For each destination its socket, and the address that it is connected to.
-        self._sockets: dict[_Host | _Path, tuple[socket.socket, Any]] = {}
-        self._refusals: dict[_Host | _Path, _Refusals] = {
-            place: _Refusals(place.text) for place in places if isinstance(place, _Host)
+        self._sockets: dict[Host | Path, tuple[socket.socket, Any]] = {}
+        self._refusals: dict[Host | Path, _Refusals] = {
+            place: _Refusals(place.text) for place in places if isinstance(place, Host)
         }
+        self._backoff = Backoff()
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         sent = truncated = 0
@@ -228,7 +115,7 @@ class _Datagrams:
             is_too_large = self._largest is not None and len(message) > self._largest
             try:
                 if not is_too_large and not self._send_to_all(self._datagram(message)):
-                    raise UnreachableError(Settled(sent, truncated))
+                    raise UnreachableError(Settled(sent, truncated), self._backoff.failed())
             except _TooLargeError:
                 is_too_large = True
             if is_too_large:
@@ -238,9 +125,10 @@ class _Datagrams:
                 _diagnostics.once("oversize", "a message is too large for a datagram; its payload was cut")
                 try:
                     if not self._send_to_all(shorter):
-                        raise UnreachableError(Settled(sent, truncated))
+                        raise UnreachableError(Settled(sent, truncated), self._backoff.failed())
                 except _TooLargeError:
                     return Settled(sent, truncated, TOO_LARGE)
+            self._backoff.succeeded()
             sent += 1
             truncated += is_too_large
         return Settled(sent, truncated)
@@ -259,7 +147,7 @@ class _Datagrams:
         # One destination that is gone does not cost the others anything.
         return any([self._send_to(place, datagram) for place in self._places])
 
-    def _send_to(self, place: _Host | _Path, datagram: bytes) -> bool:
+    def _send_to(self, place: Host | Path, datagram: bytes) -> bool:
         try:
             addresses = place.resolve(socket.SOCK_DGRAM)
             # Nobody answers a datagram that went to the wrong one of a name's addresses. Routers listen on IPv4 first.
@@ -296,7 +184,7 @@ class _Datagrams:
             _diagnostics.once(f"send {place.text}", "cannot send to %s: %s; trying again", place.text, error)
             return False
 
-    def _socket(self, place: _Host | _Path, family: int, address: Any) -> socket.socket:
+    def _socket(self, place: Host | Path, family: int, address: Any) -> socket.socket:
         """Return the socket for a destination. To a host it is connected, so that the system tells of refusals."""
         outgoing, connected_to = self._sockets.get(place, (None, None))
         if outgoing is not None and connected_to == address:
@@ -307,7 +195,7 @@ class _Datagrams:
         outgoing = socket.socket(family, socket.SOCK_DGRAM)
         try:
             outgoing.setblocking(False)
-            if isinstance(place, _Host):
+            if isinstance(place, Host):
                 outgoing.connect(address)
         except OSError:
             outgoing.close()
@@ -324,98 +212,6 @@ class _Datagrams:
         for outgoing, _ in self._sockets.values():
             outgoing.close()
         self._sockets.clear()
-
-
-class _Lines:
-    """A connection with one message on each line."""
-
-    def __init__(self, place: _Host | _Path, kind: int) -> None:
-        self._place = place
-        self._kind = kind
-        self._socket: socket.socket | None = None
-
-    def send(self, messages: Sequence[bytes]) -> Settled:
-        written = 0
-        text = b"\n".join(messages) + b"\n"
-        try:
-            connection = self._connected()
-            until = time.monotonic() + PATIENCE
-            while written < len(text):
-                written += self._write(connection, memoryview(text)[written:], until)
-        except OSError as error:
-            _diagnostics.once(
-                f"send {self._place.text}", "cannot send to %s: %s; trying again", self._place.text, error
-            )
-            # The line that was cut short is sent again as a whole, over the next connection.
-            self.close()
-            raise UnreachableError(Settled(text.count(b"\n", 0, written))) from None
-        return Settled(len(messages))
-
-    def _write(self, connection: socket.socket, rest: memoryview, until: float) -> int:
-        try:
-            return connection.send(rest)
-        except BlockingIOError:
-            _wait(connection, until, for_writing=True)
-            return 0
-
-    def _connected(self) -> socket.socket:
-        if self._socket is not None and not _is_gone(self._socket):
-            return self._socket
-        self.close()
-        until = time.monotonic() + PATIENCE
-        failure: OSError = ConnectionError("the name has no address")
-        for family, address in self._place.resolve(self._kind):
-            connection = socket.socket(family, self._kind)
-            connection.setblocking(False)
-            try:
-                code = connection.connect_ex(address)
-                if code == errno.EINPROGRESS:
-                    _wait(connection, until, for_writing=True)
-                    code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if code:
-                    raise OSError(code, os.strerror(code))
-                self._socket = connection
-                return connection
-            except OSError as error:
-                connection.close()
-                failure = error
-        raise failure
-
-    def lost(self) -> int:
-        # A connection tells of what is not there when it is made.
-        return 0
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-
-def _wait(connection: socket.socket, until: float, *, for_writing: bool) -> None:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the connection takes nothing")
-    poll = getattr(select, "poll", None)
-    if poll is None:
-        select.select([], [connection] if for_writing else [], [], left)
-        return
-    poller = poll()
-    poller.register(connection, select.POLLOUT)
-    poller.poll(left * 1000)
-
-
-def _is_gone(connection: socket.socket) -> bool:
-    """Return whether the other side has closed; what it says otherwise is of no interest."""
-    with contextlib.suppress(BlockingIOError):
-        try:
-            for _ in range(MOST_PIECES):
-                if not connection.recv(4096):
-                    return True
-        except BlockingIOError:
-            raise
-        except OSError:
-            return True
-    return False
 
 
 def shortened(message: bytes, limit: int) -> bytes | None:
