@@ -191,7 +191,7 @@ fn the_pipeline_accounts_for_every_message() {
             "received": 6, "routed": 3, "unrouted": 0, "blank": 1,
             "rejected": {"invalid-json": 1, "missing-type": 1}, "timestamp_unreadable": 1,
             "bytes": KNOWN_LINES.map(|line| line.len() + 1).iter().sum::<usize>(),
-            "connections": {"opened": 1, "closed": 1, "refused": 0},
+            "connections": {"opened": 1, "closed": 1, "waiting": false},
             "lines_given_up": 0, "kernel_drops": 0, "noticed": {}, "balances": true,
         })
     );
@@ -281,7 +281,7 @@ fn a_token_protects_everything_but_the_probes() {
     assert_eq!(router.get("/healthz").json(), json!({"status": "ok"}));
     assert_eq!(
         router.request("GET", "/healthz", authorized).json(),
-        json!({"status": "ok", "endpoints": []})
+        json!({"status": "ok", "endpoints": [], "inputs": []})
     );
 }
 
@@ -324,6 +324,8 @@ fn an_address_that_is_taken_is_an_error_before_anything_runs() {
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(log.contains(&format!("the API cannot listen on {address}: Address already in use")), "{log}");
+    let owner = format!("process {} (", std::process::id());
+    assert!(log.contains(&owner) && log.contains("give [api] another `listen`"), "{log}");
     assert!(!folder.path().join("log.txt").exists());
 }
 

@@ -112,7 +112,7 @@ fn the_api_answers_meanwhile_and_a_signal_ends_it_in_order() {
     write!(stream, "GET /healthz HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with(r#"{"status":"ok","endpoints":[]}"#), "{answer}");
+    assert!(answer.ends_with(r#"{"status":"ok","endpoints":[],"inputs":[]}"#), "{answer}");
 
     assert!(Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap().success());
     output.read_to_string(&mut shown).unwrap();

@@ -1,11 +1,14 @@
 //! Everything that a sender could make grow has a limit and a counter, and at the limit the others go on.
 
-use std::{
-    io::{ErrorKind, Read, Write},
-    net::TcpStream,
-};
+use std::{io::Write, net::TcpStream, process::Command};
 
-use crate::support::{Router, Setup, ledger::number, messages, receivers, senders, wait};
+use crate::support::{
+    Router, Setup,
+    ledger::{self, number},
+    messages, receivers,
+    router::METLOG,
+    senders, wait,
+};
 
 fn configuration(limits: &str) -> String {
     format!(
@@ -63,27 +66,101 @@ fn a_last_line_without_a_line_break_counts() {
 }
 
 #[test]
-fn connections_over_the_limit_are_turned_away_and_those_that_are_open_go_on() {
+fn connections_over_the_limit_wait_and_lose_nothing() {
     let router = Router::start(&configuration("connections = 3"));
     let address = router.address("tcp");
     let mut open: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).expect("connect")).collect();
     router.wait("three are open", |ledger| ledger.input("tcp")["connections"]["opened"] == 3);
-    let mut fourth = TcpStream::connect(address).expect("the kernel still takes it");
-    let end = fourth.read(&mut [0]);
-    assert!(matches!(end, Ok(0)) || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
-    assert_eq!(router.ledger().input("tcp")["connections"]["refused"], 1);
+    assert_eq!(router.ledger().input("tcp")["connections"]["waiting"], false);
+    // Each is done before it is even let in.
+    for number in 0..10 {
+        senders::tcp(address, (messages::numbered_one("all", number, 0) + "\n").as_bytes());
+    }
+    let ledger =
+        router.wait("the others wait", |ledger| ledger.input("tcp")["connections"]["waiting"] == true);
+    assert_eq!((ledger.received("tcp"), &ledger.input("tcp")["connections"]["opened"]), (0, &3.into()));
 
+    // Those that are open go on, and that the others wait is trouble.
     for (number, stream) in open.iter_mut().enumerate() {
-        let line = messages::numbered_one("open", number, 0) + "\n";
+        let line = messages::numbered_one("all", 10 + number, 0) + "\n";
         stream.write_all(line.as_bytes()).expect("send");
     }
-    router.wait_until_delivered(3);
+    router.wait("three are delivered", |ledger| ledger.delivered("all") == 3);
+    let health = ledger::ask(router.api(), "/healthz").expect("an answer");
+    assert_eq!((&health["status"], &health["inputs"]), (&"degraded".into(), &serde_json::json!(["tcp"])));
+    let status = Command::new(METLOG).args(["status", "--api", &router.api().to_string()]).output();
+    let status = status.expect("run metlog");
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.status.code(), Some(1), "{said}");
+    assert!(said.contains("\n  input `tcp` lets nobody in: 3 connections are open, "), "{said}");
+    router.wait_for_log(
+        "as many connections are open as [limits] connections allows; more wait until one of them ends",
+    );
+
+    // One place is enough for all of them, one after the other.
     open.pop();
-    router.wait("its place is free", |ledger| ledger.input("tcp")["connections"]["closed"] == 1);
-    senders::tcp(address, messages::numbered_one("new", 3, 0).as_bytes());
-    router.wait_until_delivered(4);
+    let ledger = router.wait_until_delivered(13);
+    assert_eq!(ledger.input("tcp")["connections"]["waiting"], false);
+    let health = ledger::ask(router.api(), "/healthz").expect("an answer");
+    assert_eq!(health["status"], "ok");
     let stopped = router.stop();
-    assert_eq!(messages::numbers(receivers::lines(&stopped.path("all.jsonl"))).len(), 4);
+    let mut arrived = messages::numbers(receivers::lines(&stopped.path("all.jsonl")));
+    arrived.sort_unstable();
+    assert!(arrived.into_iter().eq(0..13));
+}
+
+#[test]
+fn connections_that_wait_at_the_limit_are_let_in_by_a_reload_that_raises_it() {
+    let router = Router::start(&configuration("connections = 1"));
+    let address = router.address("tcp");
+    let _open = TcpStream::connect(address).expect("connect");
+    router.wait("it is open", |ledger| ledger.input("tcp")["connections"]["opened"] == 1);
+    senders::tcp(address, messages::text_of(&messages::numbered("all", 3, 0)).as_bytes());
+    router.wait("another one waits", |ledger| ledger.input("tcp")["connections"]["waiting"] == true);
+    router.reload(&configuration("connections = 2"));
+    router.wait_until_delivered(3);
+    router.stop();
+}
+
+#[test]
+fn what_waits_at_the_limit_is_read_when_the_router_stops() {
+    let router = Router::start(&configuration("connections = 1"));
+    let address = router.address("tcp");
+    let _open = TcpStream::connect(address).expect("connect");
+    router.wait("it is open", |ledger| ledger.input("tcp")["connections"]["opened"] == 1);
+    for number in 0..5 {
+        senders::tcp(address, messages::numbered_one("all", number, 0).as_bytes());
+    }
+    router.wait("they wait", |ledger| ledger.input("tcp")["connections"]["waiting"] == true);
+    let stopped = router.stop();
+    let mut arrived = messages::numbers(receivers::lines(&stopped.path("all.jsonl")));
+    arrived.sort_unstable();
+    assert!(arrived.into_iter().eq(0..5));
+}
+
+#[test]
+fn a_flood_of_connections_at_one_input_does_not_keep_those_of_another_out() {
+    let configuration = configuration("connections = 1");
+    let router = Router::start(&(configuration + "\n[inputs.unix]\nkind = \"unix\"\npath = \"in.sock\"\n"));
+    let (address, path) = (router.address("tcp"), router.socket_path("unix"));
+    let open = TcpStream::connect(address).expect("connect");
+    router.wait("it is open", |ledger| ledger.input("tcp")["connections"]["opened"] == 1);
+    // They never end by themselves: whoever is let in holds the place.
+    let flood: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).expect("connect")).collect();
+    router.wait("the flood waits", |ledger| ledger.input("tcp")["connections"]["waiting"] == true);
+    senders::unix_stream(&path, messages::numbered_one("all", 0, 0).as_bytes());
+    router.wait("so does the other one", |ledger| ledger.input("unix")["connections"]["waiting"] == true);
+    // Two places come free at most before it is its turn.
+    drop(open);
+    router.wait("one of the flood, or the other one", |ledger| {
+        let opened = |input: &str| number(&ledger.input(input)["connections"]["opened"]);
+        opened("tcp") == 2 || opened("unix") == 1
+    });
+    let mut flood = flood.into_iter();
+    drop(flood.next());
+    router.wait_until_delivered(1);
+    drop(flood);
+    router.stop();
 }
 
 #[test]
@@ -214,19 +291,22 @@ fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
 }
 
 #[test]
-fn who_is_turned_away_again_and_again_does_not_fill_the_log() {
-    const REFUSED: u64 = 300;
+fn many_that_wait_again_and_again_do_not_fill_the_log() {
+    const TIMES: usize = 100;
     let router = Router::start(&configuration("connections = 1"));
     let address = router.address("tcp");
-    let _open = TcpStream::connect(address).expect("connect");
-    router.wait("it is open", |ledger| ledger.input("tcp")["connections"]["opened"] == 1);
-    for _ in 0..REFUSED {
-        let _ = TcpStream::connect(address).expect("the kernel takes it").read(&mut [0]);
+    // Each has the place to itself in its turn, while the next one waits.
+    let mut last = TcpStream::connect(address).expect("connect");
+    for number in 0..TIMES {
+        let next = TcpStream::connect(address).expect("the kernel takes it");
+        router.wait("it waits", |ledger| ledger.input("tcp")["connections"]["waiting"] == true);
+        last = next;
+        router.wait("it is let in", |ledger| ledger.input("tcp")["connections"]["opened"] == number + 2);
     }
-    router.wait("all are refused", |ledger| ledger.input("tcp")["connections"]["refused"] == REFUSED);
+    drop(last);
     let stopped = router.stop();
-    let lines: Vec<&str> = stopped.log.lines().filter(|line| line.contains("connection refused")).collect();
+    let lines: Vec<&str> = stopped.log.lines().filter(|line| line.contains("more wait until")).collect();
     // More than one of the latter if this took longer than they are counted for.
-    assert!(lines.len() < 30, "{lines:?}");
+    assert!(lines.len() < TIMES / 2, "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("… repeated ")), "{lines:?}");
 }

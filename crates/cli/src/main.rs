@@ -13,7 +13,11 @@ mod service_manager;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{
+    CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use metlog_router::config;
 
 /// One call in an application, any destination behind it.
 ///
@@ -47,7 +51,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| suggesting(error).exit());
+    let outcome = match arguments.command {
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
@@ -68,4 +73,35 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Names the command that was probably meant, as the configuration does with its keys. What the parser has for that does not see that
+/// two letters changed places.
+fn suggesting(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(written)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    if error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none() {
+        let commands = Arguments::command();
+        let names = commands.get_subcommands().map(clap::Command::get_name);
+        if let Some(meant) = config::nearest(written, names) {
+            let meant = ContextValue::Strings(vec![meant.to_owned()]);
+            error.insert(ContextKind::SuggestedSubcommand, meant);
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_command_is_told_which_one_was_meant() {
+        for (written, meant) in [("rnu", "run"), ("chekc", "check"), ("statsu", "status")] {
+            let error = Arguments::try_parse_from(["metlog", written]).unwrap_err();
+            let said = suggesting(error).to_string();
+            assert!(said.contains(&format!("'{meant}'")), "{said}");
+        }
+        let error = Arguments::try_parse_from(["metlog", "frobnicate"]).unwrap_err();
+        assert!(!suggesting(error).to_string().contains("similar"));
+    }
 }

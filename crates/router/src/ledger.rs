@@ -93,8 +93,8 @@ pub struct InputCounters {
     pub connections_opened: Counter,
     /// Connections that ended.
     pub connections_closed: Counter,
-    /// Connections turned away because the limit was reached.
-    pub connections_refused: Counter,
+    /// Of those that accept connections for it: how many have some for which there is no place.
+    waiting_for_places: AtomicUsize,
     /// Unfinished lines given up because their shared memory was used up (a part of `rejected`).
     pub lines_given_up: Counter,
     kernel_drops: Mutex<KernelDrops>,
@@ -166,7 +166,7 @@ impl Default for InputCounters {
             bytes: Counter::default(),
             connections_opened: Counter::default(),
             connections_closed: Counter::default(),
-            connections_refused: Counter::default(),
+            waiting_for_places: AtomicUsize::new(0),
             lines_given_up: Counter::default(),
             kernel_drops: Mutex::default(),
             noticed: Mutex::default(),
@@ -202,6 +202,15 @@ impl InputCounters {
         *self.noticed.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += times;
     }
 
+    /// Says that connections wait because as many are open as may be, or that no more do; each who says so once takes it back.
+    pub(crate) fn waits_for_places(&self, waits: bool) {
+        if waits {
+            self.waiting_for_places.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.waiting_for_places.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     /// Registers who knows how far the input has come with its files, until that answers `None`. While a reload tries out a
     /// successor there are two.
     pub fn watch_files(&self, ask: impl Fn() -> Option<FilesLedger> + Send + Sync + 'static) {
@@ -234,7 +243,7 @@ impl InputCounters {
             bytes: self.bytes.get(),
             connections_opened: self.connections_opened.get(),
             connections_closed: self.connections_closed.get(),
-            connections_refused: self.connections_refused.get(),
+            connections_waiting: self.waiting_for_places.load(Ordering::Acquire) > 0,
             lines_given_up: self.lines_given_up.get(),
             kernel_drops,
             noticed: self.noticed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -255,7 +264,8 @@ pub struct InputLedger {
     pub bytes: u64,
     pub connections_opened: u64,
     pub connections_closed: u64,
-    pub connections_refused: u64,
+    /// Whether connections wait to be accepted, because as many are open as may be.
+    pub connections_waiting: bool,
     pub lines_given_up: u64,
     /// Datagrams that the kernel dropped before the router could read them: not part of `received`.
     pub kernel_drops: u64,

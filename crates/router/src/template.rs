@@ -3,13 +3,15 @@
 //! One template language serves lines of text and paths of files; they differ in what a value may contain. A value never
 //! breaks out of its line, or of its folder.
 
+mod misspelt;
+
 use std::borrow::Cow;
 
 use metlog_message::{Key, Path, Timestamp, lookup, value::PathError};
 
 use crate::{
     batch::Message,
-    config::{Diagnostics, FromConfig, Schema, reader::Value, suggest, types},
+    config::{Diagnostics, FromConfig, Schema, reader::Value, types},
 };
 
 /// A parsed template.
@@ -194,23 +196,6 @@ impl Piece {
     }
 }
 
-impl Template {
-    /// Warns of placeholders that are nearly one of the envelope's keys: any key may be in a message, but probably is not.
-    fn misspelt(&self, value: &Value<'_>, diagnostics: &mut Diagnostics) {
-        for piece in &self.pieces {
-            if let Piece::Path(path) = piece
-                && let Some(meant) = suggest::nearest_key(path)
-            {
-                let rest: String = path.parts().iter().skip(1).map(|part| format!(".{part}")).collect();
-                let first = path.parts().first().map_or("", String::as_str);
-                let message = format!("`{{{first}{rest}}}` is none of the envelope's keys");
-                let problem = diagnostics.warning(value.span(), message);
-                problem.label(format!("did you mean `{{{meant}{rest}}}`?"));
-            }
-        }
-    }
-}
-
 impl FromConfig for Template {
     fn expected() -> String {
         "a text with placeholders such as \"{timestamp} {payload}\"".to_owned()
@@ -228,7 +213,7 @@ impl FromConfig for Template {
         let text = String::from_config(value, diagnostics)?;
         match Template::parse(&text) {
             Ok(template) => {
-                template.misspelt(value, diagnostics);
+                misspelt::warn(&template, value, diagnostics);
                 Some(template)
             }
             Err(error) => {

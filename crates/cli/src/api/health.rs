@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Observed,
     guard::Guard,
-    pipeline::{Endpoint, Failure, State},
+    pipeline::{Endpoint, Failure, Input, State},
 };
 
 /// An endpoint whose oldest message has waited longer than this is in trouble, whatever the reason. Longer than any
@@ -35,15 +35,18 @@ pub struct Health {
     /// Endpoints that fail (and did so in the last minute, or hold messages), that have held a message for more than a minute, or that lost some in the last one. Left out for who has no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Vec<Troubled>>,
+    /// Names of inputs at which connections wait, because as many are open as may be. Left out for who has no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<String>>,
 }
 
 /// The router's health in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// No endpoint is in trouble.
+    /// Nothing is in trouble.
     Ok,
-    /// At least one endpoint is.
+    /// At least one endpoint or input is.
     Degraded,
     /// The router delivers what it has and then ends.
     Stopping,
@@ -71,12 +74,20 @@ pub async fn healthz(
 ) -> Json<Health> {
     let pipeline = observed.pipeline();
     let troubled = troubled(&pipeline.endpoints);
+    let full = pipeline.inputs.iter().filter(|input| lets_nobody_in(input));
+    let full: Vec<String> = full.map(|input| input.name.clone()).collect();
     let status = match pipeline.state {
         State::Stopping => Status::Stopping,
-        State::Running if troubled.is_empty() => Status::Ok,
+        State::Running if troubled.is_empty() && full.is_empty() => Status::Ok,
         State::Running => Status::Degraded,
     };
-    Json(Health { status, endpoints: guard.knows(&headers).then_some(troubled) })
+    let is_told = guard.knows(&headers);
+    Json(Health { status, endpoints: is_told.then_some(troubled), inputs: is_told.then_some(full) })
+}
+
+/// Whether connections wait at an input because as many are open as may be. What their senders have written waits with them.
+pub fn lets_nobody_in(input: &Input) -> bool {
+    input.connections.waiting && !input.removed
 }
 
 /// Whether an endpoint fails, has held a message for too long, or loses messages.

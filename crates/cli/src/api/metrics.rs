@@ -107,10 +107,10 @@ const INPUT_METRICS: &[Single<Input>] = &[
         input.connections.opened as f64
     }),
     (
-        "metlog_input_connections_refused_total",
-        MetricType::Counter,
-        "Connections turned away because the limit was reached.",
-        |input| input.connections.refused as f64,
+        "metlog_input_connections_waiting",
+        MetricType::Gauge,
+        "1 while connections wait to be accepted because as many are open as limits.connections allows.",
+        |input| f64::from(u8::from(input.connections.waiting)),
     ),
     (
         "metlog_input_lines_given_up_total",

@@ -30,10 +30,11 @@ pub mod tap;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    process,
     sync::Arc,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::{
     Json, Router,
     extract::State,
@@ -53,10 +54,11 @@ use tokio::task::AbortHandle;
 
 use self::guard::Guard;
 pub use self::{
-    health::{is_failing, is_in_trouble},
+    health::{is_failing, is_in_trouble, lets_nobody_in},
     observed::{Observed, Plan},
     orders::{Order, Orders},
 };
+use crate::processes;
 
 /// Every path that is answered.
 const PATHS: [&str; 7] = [
@@ -124,6 +126,23 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// What is said of an address that cannot be had, with the process that has it, where the system tells.
+fn cannot_listen(listen: SocketAddr, error: io::Error) -> anyhow::Error {
+    let advice = match (error.kind(), processes::listening_at(listen)) {
+        (io::ErrorKind::AddrInUse, Some((number, _))) if number == process::id() => {
+            "; this router itself has the port: give [api] another `listen`".to_owned()
+        }
+        (io::ErrorKind::AddrInUse, Some((number, name))) => {
+            format!("; process {number} ({name}) has the port: stop it, or give [api] another `listen`")
+        }
+        (io::ErrorKind::AddrInUse, None) => {
+            "; another router or program has the port: stop it, or give [api] another `listen`".to_owned()
+        }
+        _ => String::new(),
+    };
+    anyhow!("the API cannot listen on {listen}: {error}{advice}")
+}
+
 fn token(settings: &config::Api) -> Option<String> {
     settings.token.as_ref().map(|token| token.reveal().to_owned())
 }
@@ -135,9 +154,8 @@ impl Bound {
         let listen = settings.listen;
         let before = Inherited::new(beside.map(|server| &server.socket).into_iter());
         let in_spite_of = |error| before.make_room(Type::STREAM, listen, error, || bound(listen, true));
-        let socket = bound(listen, false)
-            .or_else(in_spite_of)
-            .with_context(|| format!("the API cannot listen on {listen}"))?;
+        let socket =
+            bound(listen, false).or_else(in_spite_of).map_err(|error| cannot_listen(listen, error))?;
         // Only the API before it was to be let in.
         socket.set_reuse_port(false).context("the API's socket")?;
         let listener: TcpListener = socket.try_clone().context("the API's socket")?.into();

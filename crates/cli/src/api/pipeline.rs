@@ -148,8 +148,9 @@ pub struct Connections {
     pub opened: u64,
     /// Ended.
     pub closed: u64,
-    /// Turned away because the limit was reached.
-    pub refused: u64,
+    /// Whether more wait in the kernel's queue, because as many are open as `limits.connections` allows.
+    #[serde(default)]
+    pub waiting: bool,
 }
 
 /// One route.
@@ -275,7 +276,7 @@ impl Input {
             connections: Connections {
                 opened: ledger.connections_opened,
                 closed: ledger.connections_closed,
-                refused: ledger.connections_refused,
+                waiting: ledger.connections_waiting,
             },
             lines_given_up: ledger.lines_given_up,
             kernel_drops: ledger.kernel_drops,

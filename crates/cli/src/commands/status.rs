@@ -32,7 +32,7 @@ const SHOWN: usize = 60;
 /// the router started, and then every number of the ledger.
 ///
 /// Exit status: 0 healthy; 1 in trouble (an endpoint fails, has held a message for more than a minute, or lost messages in the
-/// last one, or the router is stopping); 2 no router answers, or it does not let you in.
+/// last one; connections wait because too many are open; or the router is stopping); 2 no router answers, or it does not let you in.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -225,7 +225,6 @@ running for 2 h 3 min, 1,234,567 frames received, 400 waiting
 since it started:
   12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the last ones: metlog tap --rejects only --recent)
   5 messages that no route took at input `tcp`
-  1 connection refused at input `tcp`
   93 messages dropped in front of endpoint `stats`: buffer-full 93
   7 messages refused by endpoint `stats`: not-a-number 7
   at least 3 messages may be lost at endpoint `stats`: peer-unreachable 3

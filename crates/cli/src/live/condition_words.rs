@@ -11,11 +11,15 @@
 //! | `fields."http.status"=500` | a part of a path in its own quotes |
 //! | `fields.code='"500"'` | exactly this string, with nothing special in it |
 //!
+//! A word alone that is no key of messages, such as `oldstyle`, is refused: it would wait for messages with a key of that name, in
+//! silence. Who has such a key puts it in quotes, `'"oldstyle"'`.
+//!
 //! All words must hold. They become the text of a `match` table, which the router reads as it reads a route's; what can
 //! only be said there goes into `--match`. A bare value that could be a number, such as `fields.code=500`, stands for the
 //! number and for the string.
 
 use metlog_message::Number;
+use metlog_router::config::is_key_of_messages;
 
 use super::severities;
 
@@ -54,6 +58,23 @@ pub enum WordError {
     /// Nothing says which value is meant.
     #[error("`{0}` has no path: expected something like type=counter, severity<=3 or fields.user")]
     NoPath(String),
+    /// No key of messages, and nothing that it is compared with.
+    #[error(
+        "`{word}` is no key of messages, and there is nothing to compare: write type{equals}{value} for messages of \
+         this type, 'payload{contains}{value}' for those with it in their text, or '{not}\"{value}\"' for a key of your own"
+    )]
+    NoOperator {
+        /// The whole word.
+        word: String,
+        /// The word without what says that it is not to be there.
+        value: String,
+        /// How the same is said of a type.
+        equals: &'static str,
+        /// How the same is said of a text.
+        contains: &'static str,
+        /// What says that it is not to be there.
+        not: &'static str,
+    },
     /// Nothing to compare with.
     #[error("`{0}` has no value behind its operator; for an empty one write PATH='\"\"'")]
     NoValue(String),
@@ -105,6 +126,12 @@ fn condition(word: &str) -> Result<String, WordError> {
         let (path, exists) = word.strip_prefix('!').map_or((word, true), |path| (path, false));
         if path.trim().is_empty() {
             return Err(WordError::NoPath(word.to_owned()));
+        }
+        let first = path.trim().split('.').next().unwrap_or_default();
+        if !first.starts_with('"') && !is_key_of_messages(first) {
+            let (equals, contains, not) = if exists { ("=", "~", "") } else { ("!=", "!~", "!") };
+            let (word, value) = (word.to_owned(), path.trim().to_owned());
+            return Err(WordError::NoOperator { word, value, equals, contains, not });
         }
         return Ok(format!("{{ {} = {{ exists = {exists} }} }}", quoted(path.trim())));
     };
@@ -268,6 +295,8 @@ mod tests {
         check(&["payload~time(d )?out"], r#"{ "payload" = { regex = "time(d )?out" } }"#);
         check(&["fields.user"], r#"{ "fields.user" = { exists = true } }"#);
         check(&["!fields.user"], r#"{ "fields.user" = { exists = false } }"#);
+        check(&["metlog_src"], r#"{ "metlog_src" = { exists = true } }"#);
+        check(&[r#""own".key"#], r#"{ "\"own\".key" = { exists = true } }"#);
         check(&["logger!=web"], r#"{ not = { "logger" = "web" } }"#);
         check(&["payload!~^ping"], r#"{ not = { "payload" = { regex = "^ping" } } }"#);
         check(
@@ -295,6 +324,10 @@ mod tests {
         assert_eq!(problem("!"), WordError::NoPath("!".to_owned()));
         assert_eq!(problem("type="), WordError::NoValue("type=".to_owned()));
         assert!(problem("fields.load<=high").to_string().contains("\"high\" is not a number"));
+        let said = problem("oldstyle").to_string();
+        assert!(said.contains("write type=oldstyle for") && said.contains("'payload~oldstyle'"), "{said}");
+        let said = problem("!sync.put").to_string();
+        assert!(said.contains("write type!=sync.put for") && said.contains("'!\"sync.put\"'"), "{said}");
         let said = problem("severity<=eror").to_string();
         assert!(said.contains("\"eror\" is no severity: expected a number or emergency, alert,"), "{said}");
     }

@@ -65,7 +65,7 @@ pub(crate) mod tests {
             r#"{{"version":"0.1.0","state":"running","started_at":"2026-11-22T09:00:00Z","uptime_seconds":{seconds},
             "inputs":[{{"name":"tcp","kind":"tcp","address":"127.0.0.1:5565","received":{received},"routed":{received},
               "unrouted":5,"blank":0,"rejected":{{"invalid-json":10,"too-large":2}},"timestamp_unreadable":0,
-              "bytes":{bytes},"connections":{{"opened":5,"closed":2,"refused":1}},"lines_given_up":0,
+              "bytes":{bytes},"connections":{{"opened":5,"closed":2,"waiting":false}},"lines_given_up":0,
               "kernel_drops":0,"balances":true}}],
             "routes":[],
             "endpoints":[{{"name":"log","kind":"file","enqueued":{received},"delivered":{received},"refused":{{}},

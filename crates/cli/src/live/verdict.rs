@@ -8,7 +8,7 @@ use super::{
     safe_text::shown,
 };
 use crate::api::{
-    is_failing, is_in_trouble,
+    is_failing, is_in_trouble, lets_nobody_in,
     pipeline::{Endpoint, Input, Pipeline, State},
 };
 
@@ -33,6 +33,8 @@ impl Verdict {
         if pipeline.state == State::Stopping {
             problems.push("the router is stopping: it takes no more messages".to_owned());
         }
+        let full = pipeline.inputs.iter().filter(|input| lets_nobody_in(input));
+        problems.extend(full.map(|input| at_the_limit(input, &pipeline.inputs)));
         problems.extend(pipeline.endpoints.iter().filter(|endpoint| is_in_trouble(endpoint)).map(problem));
         let inputs = pipeline.inputs.iter().flat_map(|input| input_notes(input, flags));
         let notes = inputs.chain(pipeline.endpoints.iter().flat_map(endpoint_notes)).collect();
@@ -43,6 +45,17 @@ impl Verdict {
     pub fn is_healthy(&self) -> bool {
         self.problems.is_empty()
     }
+}
+
+/// The limit is on all inputs' connections together.
+fn at_the_limit(input: &Input, inputs: &[Input]) -> String {
+    let open =
+        inputs.iter().map(|input| input.connections.opened.saturating_sub(input.connections.closed)).sum();
+    format!(
+        "input `{}` lets nobody in: {} open, as many as may be (limits.connections); more wait until one of them ends",
+        shown(&input.name, SHOWN),
+        counted(open, "connection is", "connections are"),
+    )
 }
 
 fn problem(endpoint: &Endpoint) -> String {
@@ -100,7 +113,6 @@ fn input_notes(input: &Input, flags: &str) -> Vec<String> {
             "messages whose timestamp is no date",
         ),
         (input.kernel_drops, "datagram dropped by the kernel", "datagrams dropped by the kernel"),
-        (input.connections.refused, "connection refused", "connections refused"),
     ] {
         if number > 0 {
             notes.push(format!("{} {at}", counted(number, one, several)));
@@ -183,7 +195,6 @@ mod tests {
             [
                 "12 frames rejected at input `tcp`: invalid-json 10, too-large 2 (see the last ones: metlog tap --rejects only --recent --config metlog.toml)",
                 "5 messages that no route took at input `tcp`",
-                "1 connection refused at input `tcp`",
                 "93 messages dropped in front of endpoint `stats`: buffer-full 93",
                 "7 messages refused by endpoint `stats`: not-a-number 7",
                 "at least 3 messages may be lost at endpoint `stats`: peer-unreachable 3",
@@ -276,6 +287,22 @@ mod tests {
         assert!(notes.contains(&expected.to_owned()), "{notes:?}");
         pipeline.endpoints[1].removed = true;
         assert!(!Verdict::of(&pipeline, "").notes.contains(&expected.to_owned()));
+    }
+
+    #[test]
+    fn an_input_at_the_limit_on_connections_is_a_problem_while_others_wait() {
+        let mut pipeline = pipeline(100.0, 1000);
+        pipeline.endpoints.clear();
+        assert!(Verdict::of(&pipeline, "").is_healthy());
+        pipeline.inputs[0].connections.waiting = true;
+        assert_eq!(
+            Verdict::of(&pipeline, "").problems,
+            [
+                "input `tcp` lets nobody in: 3 connections are open, as many as may be (limits.connections); more wait until one of them ends"
+            ]
+        );
+        pipeline.inputs[0].removed = true;
+        assert!(Verdict::of(&pipeline, "").is_healthy());
     }
 
     #[test]

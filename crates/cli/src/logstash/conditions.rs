@@ -3,6 +3,8 @@
 //! logstash's filters put tags on messages one behind the other, and its outputs ask for tags. Routes ask the message itself, so what
 //! each tag stands for is followed through the filters.
 
+use metlog_message::Key;
+
 use super::toml::text;
 
 /// What a message must be like.
@@ -165,10 +167,16 @@ pub fn path(keypath: &str) -> String {
     }
 }
 
-/// The same for a placeholder of a template.
+/// The same for a placeholder of a template. A key that is none of the envelope's is quoted, which says that it is meant.
 pub fn placeholder(keypath: &str) -> String {
     let parts: Vec<&str> = keypath.split('/').filter(|part| !part.is_empty()).collect();
-    format!("{{{}}}", dotted(&parts))
+    match parts.as_slice() {
+        [own, rest @ ..] if !Key::ALL.into_iter().any(|key| key.name() == *own) => {
+            let rest = if rest.is_empty() { String::new() } else { format!(".{}", dotted(rest)) };
+            format!("{{\"{}\"{rest}}}", own.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+        parts => format!("{{{}}}", dotted(parts)),
+    }
 }
 
 fn dotted(parts: &[&str]) -> String {
@@ -232,5 +240,6 @@ mod tests {
         assert_eq!(is("fields/a.b/c", "x").to_toml().unwrap(), r#"{ "fields.\"a.b\".c" = "x" }"#);
         assert_eq!(is("any", "x").to_toml().unwrap(), r#"{ "\"any\"" = "x" }"#);
         assert_eq!(placeholder("fields/logtext"), "{fields.logtext}");
+        assert_eq!(placeholder("app/name"), "{\"app\".name}");
     }
 }

@@ -42,13 +42,36 @@ pub enum Value {
     Hash(Vec<(String, Value)>),
 }
 
+impl Value {
+    /// Every text in it, the keys of hashes included.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Value::Text(text) => vec![text.clone()],
+            Value::List(items) => items.iter().flat_map(Value::texts).collect(),
+            Value::Hash(entries) => entries
+                .iter()
+                .flat_map(|(key, value)| std::iter::once(key.clone()).chain(value.texts()))
+                .collect(),
+        }
+    }
+}
+
 /// What a file holds.
 #[derive(Debug, Default, PartialEq)]
 pub struct File {
     /// Every plug-in, in the order of the file.
     pub plugins: Vec<Plugin>,
-    /// Where conditionals stand.
-    pub conditionals: Vec<Range<usize>>,
+    /// Every conditional, in the order of the file.
+    pub conditionals: Vec<Conditional>,
+}
+
+/// `if … { … }` or `else { … }`, of which only that it is there is known, and what it may do to tags.
+#[derive(Debug, PartialEq)]
+pub struct Conditional {
+    /// Where its first word stands.
+    pub span: Range<usize>,
+    /// The tags that something in it puts on messages.
+    pub added_tags: Vec<String>,
 }
 
 /// Why a text is not in this language.
@@ -146,8 +169,8 @@ impl Reader<'_> {
     fn plugin(&mut self, section: &str, file: &mut File) -> Result<(), SyntaxError> {
         let (name, span) = self.word("the name of a plug-in, or the `}` that ends the section")?;
         if name == "if" || name == "else" {
-            self.step_over_conditional()?;
-            file.conditionals.push(span);
+            let added_tags = self.step_over_conditional()?;
+            file.conditionals.push(Conditional { span, added_tags });
             return Ok(());
         }
         self.require('{', "a `{` behind the name of the plug-in")?;
@@ -239,11 +262,21 @@ impl Reader<'_> {
         Err(unclosed)
     }
 
-    /// Steps over the condition and what stands in its braces.
-    fn step_over_conditional(&mut self) -> Result<(), SyntaxError> {
+    /// Steps over the condition and what stands in its braces, of which it returns the tags that are added.
+    fn step_over_conditional(&mut self) -> Result<Vec<String>, SyntaxError> {
         let mut depth = 0usize;
+        let mut added_tags = Vec::new();
         loop {
             self.skip_blanks();
+            if self.rest().starts_with("add_tag") {
+                self.at += "add_tag".len();
+                self.skip_blanks();
+                if self.rest().starts_with("=>") {
+                    self.at += 2;
+                    added_tags.extend(self.value(0)?.texts());
+                }
+                continue;
+            }
             match self.peek() {
                 None => return Err(self.error("the `}` that ends the conditional")),
                 Some('"' | '\'') => {
@@ -253,7 +286,7 @@ impl Reader<'_> {
                 Some('{') => depth += 1,
                 Some('}') if depth <= 1 => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(added_tags);
                 }
                 Some('}') => depth -= 1,
                 Some(_) => {}
@@ -297,6 +330,11 @@ mod tests {
                 .unwrap();
         assert_eq!((file.plugins.len(), file.conditionals.len()), (1, 2));
         assert_eq!(file.plugins[0].name, "null");
+        let file = parse(
+            "filter { if \"add_tag\" in [x] { mutate { add_tag => [\"a\", b] } grok { add_tag=>c } } }",
+        )
+        .unwrap();
+        assert_eq!(file.conditionals[0].added_tags, ["a", "b", "c"]);
     }
 
     #[test]

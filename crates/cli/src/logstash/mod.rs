@@ -6,6 +6,7 @@
 //! | `conditions.rs` | what a tag stands for: filters become conditions of routes |
 //! | `filters.rs` | follows the tags through the filters |
 //! | `outputs.rs` | outputs become endpoints |
+//! | `relatives.rs` | what there is here for plug-ins that are not turned |
 //! | `zeromq.rs` | the two inputs of ZeroMQ become one |
 //!
 //! What cannot be turned is said with its place, and is never left out in silence.
@@ -14,6 +15,7 @@ mod conditions;
 mod filters;
 mod language;
 mod outputs;
+mod relatives;
 mod toml;
 mod zeromq;
 
@@ -48,8 +50,9 @@ pub fn turn(source: &Source, choices: &Choices) -> (Option<String>, Diagnostics)
         }
     };
     let mut notes = Notes { source, all: Vec::new(), secrets: Vec::new() };
-    for span in &file.conditionals {
-        notes.not_turned(span.clone(), "a conditional", "write its condition as the `match` of a route");
+    for conditional in &file.conditionals {
+        let help = "write its condition as the `match` of a route";
+        notes.not_turned(conditional.span.clone(), "a conditional", help);
     }
     let types: Vec<String> =
         of_section(&file.plugins, "input").filter_map(|plugin| Settings::of(plugin).text("type")).collect();
@@ -60,7 +63,7 @@ pub fn turn(source: &Source, choices: &Choices) -> (Option<String>, Diagnostics)
         inputs.extend(input(plugin, &name, &mut notes).map(|section| (plugin.name.as_str(), section)));
     }
     let zeromq = zeromq::turn(of_section(&file.plugins, "input"), &mut notes);
-    let tags = filters::follow(of_section(&file.plugins, "filter"), &types, &mut notes);
+    let tags = filters::follow(&file, &types, &mut notes);
     let outputs = outputs::turn(of_section(&file.plugins, "output"), &types, &tags, choices, &mut notes);
 
     let mut configuration =
@@ -105,6 +108,17 @@ impl Notes<'_> {
         self.all.push(Note { span, is_left_out: true, message, help: help.to_owned() });
     }
 
+    /// The same in words of its own.
+    fn left_out_because(&mut self, span: Range<usize>, message: String, help: &str) {
+        self.all.push(Note { span, is_left_out: true, message, help: help.to_owned() });
+    }
+
+    /// A plug-in has no counterpart in the result. What it is set to may be a secret, and is not shown.
+    fn plugin_not_turned(&mut self, plugin: &Plugin, help: &str) {
+        self.secrets.extend(plugin.settings.iter().map(|setting| setting.value_span.clone()));
+        self.not_turned(plugin.span.clone(), &format!("the {} {}", plugin.section, plugin.name), help);
+    }
+
     /// A part of the file is turned into something that is not quite the same.
     fn differs(&mut self, span: Range<usize>, message: impl Into<String>, help: &str) {
         self.all.push(Note { span, is_left_out: false, message: message.into(), help: help.to_owned() });
@@ -122,6 +136,7 @@ impl Notes<'_> {
     fn finish(&mut self, plugin: &Plugin, settings: &Settings<'_>) {
         for setting in &plugin.settings {
             if !settings.asked.contains(&setting.name.as_str()) {
+                self.secrets.push(setting.value_span.clone());
                 let what = format!("`{}` of {}", setting.name, plugin.name);
                 self.not_turned(setting.span.clone(), &what, "see whether you need it");
             }
@@ -174,17 +189,7 @@ impl<'p> Settings<'p> {
 
     /// A list of texts; one text is a list of one, and a hash the list of its keys and values.
     fn list(&mut self, name: &'static str) -> Vec<String> {
-        fn flat(value: &Value) -> Vec<String> {
-            match value {
-                Value::Text(text) => vec![text.clone()],
-                Value::List(items) => items.iter().flat_map(flat).collect(),
-                Value::Hash(entries) => entries
-                    .iter()
-                    .flat_map(|(key, value)| std::iter::once(key.clone()).chain(flat(value)))
-                    .collect(),
-            }
-        }
-        self.get(name).map(flat).unwrap_or_default()
+        self.get(name).map(Value::texts).unwrap_or_default()
     }
 
     fn is_true(&mut self, name: &'static str) -> bool {
@@ -204,15 +209,16 @@ fn input(plugin: &Plugin, name: &str, notes: &mut Notes<'_>) -> Option<String> {
     if zeromq::is_one(plugin) {
         return None;
     }
-    let help = "send to a `udp` or `tcp` input instead";
     if !matches!(plugin.name.as_str(), "udp" | "tcp" | "stdin") {
-        notes.not_turned(plugin.span.clone(), &format!("the input {}", plugin.name), help);
+        let help = relatives::of_input(&plugin.name);
+        notes.plugin_not_turned(plugin, &help);
         return None;
     }
     // Routes do not ask where a message came from; the filters' own `type` is looked at with them.
     settings.get("type");
     settings.get("debug");
     if settings.text("mode").is_some_and(|mode| mode != "server") {
+        let help = "have the other side send to a `udp` or `tcp` input";
         notes.not_turned(settings.span_of("mode"), "an input that connects by itself", help);
         return None;
     }
@@ -286,12 +292,34 @@ fn applies(plugin: &Plugin, settings: &mut Settings<'_>, types: &[String], notes
     true
 }
 
-/// The condition of a plug-in that asks for all of some tags and none of others.
-fn by_tags(settings: &mut Settings<'_>, tags: &Tags) -> Condition {
-    let wanted = settings.list("tags").into_iter().map(|tag| tags.of(&tag));
-    let wanted = Condition::all(wanted.collect::<Vec<_>>());
-    let unwanted = settings.list("exclude_tags").into_iter().map(|tag| tags.of(&tag).not());
-    Condition::all([wanted].into_iter().chain(unwanted).collect::<Vec<_>>())
+/// What a plug-in asks of the tags of a message.
+struct ByTags {
+    /// As far as the tags could be followed.
+    condition: Condition,
+    /// The first of the wanted tags that something puts on messages that is not turned.
+    unturned: Option<String>,
+}
+
+/// What a plug-in asks for that wants all of some tags and none of others.
+fn by_tags(plugin: &Plugin, settings: &mut Settings<'_>, tags: &Tags, notes: &mut Notes<'_>) -> ByTags {
+    let wanted = settings.list("tags");
+    let unwanted = settings.list("exclude_tags");
+    for tag in unwanted.iter().filter(|tag| tags.unturned(tag).is_some()) {
+        let message = format!(
+            "{} did not get what carries the tag `{tag}`, and now gets it: the tag comes from {}, which is not turned",
+            plugin.name,
+            tags.origin(tag, notes)
+        );
+        notes.left_out_because(
+            settings.span_of("exclude_tags"),
+            message,
+            "say it in the `match` of its route",
+        );
+    }
+    let unturned = wanted.iter().find(|tag| tags.unturned(tag).is_some()).cloned();
+    let wanted = Condition::all(wanted.iter().map(|tag| tags.of(tag)).collect::<Vec<_>>());
+    let unwanted = unwanted.iter().map(|tag| tags.of(tag).not());
+    ByTags { condition: Condition::all([wanted].into_iter().chain(unwanted).collect::<Vec<_>>()), unturned }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Outputs become endpoints, each with the route that leads there.
 
 use super::{
-    Choices, Notes, Settings, applies, by_tags,
+    ByTags, Choices, Notes, Settings, applies, by_tags,
     conditions::{self, Condition},
     filters::Tags,
     language::Plugin,
+    relatives,
     toml::{comment, literal, text},
 };
 
@@ -18,6 +19,8 @@ struct Output {
     body: String,
     /// Which messages go there.
     condition: Condition,
+    /// That is not known: it stands in the result as a comment.
+    is_open: bool,
 }
 
 /// Turns every output. The sections come in the order of the file: all endpoints, then all routes.
@@ -35,14 +38,14 @@ pub fn turn<'p>(
             plugin.name.as_str(),
             "metlog_file" | "metlog_statsd" | "metlog_cef" | "metlog_sentry_dsn" | "metlog_sentry" | "stdout"
         ) {
-            let help = "the reference lists the kinds of endpoints; one of them may do";
-            notes.not_turned(plugin.span.clone(), &format!("the output {}", plugin.name), help);
+            let help = relatives::of_output(&plugin.name);
+            notes.plugin_not_turned(plugin, &help);
             continue;
         }
         if !applies(plugin, &mut settings, types, notes) {
             continue;
         }
-        let condition = by_tags(&mut settings, tags);
+        let ByTags { condition, unturned } = by_tags(plugin, &mut settings, tags, notes);
         let turn = match plugin.name.as_str() {
             "metlog_file" => file,
             "metlog_statsd" => statsd,
@@ -52,7 +55,27 @@ pub fn turn<'p>(
         };
         let Some(Turn { name, body, needs }) = turn(&mut settings, choices, notes) else { continue };
         notes.finish(plugin, &settings);
-        if condition.is_never() {
+        let is_open = condition.is_never() && unturned.is_some();
+        if let Some(tag) = &unturned {
+            let origin = tags.origin(tag, notes);
+            let (message, help) = match is_open {
+                true => (
+                    format!(
+                        "{} is not turned: its tag `{tag}` comes from {origin}, which is not turned",
+                        plugin.name
+                    ),
+                    "it stands in the result as a comment: write the `match` of its route",
+                ),
+                false => (
+                    format!(
+                        "{} gets less than before: its tag `{tag}` comes also from {origin}, which is not turned",
+                        plugin.name
+                    ),
+                    "add what it is missing to the `match` of its route",
+                ),
+            };
+            notes.left_out_because(settings.span_of("tags"), message, help);
+        } else if condition.is_never() {
             let message =
                 format!("no filter adds these tags, so {} never got a message; it is left out", plugin.name);
             notes.differs(settings.span_of("tags"), message, "add a route if it is to get some");
@@ -60,13 +83,24 @@ pub fn turn<'p>(
         }
         let origin = format!("{}: output {}", notes.place(&plugin.span), plugin.name);
         let name = unused(name, &turned);
-        turned.push(Output { origin, name, body, condition: Condition::all([condition, needs]) });
+        turned.push(Output { origin, name, body, condition: Condition::all([condition, needs]), is_open });
     }
-    let endpoints = turned
-        .iter()
-        .map(|output| format!("{}[endpoints.{}]\n{}", comment(&output.origin), output.name, output.body));
-    let routes = turned.iter().map(|output| route(output, &turned));
-    endpoints.chain(routes).collect()
+    let (open, closed): (Vec<Output>, Vec<Output>) = turned.into_iter().partition(|output| output.is_open);
+    let endpoints = closed.iter().map(endpoint);
+    let routes = closed.iter().map(|output| route(output, &closed));
+    endpoints.chain(routes).chain(open.iter().map(as_comment)).collect()
+}
+
+fn endpoint(output: &Output) -> String {
+    format!("{}[endpoints.{}]\n{}", comment(&output.origin), output.name, output.body)
+}
+
+/// An endpoint and its route, to be completed by an operator: nobody here knows which messages go there.
+fn as_comment(output: &Output) -> String {
+    let route = format!("\n[[routes]]\nmatch = {{ … }}\nto = [\"{}\"]\n", output.name);
+    let lines = format!("[endpoints.{}]\n{}{route}", output.name, output.body);
+    let lines = lines.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { comment(line) });
+    std::iter::once(comment(&output.origin)).chain(lines).collect()
 }
 
 /// An endpoint in the making: what it may be called, its keys, and what its messages must have besides their tags.
@@ -123,6 +157,19 @@ fn file(settings: &mut Settings<'_>, _: &Choices, notes: &mut Notes<'_>) -> Opti
         notes.not_turned(settings.plugin.span.clone(), "a metlog_file without a path", "add path => \"…\"");
         return None;
     };
+    if let Some(placeholder) = reference(&path) {
+        let key = placeholder.trim_start_matches("%{").trim_end_matches('}').trim_start_matches('@');
+        let ours = match key {
+            "source_host" => "{metlog_hostname}".to_owned(),
+            key if key.starts_with('+') || key == "timestamp" => "{date}".to_owned(),
+            key => format!("{{{}}}", key.trim_matches(['[', ']']).replace("][", ".")),
+        };
+        let message = format!(
+            "metlog_file filled nothing in: it wrote to a file with `{placeholder}` in its name, and so does the result"
+        );
+        let help = format!("if each is to have a file of its own, write {ours} for it in `path`");
+        notes.differs(settings.span_of("path"), message, &help);
+    }
     let mut body = format!("kind = \"file\"\npath = {}\n", text(&literal(&path)));
     let field = settings.text("formatted_field").unwrap_or_default();
     let prefix = settings.is_true("prefix_timestamps");
@@ -160,6 +207,12 @@ fn file(settings: &mut Settings<'_>, _: &Choices, notes: &mut Notes<'_>) -> Opti
     let stem = path.rsplit('/').next().unwrap_or_default().split('.').next().unwrap_or_default();
     let name: String = stem.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
     Some(Turn { name: if name.is_empty() { "file".to_owned() } else { name }, body, needs })
+}
+
+/// The first `%{…}` of a text.
+fn reference(text: &str) -> Option<&str> {
+    let found = &text[text.find("%{")?..];
+    Some(&found[..=found.find('}')?])
 }
 
 fn statsd(settings: &mut Settings<'_>, _: &Choices, _: &mut Notes<'_>) -> Option<Turn> {

@@ -112,6 +112,108 @@ fn what_cannot_be_turned_is_said_with_its_place_and_stands_in_the_result() {
 }
 
 #[test]
+fn an_output_whose_tag_comes_from_a_filter_that_is_not_turned_is_kept_as_a_comment() {
+    for (filter, tag) in [
+        ("grok { pattern => \"x\" add_tag => [\"page\"] }", "page"),
+        ("mutate { add_tag => page }", "page"),
+        ("grok { }", "_grokparsefailure"),
+        ("if [severity] == 3 { mutate { add_tag => [\"page\"] } }", "page"),
+        (
+            "grok { add_tag => \"a\" } tagger { tags => [\"a\"] pattern => [\"type\", \"*\"] add_tag => [\"page\"] }",
+            "page",
+        ),
+    ] {
+        let output = format!("metlog_file {{ tags => [\"{tag}\"] path => \"page.log\" }}");
+        let text = format!("filter {{ {filter} }}\noutput {{ stdout {{ }}\n{output} }}");
+        let (configuration, errors, warnings) = turned(&text, &[]);
+        assert_eq!(warnings, Vec::<String>::new(), "{filter}");
+        let said = format!("metlog_file is not turned: its tag `{tag}` comes from ");
+        assert!(
+            errors.iter().any(|error| error.starts_with(&said) && error.contains("logstash.conf:1:1")),
+            "{errors:?}"
+        );
+        let (kept, left_out) = configuration.split_once("# Not turned:\n").unwrap();
+        assert!(left_out.contains(&format!("# logstash.conf:3:23: {said}")), "{left_out}");
+        for line in [
+            "# [endpoints.page]\n# kind = \"file\"\n# path = \"page.log\"\n#\n",
+            "# [[routes]]\n# match = { … }\n# to = [\"page\"]\n",
+        ] {
+            assert!(kept.contains(line), "{line} is missing in:\n{kept}");
+        }
+        assert!(
+            kept.contains("\n[endpoints.stdout]\n") && kept.contains("\n[[routes]]\nto = [\"stdout\"]\n"),
+            "{kept}"
+        );
+    }
+}
+
+#[test]
+fn a_tag_that_is_only_in_part_from_filters_that_are_turned_is_said() {
+    let (configuration, errors, _) = turned(
+        r#"filter {
+            grok { add_tag => ["page"] }
+            tagger { pattern => ["severity", "3"] add_tag => ["page"] }
+        }
+        output {
+            metlog_file { tags => ["page"] path => "page" }
+            metlog_file { exclude_tags => ["page"] path => "other" }
+        }"#,
+        &[],
+    );
+    assert!(configuration.contains("match = { severity = 3 }\nto = [\"page\"]"), "{configuration}");
+    for words in ["gets less than before: its tag `page`", "did not get what carries the tag `page`"] {
+        assert!(errors.iter().any(|error| error.contains(words)), "{words}: {errors:?}");
+        assert!(configuration.split_once("# Not turned:").unwrap().1.contains(words), "{configuration}");
+    }
+}
+
+#[test]
+fn a_tag_that_nobody_adds_is_still_no_loss() {
+    let (_, errors, warnings) = turned(
+        "filter { tagger { pattern => [\"a\", \"b\"] add_tag => x } } output { stdout { tags => y } }",
+        &[],
+    );
+    assert_eq!(errors, Vec::<String>::new());
+    assert!(warnings[0].contains("no filter adds these tags"), "{warnings:?}");
+}
+
+#[test]
+fn plug_ins_with_a_relative_here_are_told_its_name() {
+    let text = "input { file { path => \"/var/log/app.log\" } gelf { } }\noutput { http { } statsd { } mongodb { } }";
+    let (_, diagnostics) = turn(&Source::new("logstash.conf", text), &Choices::default());
+    let helps: Vec<&str> = diagnostics.iter().filter_map(|item| item.help.as_deref()).collect();
+    for (help, words) in helps.iter().zip([
+        "write an input of kind `file`",
+        "a `udp` or `tcp` input",
+        "write an endpoint of kind `http`",
+        "write an endpoint of kind `statsd`",
+        "one of the kinds of endpoints",
+    ]) {
+        assert!(help.contains(words), "{help}");
+    }
+    assert_eq!(helps.len(), 5);
+}
+
+#[test]
+fn metlog_file_filled_nothing_into_its_path_and_that_is_said() {
+    for (written, ours) in
+        [("%{logger}", "{logger}"), ("%{@source_host}", "{metlog_hostname}"), ("%{+YYYY.MM.dd}", "{date}")]
+    {
+        let text = format!("output {{ metlog_file {{ path => \"logs/{written}.log\" }} }}");
+        let (configuration, diagnostics) = turn(&Source::new("logstash.conf", &*text), &Choices::default());
+        let literal = written.replace('{', "{{").replace('}', "}}");
+        assert!(configuration.unwrap().contains(&format!("path = \"logs/{literal}.log\"")));
+        let said = diagnostics.render(false);
+        assert!(
+            said.contains(&format!("with `{written}` in its name"))
+                && said.contains(&format!("write {ours} for it")),
+            "{said}"
+        );
+        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 1));
+    }
+}
+
+#[test]
 fn publishers_and_their_handshake_are_one_input() {
     let (configuration, errors, warnings) = turned(
         r#"input {
@@ -155,6 +257,15 @@ fn a_sentry_secret_is_kept_and_not_shown() {
     assert!(configuration.unwrap().contains("dsn = \"http://public:sesame@sentry.example.org/1\"\n"));
     let shown = diagnostics.render(false);
     assert!(shown.contains("dsn => \"****") && !shown.contains("sesame"), "{shown}");
+}
+
+#[test]
+fn what_a_plug_in_that_is_not_turned_is_set_to_is_not_shown() {
+    let text = "output { http { url => \"https://hooks.example.org/sesame\" headers => [\"X-Key\", \"sesame\"] }\nmetlog_statsd { password => \"sesame\" } }";
+    let (configuration, diagnostics) = turn(&Source::new("logstash.conf", text), &Choices::default());
+    let shown = diagnostics.render(false);
+    assert!(diagnostics.errors() == 2 && !shown.contains("sesame"), "{shown}");
+    assert!(!configuration.unwrap().contains("sesame"));
 }
 
 #[test]

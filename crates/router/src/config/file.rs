@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Ack, Api, BufferSettings, Configuration, DecoderSettings, Diagnostics, EndpointComponent, InputComponent,
     Limits, ParameterDoc, Rejects, Section, Source, checks, components, environment, include, routes,
-    settings::{DecoderName, General, InputKeys, LineDecoder},
+    settings::{DecoderName, EndpointKeys, General, InputKeys, LineDecoder},
     sources::Placed,
     suggest,
     syntax::Stumbles,
@@ -111,9 +111,9 @@ pub fn load_with_environment<I: ?Sized, E: ?Sized>(
 ) -> (Option<Configuration<I, E>>, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
     let mask = diagnostics.mask();
-    mask.add_keys(&Api::docs());
-    inputs.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
-    endpoints.iter().for_each(|kind| mask.add_keys(&(kind.docs)()));
+    mask.add_section("api", Api::docs());
+    mask.add_kinds("inputs", inputs, &[InputKeys::docs(), LineDecoder::docs()].concat());
+    mask.add_kinds("endpoints", endpoints, &EndpointKeys::docs());
     let configuration = with_whole(source, variable, &mut diagnostics, |table, diagnostics| {
         Root { inputs, endpoints }.read(table, diagnostics)
     });
@@ -163,7 +163,7 @@ fn parse<'s>(placed: &'s Placed, diagnostics: &mut Diagnostics) -> DeTable<'s> {
         stumbles.report(error.span(), error.message(), diagnostics);
     }
     let table = placed.place(table.into_inner());
-    diagnostics.mask().add_values(&table);
+    diagnostics.mask().add_file(&table);
     table
 }
 

@@ -76,7 +76,8 @@ impl FromConfig for HttpUrl {
 
     fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<HttpUrl> {
         let written = text::<HttpUrl>(value, diagnostics)?;
-        if has_password(written) || written.contains('?') {
+        // Of a URL only scheme and host are shown in any case; of what is none, nobody knows what is its host.
+        if has_password(written) || written.contains('?') || !written.contains("://") {
             diagnostics.mask().add_value(value.span());
         }
         match HttpUrl::parse(written) {

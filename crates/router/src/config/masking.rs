@@ -1,8 +1,13 @@
 //! What stands in the file but is not shown: the copy of the text that diagnostics quote has `*` in place of secrets.
 //!
 //! Which these are is known by their keys: those of the parameters of type [`Secret`](super::Secret), whatever section they
-//! stand in and however the key is misspelt, and a few names that speak for themselves. Where the file is not whole TOML
-//! nobody can say where a value ends, so there everything behind such a key is masked, to the end of its line.
+//! stand in and however the key is misspelt, and names that speak for themselves (`words.rs`). In a section that can hold secrets, whatever
+//! its kind does not know is one (`sections.rs`), and of a URL only scheme and host are shown anywhere (`urls.rs`). Where the file is not
+//! whole TOML nobody can say where a value ends, so there everything behind the key of a secret is masked, to the end of its line.
+
+mod sections;
+mod urls;
+mod words;
 
 use std::{cell::RefCell, collections::HashMap, ops::Range};
 
@@ -11,15 +16,17 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{parameters::ParameterDoc, reader::Schema, suggest};
+use self::sections::Kinds;
+use super::{file::Kind, parameters::ParameterDoc, reader::Schema, suggest};
 
-/// Keys of secrets, whether or not a parameter is called so.
+/// Keys of secrets, whether or not a parameter is called so, and however they are misspelt.
 const ALWAYS: [&str; 3] = ["token", "password", "secret"];
 
 /// The secrets of one file.
 #[derive(Debug, Clone)]
 pub(super) struct Mask {
     keys: Vec<&'static str>,
+    kinds: Kinds,
     values: Vec<Range<usize>>,
     /// Whether words are keys of secrets: files say few words, and some of them a thousand times.
     known: RefCell<HashMap<String, bool>>,
@@ -27,7 +34,7 @@ pub(super) struct Mask {
 
 impl Default for Mask {
     fn default() -> Mask {
-        Mask { keys: ALWAYS.to_vec(), values: Vec::new(), known: RefCell::default() }
+        Mask { keys: ALWAYS.to_vec(), kinds: Kinds::default(), values: Vec::new(), known: RefCell::default() }
     }
 }
 
@@ -51,13 +58,40 @@ impl Mask {
         }
     }
 
+    /// Adds the keys of secrets of these kinds. What one of them that has any does not know is a secret in its sections.
+    pub(super) fn add_kinds<S: ?Sized>(
+        &mut self,
+        group: &'static str,
+        kinds: &[Kind<S>],
+        common: &[ParameterDoc],
+    ) {
+        for kind in kinds {
+            let mut docs = (kind.docs)();
+            self.add_keys(&docs);
+            docs.extend_from_slice(common);
+            self.kinds.add(group, kind.name, docs);
+        }
+    }
+
+    /// Adds the keys of secrets of a section that has no kind, and what it does not know.
+    pub(super) fn add_section(&mut self, heading: &'static str, docs: Vec<ParameterDoc>) {
+        self.add_keys(&docs);
+        self.kinds.add_section(heading, docs);
+    }
+
     /// Adds the value at this place.
     pub(super) fn add_value(&mut self, span: Range<usize>) {
         self.values.push(span);
     }
 
-    /// Adds the values of all keys of secrets, known to their sections or not.
-    pub(super) fn add_values(&mut self, table: &DeTable<'_>) {
+    /// Adds what is secret in a whole file: the values of all keys of secrets, known to their sections or not, and what stands in
+    /// sections that can hold secrets and do not know it.
+    pub(super) fn add_file(&mut self, table: &DeTable<'_>) {
+        self.add_values(table);
+        self.values.extend(self.kinds.unknown_values(table));
+    }
+
+    fn add_values(&mut self, table: &DeTable<'_>) {
         for (key, value) in table {
             self.add_value_of(key.get_ref(), value);
         }
@@ -76,7 +110,8 @@ impl Mask {
         if let Some(known) = self.known.borrow().get(key) {
             return *known;
         }
-        let is_secret = suggest::nearest(key, self.keys.iter().copied()).is_some();
+        let is_secret =
+            words::speaks_for_itself(key) || suggest::nearest(key, self.keys.iter().copied()).is_some();
         self.known.borrow_mut().insert(key.to_owned(), is_secret);
         is_secret
     }
@@ -85,6 +120,7 @@ impl Mask {
     pub(super) fn apply(&self, text: &str, begin: usize, is_whole: bool) -> String {
         let within = |span: &Range<usize>| Some(span.start.checked_sub(begin)?..span.end.checked_sub(begin)?);
         let mut hidden: Vec<Range<usize>> = self.values.iter().filter_map(within).collect();
+        hidden.extend(urls::beyond_hosts(text));
         if !is_whole {
             hidden.extend(self.behind_keys(text));
         }
@@ -173,6 +209,10 @@ mod tests {
             ("token = \"${TOKEN}\"", "token = \"${TOKEN}\""),
             ("token = \"${TOKEN:-abc}\"", "token = \"*************\""),
             ("token = \"${T}a${T}\"", "token = \"*********\""),
+            ("api_key = \"abc\"", "api_key = \"***\""),
+            ("[e]\nauth = \"abc\"", "[e]\nauth = \"***\""),
+            ("[e]\nsentry_dsn = \"abc\"", "[e]\nsentry_dsn = \"***\""),
+            ("[e]\nurl = \"https://a.b/c\" # d", "[e]\nurl = \"https://a.b/*\" # d"),
         ] {
             assert_eq!(masked(text), expected);
         }

@@ -46,6 +46,7 @@ pub use settings::{
     Route, WhenFull,
 };
 pub use sources::{Source, SourceError};
+pub use suggest::{is_key_of_messages, nearest};
 pub use types::Secret;
 
 pub(crate) use self::file::kind;

@@ -285,7 +285,10 @@ pub fn choose<T: FromConfig>(
         return None;
     };
     let position = words.iter().position(|word| *word == text);
-    if position.is_none() {
+    if let (None, Some(instead)) = (position, super::planned::instead_of_word(diagnostics.key(), text)) {
+        let message = format!("`{} = \"{text}\"` is not available in this version", diagnostics.key());
+        diagnostics.error(value.span(), message).help(instead);
+    } else if position.is_none() {
         let reason = match super::suggest::nearest(text, words.iter().copied()) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => "not one of these".to_owned(),

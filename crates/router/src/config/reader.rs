@@ -314,7 +314,7 @@ impl Diagnostics {
 
 impl Schema {
     /// Whether a value has the TOML type that this shape is written in.
-    fn written_as(&self, value: &DeValue<'_>) -> bool {
+    pub(super) fn written_as(&self, value: &DeValue<'_>) -> bool {
         match self {
             Schema::Boolean => value.is_bool(),
             Schema::Integer { .. } => value.is_integer(),

@@ -3,7 +3,7 @@
 use metlog_message::{Key, Path};
 
 /// The candidate nearest to `word`, if one is near enough to be meant.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = plain(word);
     candidates
         .into_iter()
@@ -19,6 +19,28 @@ pub(crate) fn nearest_key(path: &Path) -> Option<&'static str> {
     let first = path.parts().first()?;
     let known = path.key().is_some() || SENDER_KEYS.contains(&first.as_str());
     if known { None } else { nearest(first, Key::ALL.into_iter().map(Key::name)) }
+}
+
+/// Whether messages have a key of this name: one of the envelope's, or one that the client libraries add.
+pub fn is_key_of_messages(name: &str) -> bool {
+    SENDER_KEYS.contains(&name) || Key::ALL.into_iter().any(|key| key.name() == name)
+}
+
+/// What is in a message in the place of what other systems call by this name.
+pub(crate) fn equivalent_key(name: &str) -> Option<&'static str> {
+    let name: String = plain(name).into_iter().filter(char::is_ascii_alphanumeric).collect();
+    match name.as_str() {
+        "time" | "ts" | "datetime" | "when" => Some("timestamp"),
+        "message" | "msg" | "text" | "body" | "log" | "line" | "value" | "shortmessage" => Some("payload"),
+        "host" | "hostname" | "server" | "node" | "source" => Some("metlog_hostname"),
+        "level" | "loglevel" | "lvl" | "levelname" | "priority" => Some("severity"),
+        "app" | "application" | "appname" | "program" | "service" | "ident" | "tag" => Some("logger"),
+        "pid" | "process" | "procid" => Some("metlog_pid"),
+        "day" => Some("date"),
+        "name" => Some("fields.name"),
+        "rate" => Some("fields.rate"),
+        _ => None,
+    }
 }
 
 /// What the client libraries add.
@@ -108,6 +130,22 @@ mod tests {
         ] {
             assert_eq!(nearest(word, known), meant, "{word}");
         }
+    }
+
+    #[test]
+    fn names_of_other_systems_are_understood() {
+        for (word, meant) in [
+            ("time", Some("timestamp")),
+            ("@timestamp", None),
+            ("Message", Some("payload")),
+            ("log_level", Some("severity")),
+            ("host", Some("metlog_hostname")),
+            ("shop", None),
+        ] {
+            assert_eq!(equivalent_key(word), meant, "{word}");
+        }
+        assert!(is_key_of_messages("metlog_seq") && is_key_of_messages("payload"));
+        assert!(!is_key_of_messages("message"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The types that a configuration value can have: text, numbers, lists. Values with a unit are in
 //! `quantities.rs`, addresses in `addresses.rs`.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, ops::Range, path::PathBuf};
 
 use toml::de::DeValue;
 
@@ -109,6 +109,9 @@ impl FromConfig for PathBuf {
     }
 
     fn from_config(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<PathBuf> {
+        if let Some(text) = value.get_ref().as_str() {
+            warn_of_tilde(text, value.span(), diagnostics);
+        }
         parsed(value, diagnostics, |text| match text {
             "" => Err("this is empty".to_owned()),
             path if path.contains('\0') => Err("a path has no NUL bytes".to_owned()),
@@ -119,6 +122,21 @@ impl FromConfig for PathBuf {
     fn to_toml(&self) -> String {
         quoted(&self.to_string_lossy())
     }
+}
+
+/// Warns of a path that begins with `~`: only a shell knows what that is.
+pub fn warn_of_tilde(text: &str, span: Range<usize>, diagnostics: &mut Diagnostics) {
+    let Some(rest) = text.strip_prefix('~') else { return };
+    let (user, below) = rest.split_once('/').map_or((rest, ""), |(user, below)| (user, below));
+    if below.is_empty() && !user.is_empty() {
+        return;
+    }
+    let problem =
+        diagnostics.warning(span, format!("`~` is not expanded: this is a folder that is called `~{user}`"));
+    problem.help(match user {
+        "" => format!("write the whole path, or \"${{HOME}}/{below}\""),
+        _ => "write the whole path".to_owned(),
+    });
 }
 
 impl FromConfig for metlog_message::Path {

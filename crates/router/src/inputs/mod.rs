@@ -4,6 +4,7 @@
 //! operating system says that there is something. Decoding, routing, back-pressure, counting and shutdown live once, in
 //! the reader and its pipeline. Adding a kind is one file here and its two lines in [`registry`].
 
+pub mod connections;
 pub mod datagrams;
 pub mod file;
 pub mod multiline;
@@ -17,21 +18,13 @@ pub mod udp;
 pub mod unix;
 pub mod zmq;
 
-use std::{
-    fmt::Debug,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Waker,
-};
+use std::{fmt::Debug, io, net::SocketAddr, sync::Arc, task::Waker};
 
 use mio::{Registry, Token};
 use socket2::Type;
 
 use self::{
+    connections::ConnectionLimit,
     multiline::Joiner,
     parked::ParkedMemory,
     sockets::{BoundSocket, Inherited},
@@ -203,70 +196,5 @@ pub trait InputSettings: Debug + Send + Sync {
                 .help("`decoder = \"msgpack\"` is for inputs that take datagrams, such as `kind = \"udp\"`");
         }
         self.check(section);
-    }
-}
-
-/// A bound on open connections, shared by all inputs.
-#[derive(Debug, Clone)]
-pub struct ConnectionLimit {
-    open: Arc<AtomicUsize>,
-    limit: Arc<AtomicUsize>,
-}
-
-/// One place under the limit; free again when dropped.
-#[derive(Debug)]
-pub struct ConnectionPlace {
-    open: Arc<AtomicUsize>,
-    counters: Arc<InputCounters>,
-}
-
-impl ConnectionLimit {
-    /// At most `limit` connections.
-    pub fn new(limit: usize) -> Self {
-        ConnectionLimit { open: Arc::default(), limit: Arc::new(AtomicUsize::new(limit)) }
-    }
-
-    /// Changes the limit for connections to come; those that are open stay.
-    pub fn set(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Release);
-    }
-
-    /// A place for one more, or `None`; counts either way.
-    pub fn take(&self, counters: &Arc<InputCounters>) -> Option<ConnectionPlace> {
-        let open = self.open.clone();
-        if open.fetch_add(1, Ordering::AcqRel) >= self.limit.load(Ordering::Acquire) {
-            open.fetch_sub(1, Ordering::AcqRel);
-            counters.connections_refused.add(1);
-            return None;
-        }
-        counters.connections_opened.add(1);
-        Some(ConnectionPlace { open, counters: counters.clone() })
-    }
-}
-
-impl Drop for ConnectionPlace {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
-        self.counters.connections_closed.add(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_over_the_limit_are_turned_away_and_counted() {
-        let counters = Arc::new(InputCounters::default());
-        let limit = ConnectionLimit::new(1);
-        let place = limit.take(&counters).unwrap();
-        assert!(limit.take(&counters).is_none());
-        drop(place);
-        assert!(limit.take(&counters).is_some());
-        let ledger = counters.read();
-        assert_eq!(
-            (ledger.connections_opened, ledger.connections_closed, ledger.connections_refused),
-            (2, 2, 1)
-        );
     }
 }

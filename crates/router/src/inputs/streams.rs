@@ -6,7 +6,9 @@ use mio::{Interest, Registry, Token, event, net::TcpListener, net::TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{
-    ConnectionPlace, Flow, InputContext, OpenError, Progress, Source, parked::ParkedShare,
+    Flow, InputContext, OpenError, Progress, Source,
+    connections::{TakenPlace, Turn},
+    parked::ParkedShare,
     sockets::BoundSocket,
 };
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
 const ACCEPT_AT_ONCE: usize = 64;
 
 /// A socket that accepts connections.
-pub trait Listener: event::Source + Debug + Send {
+pub trait Listener: event::Source + AsRawFd + Debug + Send {
     /// What it accepts.
     type Connection: io::Read + event::Source + AsRawFd + Debug + Send + 'static;
 
@@ -89,7 +91,7 @@ pub trait Serve<C>: Debug + Send {
         &self,
         connection: C,
         peer: Option<SocketAddr>,
-        place: ConnectionPlace,
+        place: TakenPlace,
         context: &InputContext,
     ) -> Box<dyn Source>;
 }
@@ -103,7 +105,7 @@ impl<C: io::Read + event::Source + AsRawFd + Debug + Send + 'static> Serve<C> fo
         &self,
         connection: C,
         peer: Option<SocketAddr>,
-        place: ConnectionPlace,
+        place: TakenPlace,
         context: &InputContext,
     ) -> Box<dyn Source> {
         let lines = LineReader::new(context.clone());
@@ -111,7 +113,7 @@ impl<C: io::Read + event::Source + AsRawFd + Debug + Send + 'static> Serve<C> fo
     }
 }
 
-/// Accepts connections up to the limit.
+/// Accepts connections up to the limit; those past it wait in the kernel's queue.
 #[derive(Debug)]
 pub struct ListenerSource<L, S = ServeLines> {
     listener: L,
@@ -119,6 +121,7 @@ pub struct ListenerSource<L, S = ServeLines> {
     /// The socket of which `listener` is a duplicate; it owns what goes with it.
     socket: BoundSocket,
     context: InputContext,
+    turn: Turn,
     /// The last connection could not be accepted, and that was said.
     is_stalled: bool,
 }
@@ -126,7 +129,25 @@ pub struct ListenerSource<L, S = ServeLines> {
 impl<L: Listener, S: Serve<L::Connection>> ListenerSource<L, S> {
     /// A source that accepts from `listener`, a duplicate of `socket`, which must not block.
     pub fn new(listener: L, serve: S, socket: BoundSocket, context: InputContext) -> Self {
-        ListenerSource { listener, serve, socket, context, is_stalled: false }
+        let turn = context.connections.turn(&context.counters);
+        ListenerSource { listener, serve, socket, context, turn, is_stalled: false }
+    }
+
+    /// There is no place for another connection. Whether one waits for it is asked, because no event comes for what is there
+    /// already.
+    fn is_full(&mut self, flow: &Flow<'_>) -> Progress {
+        if !sys::is_readable(&self.listener).unwrap_or(true) {
+            self.turn.leave();
+            return Progress::Drained;
+        }
+        self.turn.wait(flow.waker);
+        if !std::mem::replace(&mut self.is_stalled, true) {
+            tracing::warn!(
+                input = self.context.name,
+                "as many connections are open as [limits] connections allows; more wait until one of them ends"
+            );
+        }
+        Progress::Stalled
     }
 }
 
@@ -145,16 +166,11 @@ impl<L: Listener, S: Serve<L::Connection>> Source for ListenerSource<L, S> {
 
     fn read(&mut self, flow: &mut Flow<'_>) -> Progress {
         for _ in 0..ACCEPT_AT_ONCE {
+            let Some(place) = self.turn.take() else { return self.is_full(flow) };
             match self.listener.accept() {
                 Ok((connection, peer)) => {
                     self.is_stalled = false;
-                    let Some(place) = self.context.connections.take(&self.context.counters) else {
-                        tracing::warn!(
-                            input = self.context.name,
-                            "connection refused: [limits] connections is reached"
-                        );
-                        continue;
-                    };
+                    let place = place.taken(&self.context.counters);
                     flow.accepted.push(self.serve.serve(connection, peer, place, &self.context));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
@@ -189,7 +205,7 @@ struct Connection<C> {
     /// Once the router stops: how much of what the kernel held then is still to be read. A sender that goes on sending
     /// must not keep the router from stopping.
     left_bytes: Option<usize>,
-    _place: ConnectionPlace,
+    _place: TakenPlace,
 }
 
 impl<C: io::Read + event::Source + AsRawFd + Debug + Send> Source for Connection<C> {
@@ -316,7 +332,7 @@ mod tests {
         batch::Handover,
         checkpoints::Checkpoints,
         decoders::FrameDecoder,
-        inputs::{ConnectionLimit, parked::ParkedMemory},
+        inputs::{connections::ConnectionLimit, parked::ParkedMemory},
         ledger::InputCounters,
         pipeline::{Outlet, Outlets, Pipeline},
         rejects::Rejects,

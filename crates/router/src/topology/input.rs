@@ -11,7 +11,8 @@ use crate::{
     config::Fingerprint,
     decoders::FrameDecoder,
     inputs::{
-        ConnectionLimit, InputContext, OpenError, OpenedInput,
+        InputContext, OpenError, OpenedInput,
+        connections::ConnectionLimit,
         parked::ParkedMemory,
         sockets::{BoundSocket, Inherited},
     },

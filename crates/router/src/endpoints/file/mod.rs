@@ -38,7 +38,7 @@ use crate::{
     acknowledgement::Ack,
     batch::Message,
     clock::Clock,
-    config::{Section, parameters},
+    config::{Section, parameters, types},
     line_format::{self, Format, LineFormat, Multiline},
     template::{Template, path_part},
     territory::Territory,
@@ -118,6 +118,7 @@ impl EndpointSettings for Parameters {
     }
 
     fn check(&self, section: &mut Section<'_>) {
+        types::warn_of_tilde(self.path.as_str(), section.span_of("path"), section.diagnostics());
         line_format::check(self.format, section);
         if let Some(rotate) = &self.rotate {
             rotate.check(self.path.is_fixed(), section);

@@ -58,6 +58,7 @@ impl FromConfig for Patterns {
 
 fn pattern(value: &Value<'_>, diagnostics: &mut Diagnostics) -> Option<Pattern> {
     let text = types::text::<Patterns>(value, diagnostics)?;
+    types::warn_of_tilde(text, value.span(), diagnostics);
     let problem = match Pattern::new(text) {
         _ if text.is_empty() => "this is empty".to_owned(),
         Ok(pattern) => return Some(pattern),

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     framing::{Cause, GivenUp},
     inputs::{
-        ConnectionPlace, Flow, InputContext, Progress, Source, datagrams::pass_on, parked::ParkedShare,
+        Flow, InputContext, Progress, Source, connections::TakenPlace, datagrams::pass_on,
+        parked::ParkedShare,
     },
     pipeline::{DatagramGatherer, Parked},
     rejects::FRAME_BYTES,
@@ -53,7 +54,7 @@ pub struct Connection {
     left_bytes: Option<usize>,
     /// It was closed for a reason of ours; nothing that it may still hold is read.
     has_failed: bool,
-    _place: ConnectionPlace,
+    _place: TakenPlace,
     /// By which whoever made the connection knows that it lives.
     _alive: Option<Arc<()>>,
 }
@@ -65,7 +66,7 @@ impl Connection {
         role: Role,
         high_water_mark: usize,
         context: &InputContext,
-        place: ConnectionPlace,
+        place: TakenPlace,
         alive: Option<Arc<()>>,
     ) -> Connection {
         Connection {

@@ -20,7 +20,11 @@ use socket2::SockRef;
 use super::{connection::Connection, zmtp::Role};
 use crate::{
     config::Address,
-    inputs::{Flow, InputContext, Progress, Source, streams},
+    inputs::{
+        Flow, InputContext, Progress, Source,
+        connections::{ConnectionPlace, Turn},
+        streams,
+    },
     retry::Retry,
 };
 
@@ -36,6 +40,8 @@ pub struct Connector {
     role: Role,
     high_water_mark: usize,
     context: InputContext,
+    /// It has a place before it connects: a connection that it could not keep would take messages with it.
+    turn: Turn,
     state: State,
     retry: Retry,
     is_stopped: bool,
@@ -45,7 +51,7 @@ pub struct Connector {
 enum State {
     /// Until this time.
     Waiting(Duration),
-    Connecting(Receiver<io::Result<TcpStream>>),
+    Connecting(Receiver<io::Result<TcpStream>>, ConnectionPlace),
     /// As long as the connection holds the other end.
     Connected(Weak<()>),
 }
@@ -58,6 +64,7 @@ impl Connector {
             address,
             role,
             high_water_mark,
+            turn: context.connections.turn(&context.counters),
             context: context.clone(),
             state: State::Waiting(Duration::ZERO),
             retry: Retry::new(seed),
@@ -65,7 +72,7 @@ impl Connector {
         }
     }
 
-    fn attempt(&self) -> State {
+    fn attempt(&self, place: ConnectionPlace) -> State {
         let (sender, receiver) = mpsc::channel();
         let address = self.address.clone();
         let work = move || {
@@ -73,23 +80,19 @@ impl Connector {
             let _ = sender.send(connect(&address));
         };
         match thread::Builder::new().name("connector".to_owned()).spawn(work) {
-            Ok(_) => State::Connecting(receiver),
+            Ok(_) => State::Connecting(receiver, place),
             Err(_) => State::Waiting(self.context.clock.monotonic() + LONGEST_WAIT),
         }
     }
 
-    fn connected(&mut self, stream: TcpStream, flow: &mut Flow<'_>) -> State {
-        let input = &self.context.name;
-        let Some(place) = self.context.connections.take(&self.context.counters) else {
-            tracing::warn!(input, "connection not kept: [limits] connections is reached");
-            return self.wait();
-        };
+    fn connected(&mut self, stream: TcpStream, place: ConnectionPlace, flow: &mut Flow<'_>) -> State {
         self.retry.succeeded();
-        tracing::info!(input, address = %self.address, "connected");
+        tracing::info!(input = self.context.name, address = %self.address, "connected");
         let alive = Arc::new(());
         let state = State::Connected(Arc::downgrade(&alive));
         let stream = mio::net::TcpStream::from_std(stream);
         let role = self.role.clone();
+        let place = place.taken(&self.context.counters);
         let connection =
             Connection::new(stream, role, self.high_water_mark, &self.context, place, Some(alive));
         flow.accepted.push(Box::new(connection));
@@ -127,27 +130,33 @@ impl Source for Connector {
         if self.is_stopped {
             return Progress::Ended;
         }
-        match &self.state {
-            State::Waiting(until) if self.context.clock.monotonic() < *until => {}
-            State::Waiting(_) => self.state = self.attempt(),
-            State::Connecting(attempt) => match attempt.try_recv() {
-                Ok(Ok(stream)) => self.state = self.connected(stream, flow),
+        self.state = match std::mem::replace(&mut self.state, State::Waiting(Duration::ZERO)) {
+            State::Waiting(until) if self.context.clock.monotonic() < until => State::Waiting(until),
+            State::Waiting(until) => match self.turn.take() {
+                Some(place) => self.attempt(place),
+                None => {
+                    self.turn.wait(flow.waker);
+                    State::Waiting(until)
+                }
+            },
+            State::Connecting(attempt, place) => match attempt.try_recv() {
+                Ok(Ok(stream)) => self.connected(stream, place, flow),
                 Ok(Err(error)) => {
                     if self.retry.failures() == 0 {
                         let (input, address) = (&self.context.name, &self.address);
                         tracing::warn!(input, %address, %error, "cannot connect; trying again until it works");
                     }
-                    self.state = self.wait();
+                    self.wait()
                 }
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => self.state = self.wait(),
+                Err(TryRecvError::Empty) => State::Connecting(attempt, place),
+                Err(TryRecvError::Disconnected) => self.wait(),
             },
-            State::Connected(alive) if alive.strong_count() > 0 => {}
+            State::Connected(alive) if alive.strong_count() > 0 => State::Connected(alive),
             State::Connected(_) => {
                 tracing::info!(input = self.context.name, address = %self.address, "connection lost; connecting again");
-                self.state = self.wait();
+                self.wait()
             }
-        }
+        };
         Progress::Stalled
     }
 

@@ -14,7 +14,8 @@ use mio::net::TcpStream;
 
 use self::{connection::Connection, connector::Connector, zmtp::Role};
 use super::{
-    ConnectionPlace, InputContext, InputSettings, OpenError, OpenedInput, Source,
+    InputContext, InputSettings, OpenError, OpenedInput, Source,
+    connections::TakenPlace,
     streams::{self, ListenerSource, Serve},
 };
 use crate::config::{Address, Section, parameters};
@@ -132,7 +133,7 @@ impl Serve<TcpStream> for ServePeers {
         &self,
         stream: TcpStream,
         _: Option<SocketAddr>,
-        place: ConnectionPlace,
+        place: TakenPlace,
         context: &InputContext,
     ) -> Box<dyn Source> {
         let role = self.role.clone();

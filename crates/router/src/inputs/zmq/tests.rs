@@ -22,7 +22,7 @@ use crate::{
     checkpoints::Checkpoints,
     config::Kind,
     decoders::FrameDecoder,
-    inputs::{ConnectionLimit, Flow, Progress, parked::ParkedMemory, registry::KINDS},
+    inputs::{Flow, Progress, connections::ConnectionLimit, parked::ParkedMemory, registry::KINDS},
     ledger::{InputCounters, InputLedger},
     pipeline::{Outlet, Outlets, Parked, Pipeline},
     rejects::Rejects,
@@ -90,7 +90,7 @@ impl Fixture {
         let decoder = FrameDecoder::Json(Decoder::default());
         let clock = Arc::new(ManualClock::default());
         let pipeline = Pipeline::new("zmq", decoder, outlets, counters, clock, SlabPool::new(0));
-        let place = context.connections.take(&context.counters).unwrap();
+        let place = context.connections.turn(&context.counters).take().unwrap().taken(&context.counters);
         let stream = TcpStream::from_std(stream);
         let connection = Connection::new(stream, role, high_water_mark, &context, place, None);
         Fixture { connection, peer, pipeline, buffer, parked: Vec::new(), unfinished }

@@ -23,8 +23,8 @@ use crate::{
     config::Kind,
     decoders::{FrameDecoder, line::LineDecoder},
     inputs::{
-        ConnectionLimit, Flow, InputContext, InputSettings, Progress, Source, file::positions::Positions,
-        parked::ParkedMemory, registry, sockets::Inherited,
+        Flow, InputContext, InputSettings, Progress, Source, connections::ConnectionLimit,
+        file::positions::Positions, parked::ParkedMemory, registry, sockets::Inherited,
     },
     ledger::{DropReason, InputCounters},
     pipeline::{Outlet, Outlets, Parked, Pipeline},
