@@ -204,6 +204,34 @@ fn a_killed_router_brings_everything_that_it_had_not_delivered_and_repeats_littl
 }
 
 #[test]
+fn a_log_that_was_found_just_before_a_crash_is_read_to_its_end_although_it_was_renamed_meanwhile() {
+    const HALF: usize = 1_000;
+    let lines = messages::numbered("app", 3 * HALF, 200);
+    let setup = Setup::new(&follow());
+    let append = |setup: &Setup, lines: &[String]| {
+        let mut log = OpenOptions::new().create(true).append(true).open(setup.path("app.log")).expect("open");
+        log.write_all(messages::text_of(lines).as_bytes()).expect("write");
+    };
+    append(&setup, &lines[..HALF]);
+    let router = setup.start();
+    let out = router.path("out.jsonl");
+    // Mostly long before a second has passed since the log was found, which is how often positions are written otherwise.
+    wait::until("the first half is delivered", || (arrivals(&out).len() == HALF).then_some(()));
+    let setup = router.kill();
+    append(&setup, &lines[HALF..2 * HALF]);
+    fs::rename(setup.path("app.log"), setup.path("rotated")).expect("rename");
+    append(&setup, &lines[2 * HALF..]);
+    let router = setup.start();
+    let arrived = wait::until("everything is there", || {
+        let arrived = arrivals(&out);
+        (arrived.len() == 3 * HALF).then_some(arrived)
+    });
+    router.balanced();
+    router.stop();
+    assert!(arrived.into_iter().all(|(number, times)| times == 1 || (number < HALF && times == 2)));
+}
+
+#[test]
 fn what_could_not_be_delivered_before_the_end_comes_after_the_next_start() {
     const COUNT: usize = 2_000;
     let setup = Setup::new(&INTO_A_PIPE.replace("MEMORY", "8MiB"));

@@ -98,6 +98,26 @@ fn what_the_kernel_holds_is_delivered_over_every_transport() {
     assert_eq!(stopped.ledger.delivered("all"), 8 * EACH as u64 + datagrams as u64);
 }
 
+#[test]
+fn a_message_that_is_only_half_there_when_the_router_stops_is_no_bad_input() {
+    let router = Router::start(CONFIGURATION);
+    let mut sender = TcpStream::connect(router.address("tcp")).expect("connect");
+    let lines = messages::numbered("app", 2, 300);
+    let text = messages::text_of(&lines);
+    sender.write_all(&text.as_bytes()[..400]).expect("send");
+    // What has no line break and is whole all the same is a message.
+    let mut other = TcpStream::connect(router.address("tcp")).expect("connect");
+    other.write_all(lines[1].as_bytes()).expect("send");
+    router.wait("both are known", |ledger| {
+        ledger.received("tcp") == 1 && ledger.input("tcp")["connections"]["opened"] == 2
+    });
+    let stopped = router.stop();
+    let ledger = &stopped.ledger;
+    assert_eq!(messages::numbers(receivers::lines(&stopped.path("out/app.jsonl"))), [0, 1]);
+    assert_eq!(ledger.received("tcp"), 2);
+    assert!(stopped.log.contains("a line was not whole yet when the router stopped reading it"));
+}
+
 /// Keeps a load below what the endpoint's buffer holds: nothing can hold up a sender of datagrams, so that a full buffer
 /// would drop them.
 fn pace(number: usize) {

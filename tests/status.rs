@@ -1,6 +1,9 @@
 //! The commands that look at a running router once: is anything wrong, and what are the numbers?
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 
@@ -76,6 +79,70 @@ fn a_failing_endpoint_is_named_and_is_the_exit_status() {
     assert!(said.contains("1 message waits"), "{said}");
     let json: Value = serde_json::from_str(&text(&metlog(&router, &["status", "--json"]))).expect("JSON");
     assert_eq!(json["health"], "in trouble");
+    router.stop();
+}
+
+#[test]
+fn an_endpoint_that_cannot_open_its_file_is_in_trouble_from_the_start_until_it_can() {
+    let setup = Setup::new(&CONFIGURATION.replace("log.jsonl", "logs/log.jsonl"));
+    fs::write(setup.path("logs"), "in the way of the folder").expect("write");
+    let router = setup.start();
+    // Nothing was sent.
+    let failing = router.wait("it fails", |ledger| !ledger.endpoint("log")["failure"].is_null());
+    let error = failing.endpoint("log")["failure"]["error"].as_str().expect("a text").to_owned();
+    assert!(error.starts_with("cannot open logs/log.jsonl: "), "{error}");
+    let output = metlog(&router, &["status"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("endpoint `log` fails: cannot open logs/log.jsonl: "), "{said}");
+    assert!(said.contains("nothing waits, and it is tried again by itself"), "{said}");
+    assert_eq!(ask(router.api(), "/healthz").expect("an answer")["status"], "degraded");
+
+    fs::remove_file(router.path("logs")).expect("remove");
+    let ledger = router.wait("it does not fail", |ledger| ledger.endpoint("log")["failure"].is_null());
+    assert_eq!(ledger.received("tcp"), 0);
+    assert!(router.path("logs/log.jsonl").exists());
+    assert_eq!(metlog(&router, &["status"]).status.code(), Some(0));
+    senders::tcp(router.address("tcp"), b"{\"type\":\"oldstyle\"}\n");
+    router.wait_until_delivered(1);
+    assert_eq!(router.stop().ledger.delivered("log"), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_among_the_notes() {
+    let input = "[inputs.logs]\nkind = \"file\"\npath = \"in/*.log\"\nlinks = \"refuse\"\n";
+    let setup = Setup::new(
+        &(input.to_owned() + CONFIGURATION.trim_start().trim_start_matches("shutdown_timeout = \"1s\"")),
+    );
+    fs::create_dir(setup.path("in")).expect("make a folder");
+    std::os::unix::fs::symlink("/etc/hostname", setup.path("in/app.log")).expect("make a link");
+    let router = setup.start();
+    router.wait("it is left alone", |ledger| {
+        ledger.input("logs")["files"]["left_alone"][0]["reason"] == "file-unreadable"
+    });
+    let output = metlog(&router, &["status"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("since it started:\n  input `logs` cannot read in/app.log ("), "{said}");
+    router.stop();
+}
+
+#[test]
+fn an_endpoint_that_fails_and_blocks_says_how_many_senders_it_holds_up() {
+    let buffer = "path = \"/dev/full\"\nbuffer = { memory = \"64KiB\" }";
+    let router = Router::start(&CONFIGURATION.replace("path = \"/dev/full\"", buffer));
+    let stuck = "{\"type\":\"stuck\"}\n".repeat(10_000);
+    for _ in 0..2 {
+        senders::tcp(router.address("tcp"), (stuck.clone() + "{\"type\":\"oldstyle\"}\n").as_bytes());
+    }
+    // One that sends nothing to it goes on.
+    senders::tcp(router.address("tcp"), b"{\"type\":\"oldstyle\"}\n");
+    router.wait("two are held up", |ledger| ledger.endpoint("stuck")["held_up"] == 2);
+    router.wait("the third is not", |ledger| ledger.delivered("log") == 1);
+    let said = text(&metlog(&router, &["status"]));
+    let unwrapped = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let expected = "its buffer is full, and 2 connections or files are not read until there is room";
+    assert!(unwrapped.contains(expected), "{said}");
     router.stop();
 }
 

@@ -1,7 +1,8 @@
 //! What inputs keep over a restart: how far they have come, one small file for each in `data_dir/checkpoints`.
 //!
-//! An input hands over a [`Keeper`], which is asked about every second, and once more at the end, for the text to keep. A file is
-//! replaced as a whole (temporary file, fsync, rename), so that a crash leaves the old text or the new one.
+//! An input hands over a [`Keeper`], which is asked about every second, whenever the input says so, and once more at the end, for
+//! the text to keep. A file is replaced as a whole (temporary file, fsync, rename), so that a crash leaves the old text or the new
+//! one.
 //!
 //! `data_dir` is made for its owner alone, and locked for as long as the router runs, whether or not anything is kept there: two
 //! routers that kept their positions in one folder would each undo what the other wrote, and two that run with the same
@@ -137,6 +138,18 @@ impl Checkpoints {
         Ok(keeper)
     }
 
+    /// Writes what the input with this name keeps now. It returns when that is on the disk, or cannot be and that was said: not for
+    /// threads that others wait for.
+    pub fn write(&self, name: &str) {
+        let mut state = self.shared.lock();
+        // Without the lock the folder may be another router's.
+        if state.lock.is_some()
+            && let Some(kept) = state.kept.get_mut(name)
+        {
+            self.shared.write(name, kept);
+        }
+    }
+
     /// Writes everything a last time and lets the folder go. To be called when every endpoint is done.
     pub fn finish(&self) {
         let mut state = self.shared.lock();
@@ -213,20 +226,25 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner);
             let is_last = state.is_ending;
             for (name, kept) in &mut state.kept {
-                let text = kept.keeper.text();
-                if text == kept.written {
-                    continue;
-                }
-                let path = self.path_of(name);
-                match replace(&path, text.as_bytes()) {
-                    Ok(()) => kept.written = text,
-                    Err(error) => {
-                        tracing::warn!(input = name, %error, "cannot write {}; trying again", path.display());
-                    }
-                }
+                self.write(name, kept);
             }
             if is_last {
                 return;
+            }
+        }
+    }
+
+    /// Writes what an input keeps now, unless that is what its file holds.
+    fn write(&self, name: &str, kept: &mut Kept) {
+        let text = kept.keeper.text();
+        if text == kept.written {
+            return;
+        }
+        let path = self.path_of(name);
+        match replace(&path, text.as_bytes()) {
+            Ok(()) => kept.written = text,
+            Err(error) => {
+                tracing::warn!(input = name, %error, "cannot write {}; trying again", path.display());
             }
         }
     }
@@ -287,6 +305,24 @@ mod tests {
         let mode = |path: &str| fs::metadata(data_dir.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(""), mode("checkpoints"), mode("checkpoints/app.json")], [0o700, 0o700, 0o600]);
         assert!(!data_dir.join("checkpoints/app.json.new").exists());
+    }
+
+    #[test]
+    fn what_an_input_wants_to_be_written_is_on_the_disk_at_once_and_never_after_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path());
+        let keeper = checkpoints.open("app", word).unwrap();
+        // The writer waits, as it does for most of each second.
+        let path = folder.path().join("checkpoints/app.json");
+        for text in ["one", "two"] {
+            *keeper.0.lock().unwrap() = text.to_owned();
+            checkpoints.write("app");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        checkpoints.finish();
+        *keeper.0.lock().unwrap() = "three".to_owned();
+        checkpoints.write("app");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
     }
 
     #[test]

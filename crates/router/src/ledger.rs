@@ -344,16 +344,22 @@ pub struct EndpointCounters {
     failure: Mutex<Option<Failure>>,
     /// Hand-overs that wait outside of the buffer for room in it.
     waiting: AtomicUsize,
+    /// The sources that they are of.
+    held_up: AtomicUsize,
     is_removed: AtomicBool,
 }
 
 /// One hand-over that waits outside of a full buffer, as long as this exists.
 #[derive(Debug)]
-pub struct Waiting(Arc<EndpointCounters>);
+pub struct Waiting {
+    counters: Arc<EndpointCounters>,
+    is_first: bool,
+}
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.counters.held_up.fetch_sub(usize::from(self.is_first), Ordering::AcqRel);
     }
 }
 
@@ -369,6 +375,7 @@ impl Default for EndpointCounters {
             noticed: Mutex::default(),
             failure: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            held_up: AtomicUsize::new(0),
             is_removed: AtomicBool::new(false),
         }
     }
@@ -385,12 +392,14 @@ pub struct Failure {
     pub since: Duration,
     /// When it was tried last.
     pub last: Duration,
+    /// Whether it is tried again although there is nothing to deliver.
+    pub tried_idle: bool,
 }
 
 impl Failure {
     /// A failure at this moment, after those that began at `since`, if there were any.
     pub fn now(now: Duration, since: Option<Duration>, error: String, attempts: u32) -> Failure {
-        Failure { error, attempts, since: since.unwrap_or(now), last: now }
+        Failure { error, attempts, since: since.unwrap_or(now), last: now, tried_idle: false }
     }
 }
 
@@ -425,10 +434,11 @@ impl EndpointCounters {
         news
     }
 
-    /// Counts a hand-over that waits for room in the buffer.
-    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+    /// Counts a hand-over that waits for room in the buffer. `is_first`: its source waits with no other one for that.
+    pub(crate) fn wait(self: &Arc<Self>, is_first: bool) -> Waiting {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        Waiting(self.clone())
+        self.held_up.fetch_add(usize::from(is_first), Ordering::AcqRel);
+        Waiting { counters: self.clone(), is_first }
     }
 
     /// Whether hand-overs wait for room in the buffer.
@@ -464,6 +474,7 @@ impl EndpointCounters {
             queued: messages as u64,
             queued_bytes: bytes as u64,
             buffer_limit_bytes: buffer.limit_bytes() as u64,
+            held_up: self.held_up.load(Ordering::Acquire) as u64,
             oldest_undelivered: oldest.map(|pushed_at| now.saturating_sub(pushed_at)),
             retries: self.retries.get(),
             noticed: self.noticed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -487,6 +498,8 @@ pub struct EndpointLedger {
     pub queued_bytes: u64,
     /// What it may be charged at most.
     pub buffer_limit_bytes: u64,
+    /// Connections and files that are not read at the moment, because what they brought finds no room in the buffer.
+    pub held_up: u64,
     /// Age of the oldest message that is neither delivered nor given up: the endpoint's health.
     pub oldest_undelivered: Option<Duration>,
     pub retries: u64,

@@ -30,6 +30,10 @@ const SHORTEST_LAST_WAIT: Duration = Duration::from_millis(20);
 /// what is broken off is delivered again, and may then arrive twice.
 pub(crate) const MAKE_WAY_TIME: Duration = Duration::from_secs(3);
 
+/// How long an endpoint waits at most before it tries again to begin. That costs next to nothing, and what comes when the obstacle
+/// is gone is not to wait long.
+const BEGIN_AGAIN: Duration = Duration::from_secs(2);
+
 /// What is handed out while the circuit breaker is open: one hand-over.
 const PROBE_BYTES: usize = 1;
 
@@ -38,6 +42,8 @@ const PROBE_BYTES: usize = 1;
 pub enum Step {
     /// Hand [`Runner::work`] to the endpoint and tell [`Runner::answered`] what it said.
     Deliver,
+    /// Have the endpoint begin, which it could not before, and tell [`Runner::began`] what it said.
+    Begin,
     /// Nothing to do until this moment, whatever is pushed, unless the waker rings.
     SleepUntil(Duration),
     /// Nothing to do until the waker rings.
@@ -82,6 +88,8 @@ pub struct Runner {
     reopen_done: u64,
     /// The endpoint's last answer was to wait.
     is_waiting: bool,
+    /// The endpoint could not open what should be there from the start on.
+    has_to_begin: bool,
     /// Since when it has been without work.
     idle_since: Duration,
 }
@@ -112,6 +120,7 @@ impl Runner {
             lingers_until: None,
             reopen_done: 0,
             is_waiting: false,
+            has_to_begin: false,
             idle_since: Duration::ZERO,
         }
     }
@@ -178,6 +187,8 @@ impl Runner {
             // What waits for room may be given up without a word.
             return if self.control.is_leaving() {
                 Step::SleepUntil(self.clip(Duration::MAX))
+            } else if self.has_to_begin && !self.is_stopping {
+                Step::Begin
             } else {
                 Step::AwaitWork
             };
@@ -225,11 +236,38 @@ impl Runner {
 
     fn reopened(&mut self, request: u64, outcome: Result<(), String>) {
         self.reopen_done = request;
+        if outcome.is_ok() && self.has_to_begin {
+            self.not_before = None;
+            self.has_begun_after_all();
+        }
         self.control.has_reopened(request, outcome);
     }
 
     fn clip(&self, moment: Duration) -> Duration {
         self.control.deadline().map_or(moment, |deadline| moment.min(deadline))
+    }
+
+    /// What the endpoint said when it was to begin. As long as it cannot it fails, whether or not there is anything to deliver.
+    pub fn began(&mut self, now: Duration, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) if self.has_to_begin => self.has_begun_after_all(),
+            Ok(()) => {}
+            Err(error) => {
+                self.has_to_begin = true;
+                self.failed(now, error, None);
+                self.not_before = self.not_before.map(|moment| moment.min(now + BEGIN_AGAIN));
+            }
+        }
+    }
+
+    fn has_begun_after_all(&mut self) {
+        self.has_to_begin = false;
+        self.recovered("it has what it needs now");
+    }
+
+    /// Whether the endpoint has what should be there from the start on.
+    pub fn has_begun(&self) -> bool {
+        !self.has_to_begin
     }
 
     /// What to deliver, after [`Step::Deliver`].
@@ -264,7 +302,9 @@ impl Runner {
                     // It got somewhere: this is not the failure that the last one was.
                     self.retry.succeeded();
                     self.failing_since = None;
+                    self.has_to_begin = false;
                 }
+                self.counters.retries.add(1);
                 self.failed(now, error, after);
             }
             Then::Wait { until, longest } => {
@@ -291,7 +331,8 @@ impl Runner {
     /// Shows what is in the way. Returns whether that is news.
     fn show(&mut self, now: Duration, error: String, attempts: u32) -> bool {
         let since = *self.failing_since.get_or_insert(now);
-        self.counters.set_failure(Some(Failure::now(now, Some(since), error, attempts)))
+        let failure = Failure::now(now, Some(since), error, attempts);
+        self.counters.set_failure(Some(Failure { tried_idle: self.has_to_begin, ..failure }))
     }
 
     /// [`Runner::work`] was handed to the endpoint, whose answer nobody waits for any more: it counts as not delivered.
@@ -305,12 +346,17 @@ impl Runner {
     }
 
     fn succeeded(&mut self) {
+        self.has_to_begin = false;
         if std::mem::take(&mut self.is_waiting) || self.retry.failures() > 0 {
-            self.retry.succeeded();
-            self.failing_since = None;
-            self.counters.set_failure(None);
-            tracing::info!(endpoint = self.name, "delivering again");
+            self.recovered("delivering again");
         }
+    }
+
+    fn recovered(&mut self, what: &str) {
+        self.retry.succeeded();
+        self.failing_since = None;
+        self.counters.set_failure(None);
+        tracing::info!(endpoint = self.name, "{what}");
     }
 
     fn failed(&mut self, now: Duration, error: String, after: Option<Duration>) {
@@ -322,7 +368,6 @@ impl Runner {
             // Several more attempts fit into the time that is left.
             wait = wait.min((deadline.saturating_sub(now) / 4).max(SHORTEST_LAST_WAIT));
         }
-        self.counters.retries.add(1);
         let attempts = self.retry.failures();
         if self.show(now, error.clone(), attempts) {
             tracing::warn!(endpoint = self.name, error, "cannot deliver; trying again");

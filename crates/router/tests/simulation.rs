@@ -403,6 +403,7 @@ impl World {
                 endpoint.state = State::Idle;
                 assert_eq!(endpoint.buffer.status().messages, 0, "idle, and there is work");
             }
+            Step::Begin => panic!("it was never told that it has to begin"),
             Step::MakeWay => {
                 self.seen.made_way += 1;
                 endpoint.take_over(self.random.next());

@@ -134,6 +134,9 @@ pub struct File {
 pub struct LeftAlone {
     /// Its name.
     pub path: String,
+    /// The name under which it is counted in `noticed`.
+    #[serde(default)]
+    pub reason: String,
     /// Why.
     pub why: String,
 }
@@ -196,6 +199,9 @@ pub struct Endpoint {
     pub queued_bytes: u64,
     /// What it may be charged at most.
     pub buffer_limit_bytes: u64,
+    /// Connections and files that are not read at the moment, because what they brought finds no room in the buffer.
+    #[serde(default)]
+    pub held_up: u64,
     /// Age of the oldest message that waits; null when none does. This is the endpoint's health.
     pub oldest_undelivered_seconds: Option<f64>,
     /// Deliveries that failed and were tried again.
@@ -224,6 +230,9 @@ pub struct Failure {
     /// How long ago it was tried last.
     #[serde(default)]
     pub last_attempt_seconds: f64,
+    /// Whether it is tried again although there is nothing to deliver.
+    #[serde(default)]
+    pub tried_idle: bool,
 }
 
 impl Pipeline {
@@ -285,7 +294,11 @@ impl Files {
             held_up: files.held_up,
             list: files.list.into_iter().map(File::new).collect(),
             left_alone: left_alone
-                .map(|left| LeftAlone { path: left.path.to_string_lossy().into_owned(), why: left.why })
+                .map(|left| LeftAlone {
+                    path: left.path.to_string_lossy().into_owned(),
+                    reason: left.reason.to_owned(),
+                    why: left.why,
+                })
                 .collect(),
         }
     }
@@ -325,6 +338,7 @@ impl Endpoint {
             queued: ledger.queued,
             queued_bytes: ledger.queued_bytes,
             buffer_limit_bytes: ledger.buffer_limit_bytes,
+            held_up: ledger.held_up,
             oldest_undelivered_seconds: ledger.oldest_undelivered.map(|age| age.as_secs_f64()),
             retries: ledger.retries,
             noticed: by_reason(ledger.noticed),
@@ -333,6 +347,7 @@ impl Endpoint {
                 last_attempt_seconds: age(failure.last),
                 error: failure.error,
                 attempts: failure.attempts,
+                tried_idle: failure.tried_idle,
             }),
             drop_reasons: DropReason::possible(of.has_lanes).map(DropReason::name).collect(),
         }

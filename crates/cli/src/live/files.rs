@@ -12,6 +12,26 @@ const NAMED: usize = 5;
 /// Characters of a path or an error that are shown.
 const SHOWN: usize = 300;
 
+/// The files that are not read although they are meant to be: how many, one of them, and why. Compressed ones are told below the
+/// input: patterns often match those too.
+pub fn unread(files: &Files) -> Option<String> {
+    let left_alone = files.left_alone.iter().filter(|left| left.reason != "file-compressed");
+    let unreadable = files.list.iter().filter(|file| file.state == "unreadable");
+    let mut unread = left_alone
+        .map(|left| (&left.path, Some(&left.why)))
+        .chain(unreadable.map(|file| (&file.path, file.detail.as_ref())));
+    let (path, why) = unread.next()?;
+    let others = unread.count() as u64;
+    let mut text = format!("cannot read {}", shown(path, SHOWN));
+    if let Some(why) = why {
+        text += &format!(" ({})", shown(why, SHOWN));
+    }
+    if others > 0 {
+        text += &format!(" and {}", counted(others, "other file", "other files"));
+    }
+    Some(text)
+}
+
 /// What is not acknowledged of all files of these inputs; `None` if none of them reads files.
 pub fn behind_bytes(inputs: &[Input]) -> Option<u64> {
     let files = inputs.iter().filter_map(|input| input.files.as_ref());
@@ -97,6 +117,7 @@ mod tests {
             ],
             left_alone: vec![LeftAlone {
                 path: "old.gz".to_owned(),
+                reason: "file-compressed".to_owned(),
                 why: "it is compressed (gzip)".to_owned(),
             }],
         };
@@ -111,6 +132,28 @@ mod tests {
                 "  old.gz: not read: it is compressed (gzip)",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_meant_to_be_read_and_is_not_is_told_in_one_line_and_compressed_files_are_not() {
+        let left = |path: &str, reason: &str| LeftAlone {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+            why: "Permission\u{1b} denied".to_owned(),
+        };
+        let mut files = Files {
+            followed: 1,
+            behind_bytes: 0,
+            held_up: 0,
+            list: vec![file("busy.log", 1, "reading", None)],
+            left_alone: vec![left("old.gz", "file-compressed")],
+        };
+        assert_eq!(unread(&files), None);
+        files.left_alone.push(left("secret.log", "file-unreadable"));
+        assert_eq!(unread(&files).as_deref(), Some("cannot read secret.log (Permission\\u{1b} denied)"));
+        files.list.push(file("disk.log", 0, "unreadable", Some("Input/output error")));
+        let expected = "cannot read secret.log (Permission\\u{1b} denied) and 1 other file";
+        assert_eq!(unread(&files).as_deref(), Some(expected));
     }
 
     #[test]

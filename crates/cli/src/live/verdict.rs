@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    files,
     numbers::{count, counted, span},
     safe_text::shown,
 };
@@ -82,10 +83,16 @@ fn problem(endpoint: &Endpoint) -> String {
     if let Some(age) = endpoint.oldest_undelivered_seconds {
         let waiting = counted(endpoint.queued, "message waits", "messages wait");
         text += &format!("; {waiting}, the oldest for {}", span(age));
+    } else if endpoint.failure.as_ref().is_some_and(|failure| failure.tried_idle) {
+        text += "; nothing waits, and it is tried again by itself";
     } else if let Some(failure) = &endpoint.failure {
         // A server is only asked by sending it something.
         let last = span(failure.last_attempt_seconds);
         text += &format!("; nothing waits, and nothing was sent for {last}: the next message will tell");
+    }
+    if endpoint.held_up > 0 {
+        let sources = counted(endpoint.held_up, "connection or file is", "connections or files are");
+        text += &format!("; its buffer is full, and {sources} not read until there is room");
     }
     text
 }
@@ -110,6 +117,9 @@ fn input_notes(input: &Input, flags: &str) -> Vec<String> {
         if number > 0 {
             notes.push(format!("{} {at}", counted(number, one, several)));
         }
+    }
+    if let Some(unread) = input.files.as_ref().filter(|_| !input.removed).and_then(files::unread) {
+        notes.push(format!("input `{}` {unread}", shown(&input.name, SHOWN)));
     }
     notes
 }
@@ -226,6 +236,43 @@ mod tests {
                 "endpoint `stats` fails: connection\\u{1b}[2J refused (2 attempts in a row, for 1 min 30 s); nothing waits, and nothing was sent for 59.0 s: the next message will tell"
             ]
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_begin_is_tried_without_messages() {
+        let mut pipeline = pipeline(100.0, 1000);
+        let stats = &mut pipeline.endpoints[1];
+        (stats.queued, stats.oldest_undelivered_seconds) = (0, None);
+        stats.failure.as_mut().unwrap().tried_idle = true;
+        let problem = Verdict::of(&pipeline, "").problems.remove(0);
+        assert!(
+            problem.ends_with(", for 2 min 6 s); nothing waits, and it is tried again by itself"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn an_endpoint_in_trouble_that_holds_up_senders_says_so() {
+        let mut pipeline = pipeline(100.0, 1000);
+        (pipeline.endpoints[0].held_up, pipeline.endpoints[1].held_up) = (3, 2);
+        let problems = Verdict::of(&pipeline, "").problems;
+        assert_eq!(problems.len(), 1, "to wait for a moment is what `block` means: {problems:?}");
+        let expected = "; its buffer is full, and 2 connections or files are not read until there is room";
+        assert!(problems[0].ends_with(expected), "{problems:?}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_note() {
+        let mut pipeline = pipeline(100.0, 1000);
+        pipeline.endpoints[1].failure = None;
+        pipeline.endpoints[1].oldest_undelivered_seconds = None;
+        let files = r#"{"followed":0,"behind_bytes":0,"held_up":0,"list":[],
+            "left_alone":[{"path":"secret.log","reason":"file-unreadable","why":"Permission denied (os error 13)"}]}"#;
+        pipeline.inputs[0].files = Some(serde_json::from_str(files).unwrap());
+        let verdict = Verdict::of(&pipeline, "");
+        assert!(verdict.is_healthy(), "{verdict:?}");
+        let expected = "input `tcp` cannot read secret.log (Permission denied (os error 13))";
+        assert!(verdict.notes.contains(&expected.to_owned()), "{verdict:?}");
     }
 
     #[test]

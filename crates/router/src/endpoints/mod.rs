@@ -200,8 +200,11 @@ impl Answer {
 
 /// An endpoint that is driven by a thread of its own, with blocking calls.
 pub trait Endpoint: Send {
-    /// Called once, before everything else: opens what should be there from the start on, unless that has to be waited for.
-    fn begin(&mut self) {}
+    /// Called before everything else, and again until it works or messages come: opens what should be there from the start on, unless
+    /// that has to be waited for. The error says, in words for an operator, what cannot be opened now.
+    fn begin(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Delivers, in order, as much of `work` as it can.
     fn deliver(&mut self, work: &Work) -> Answer;

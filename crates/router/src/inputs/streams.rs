@@ -1,6 +1,6 @@
 //! What stream inputs share: a listener that accepts connections, and a connection that carries lines.
 
-use std::{fmt::Debug, io, net::SocketAddr, os::fd::AsRawFd, time::Duration};
+use std::{fmt::Debug, io, net::SocketAddr, os::fd::AsRawFd, task::Waker, time::Duration};
 
 use mio::{Interest, Registry, Token, event, net::TcpListener, net::TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     framing::{LineFramer, Read},
-    pipeline::Parked,
+    pipeline::{Parked, Pipeline},
+    slab_pool::Slab,
     sys,
 };
 
@@ -295,20 +296,25 @@ impl LineReader {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Progress::More,
             Err(error) => {
                 tracing::debug!(input = self.context.name, %error, "connection lost");
-                self.finish(flow);
+                self.end(flow, Pipeline::lines);
                 Progress::Ended
             }
         }
     }
 
-    /// Nothing more will come: an unfinished line counts as a line. If it was cut off, it says so as a reject.
+    /// Nothing more is read, whatever may still come: an unfinished line counts as a line if it is whole.
     pub fn finish(&mut self, flow: &mut Flow<'_>) {
+        self.end(flow, Pipeline::line_so_far);
+    }
+
+    /// Has `take` take an unfinished line.
+    fn end(&mut self, flow: &mut Flow<'_>, take: fn(&mut Pipeline, Slab, Option<&Waker>, &mut Vec<Parked>)) {
         let Some(framer) = &mut self.framer else { return };
         let outcome = framer.read(flow.pipeline.pool(), |_| Ok(0));
         // It may have been given up just now, in favour of others.
         flow.pipeline.given_up(&framer.take_given_up(), Some(flow.waker), flow.parked);
         if let Ok(Read::End(Some(slab))) = outcome {
-            flow.pipeline.lines(slab, Some(flow.waker), flow.parked);
+            take(flow.pipeline, slab, Some(flow.waker), flow.parked);
         }
     }
 }
@@ -451,6 +457,30 @@ mod tests {
         fixture.feed(&[b'x'; 5_000]);
         fixture.with_flow(|reader, flow| reader.finish(flow));
         fixture.assert_one_reject(10_000, 0);
+    }
+
+    #[test]
+    fn a_line_that_the_routers_end_cuts_off_is_no_reject_and_one_that_its_sender_cut_off_is() {
+        for (line, is_whole) in [
+            (b"{\"type\":\"a\",\"payl".as_slice(), false),
+            (b"{\"type\":\"\xc3", false),
+            (b"{\"type\":\"a\"}", true),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.feed(line);
+            fixture.with_flow(|reader, flow| reader.finish(flow));
+            let ledger = fixture.pipeline.counters().read();
+            assert_eq!((ledger.received, ledger.rejected_total()), (u64::from(is_whole), 0), "{line:?}");
+            let expected = (!is_whole).then_some(1);
+            assert_eq!(ledger.noticed.get("line-cut-off").copied(), expected, "{line:?}");
+            assert!(ledger.balances() && fixture.reject_messages().is_empty());
+        }
+        let mut fixture = Fixture::new();
+        fixture.feed(b"{\"type\":");
+        fixture.with_flow(|reader, flow| {
+            reader.read(flow, |_| Err(io::ErrorKind::ConnectionReset.into()));
+        });
+        assert_eq!(fixture.pipeline.counters().read().rejected["invalid-json"], 1);
     }
 
     #[test]

@@ -52,6 +52,8 @@ impl FileLedger {
 pub struct LeftAlone {
     /// Its name.
     pub path: PathBuf,
+    /// The name under which it is counted in `noticed`.
+    pub reason: &'static str,
     /// Why, in words.
     pub why: String,
 }

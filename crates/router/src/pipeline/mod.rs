@@ -33,6 +33,9 @@ use crate::{
     tap::{Allowance, Passing, Rejected},
 };
 
+/// What the ledger calls a line that was not whole when its input was closed.
+const NOTICE_CUT_OFF: &str = "line-cut-off";
+
 /// Spare lists of messages that a pipeline keeps for its next batches.
 const SPARE_ENTRIES: usize = 16;
 
@@ -241,6 +244,23 @@ impl Pipeline {
                 self.senders.clear();
             }
         }
+    }
+
+    /// Takes a line without a line break, of a source that is read no further although its sender may not have come to its end:
+    /// what is no whole message is not held against the sender, and is no frame.
+    pub fn line_so_far(&mut self, slab: Slab, waiter: Option<&Waker>, parked: &mut Vec<Parked>) {
+        let line = slab.strip_suffix(b"\n").unwrap_or(&slab);
+        let outcome = self.decoder.decode(line, self.clock.wall());
+        if matches!(outcome, Err(Reason::InvalidJson | Reason::InvalidUtf8)) {
+            self.counters.notice(NOTICE_CUT_OFF, 1);
+            tracing::info!(
+                input = &*self.input,
+                bytes = line.len(),
+                "a line was not whole yet when the router stopped reading it; it is not taken"
+            );
+            return;
+        }
+        self.lines(slab, waiter, parked);
     }
 
     /// Rejects lines that were given up before they were complete.

@@ -48,8 +48,9 @@ pub struct Parked {
 }
 
 impl Parked {
-    fn new(outlet: &Outlet, handover: Handover) -> Self {
-        Parked { outlet: outlet.clone(), handover, _place: outlet.counters.wait() }
+    /// `is_first`: nothing older of the same source waits for this endpoint.
+    fn new(outlet: &Outlet, handover: Handover, is_first: bool) -> Self {
+        Parked { outlet: outlet.clone(), handover, _place: outlet.counters.wait(is_first) }
     }
 
     /// The name of the endpoint that it waits for.
@@ -86,7 +87,7 @@ impl Outlet {
         waiter: Option<&Waker>,
     ) {
         if parked.iter().any(|older| Arc::ptr_eq(&older.outlet.buffer, &self.buffer)) {
-            parked.push(Parked::new(self, handover));
+            parked.push(Parked::new(self, handover, false));
         } else {
             parked.extend(self.push(handover, now, waiter));
         }
@@ -107,7 +108,7 @@ impl Outlet {
             }
             Pushed::Waiting(handover) => {
                 let handover = if early.is_some() { handover.acknowledged_by(early) } else { handover };
-                return Some(Parked::new(self, handover));
+                return Some(Parked::new(self, handover, true));
             }
             Pushed::Full(_) => {
                 self.counters.enqueued.add(messages as u64);

@@ -68,6 +68,11 @@ pub fn drive_blocking(runner: &mut Runner, endpoint: &mut dyn Endpoint, clock: &
                 runner.answered(clock.monotonic(), answer);
                 continue;
             }
+            Step::Begin => {
+                let outcome = endpoint.begin();
+                runner.began(clock.monotonic(), outcome);
+                continue;
+            }
             Step::Finished => return Driven::Finished,
             Step::MakeWay => return Driven::MakesWay,
             Step::SleepUntil(moment) => Some(tick.map_or(moment, |tick| moment.min(tick))),
@@ -106,6 +111,8 @@ pub async fn drive_network(
             Step::SleepUntil(moment) => {
                 let _ = tokio::time::timeout(moment.saturating_sub(now), woken()).await;
             }
+            // It has nothing to begin with.
+            Step::Begin => runner.began(now, Ok(())),
             Step::AwaitWork => woken().await,
             Step::Finished => return Driven::Finished,
             Step::MakeWay => return Driven::MakesWay,

@@ -61,6 +61,42 @@ fn what_a_peer_asked_for_is_heeded_by_a_successor_and_what_was_backed_off_is_not
 }
 
 #[test]
+fn an_endpoint_that_cannot_begin_fails_without_any_message_until_it_can() {
+    let waker = Waker::noop();
+    let (mut runner, buffer, control) = runner(Duration::ZERO);
+    let failure = |runner: &Runner, now| runner.counters.read(&runner.buffer, now).failure;
+    let mut now = SECOND;
+    for attempt in 1..=10 {
+        runner.began(now, Err("no folder".to_owned()));
+        let shown = failure(&runner, now).expect("it is shown");
+        assert_eq!((shown.error.as_str(), shown.attempts, shown.since), ("no folder", attempt, SECOND));
+        assert!(shown.tried_idle);
+        assert_eq!(runner.counters.read(&buffer, now).retries, 0, "no delivery failed");
+        let Step::SleepUntil(again) = runner.next(now, waker) else { panic!("it waits") };
+        assert!(again > now && again <= now + BEGIN_AGAIN);
+        now = again;
+        assert_eq!(runner.next(now, waker), Step::Begin);
+    }
+    runner.began(now, Ok(()));
+    assert_eq!(failure(&runner, now), None);
+    assert_eq!(runner.next(now, waker), Step::AwaitWork);
+
+    // A message is a reason to try, too; then it is a delivery that fails or works.
+    runner.began(now, Err("no folder".to_owned()));
+    push(&buffer, 2);
+    assert_eq!(runner.next(now + BEGIN_AGAIN, waker), Step::Deliver);
+    runner.answered(now + BEGIN_AGAIN, Answer::delivered(2));
+    assert_eq!((failure(&runner, now), runner.has_begun()), (None, true));
+
+    // Nothing is begun at the end: nobody waits for that.
+    runner.began(now, Err("no folder".to_owned()));
+    control.stop_by(now + SECOND * 60);
+    assert_eq!(runner.next(now, waker), Step::AwaitWork);
+    buffer.close();
+    assert_eq!(runner.next(now, waker), Step::Finished);
+}
+
+#[test]
 fn when_the_router_stops_a_failing_endpoint_gets_another_chance_at_once() {
     let (mut runner, buffer, control) = runner(Duration::ZERO);
     let waker = Waker::noop();

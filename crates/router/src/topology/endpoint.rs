@@ -120,10 +120,10 @@ impl RunningEndpoint {
         let succession = Succession::new(&component.name, outlet.clone(), control.clone(), ground.clone());
         let has_lanes = candidate.has_lanes();
         let (own, claimed) = (candidate.own, candidate.turn.claimed());
-        let begun = candidate.turn.behind.is_empty();
-        if begun && let Opened::Blocking(endpoint) = &mut candidate.opened {
-            endpoint.begin();
-        }
+        let begun = match &mut candidate.opened {
+            Opened::Blocking(endpoint) if candidate.turn.behind.is_empty() => Some(endpoint.begin()),
+            _ => None,
+        };
         succession.drive(candidate, begun)?;
         Ok(RunningEndpoint {
             name: component.name.clone(),

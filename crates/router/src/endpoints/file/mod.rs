@@ -222,14 +222,13 @@ struct FileEndpoint {
 }
 
 impl Endpoint for FileEndpoint {
-    fn begin(&mut self) {
-        // The file exists as soon as the router runs, so that `tail -F` finds it. If that fails now it may work later. A
-        // named pipe exists already, and that its reader may come later is no failure.
-        if !self.fixed.as_deref().is_some_and(named_pipe::is_at)
-            && let Err(problem) = self.reopen()
-        {
-            tracing::warn!(endpoint = self.name, "{problem}; trying again");
+    fn begin(&mut self) -> Result<(), String> {
+        // The file exists as soon as the router runs, so that `tail -F` finds it. A named pipe exists already, and that its
+        // reader may come later is no failure.
+        if self.fixed.as_deref().is_some_and(named_pipe::is_at) {
+            return Ok(());
         }
+        self.reopen()
     }
 
     fn deliver(&mut self, work: &Work) -> Answer {

@@ -97,11 +97,13 @@ fn beginning<'h>(file: &File, head: &'h mut [u8]) -> io::Result<&'h [u8]> {
 
 /// The file with this identity in a folder: where a file is found again that was renamed while nobody looked.
 pub fn find_in(folder: &Path, id: FileId) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
+    // What has no folder in its path is in the working directory.
+    let is_here = folder.as_os_str().is_empty();
+    let entries = std::fs::read_dir(if is_here { Path::new(".") } else { folder }).ok()?;
     let found = entries.filter_map(Result::ok).find(|entry| {
         entry.metadata().is_ok_and(|metadata| metadata.is_file() && FileId::of(&metadata) == id)
     });
-    found.map(|entry| entry.path())
+    found.map(|entry| folder.join(entry.file_name()))
 }
 
 /// The name of the compression that a file's first bytes tell of.
@@ -147,6 +149,12 @@ mod tests {
         fs::rename(folder.path().join("app.log"), folder.path().join("app.log.1")).unwrap();
         fs::write(folder.path().join("app.log"), "x").unwrap();
         assert_eq!(find_in(folder.path(), id), Some(folder.path().join("app.log.1")));
+    }
+
+    #[test]
+    fn a_file_in_the_working_directory_is_found_without_a_folder() {
+        let id = FileId::at(Path::new("Cargo.toml")).unwrap();
+        assert_eq!(find_in(Path::new("app.log").parent().unwrap(), id), Some(PathBuf::from("Cargo.toml")));
     }
 
     #[test]

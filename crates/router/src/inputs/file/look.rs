@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Mode, Shared, Start,
+    Complaint, Mode, Shared, Start,
     follower::Follower,
     identity::{self, FileId, Fingerprint},
     patterns::{self, Found},
@@ -34,7 +34,7 @@ pub struct Look {
     followed: usize,
     seen: HashSet<FileId>,
     /// What stands in the way of reading a file, by its path.
-    complaints: BTreeMap<PathBuf, String>,
+    complaints: BTreeMap<PathBuf, Complaint>,
 }
 
 impl Look {
@@ -106,6 +106,10 @@ impl Look {
             positions.has_scanned(settings.scope());
         }
         *shared.complaints() = self.complaints;
+        if !followers.is_empty() {
+            // Before anything of them is delivered: after a crash a renamed file is only found by what is kept of it.
+            shared.context.checkpoints.write(&shared.context.name);
+        }
         followers
     }
 
@@ -244,10 +248,11 @@ impl Look {
     }
 
     /// Says once what stands in the way of reading a file, and again only after it was not in the way.
-    fn complain(&mut self, path: &Path, what: &'static str, problem: &str) {
-        let is_repeated = self.complaints.insert(path.to_owned(), problem.to_owned()).is_some();
+    fn complain(&mut self, path: &Path, reason: &'static str, problem: &str) {
+        let complaint = Complaint { reason, problem: problem.to_owned() };
+        let is_repeated = self.complaints.insert(path.to_owned(), complaint).is_some();
         if !is_repeated && !self.shared.complaints().contains_key(path) {
-            self.shared.context.counters.notice(what, 1);
+            self.shared.context.counters.notice(reason, 1);
             tracing::warn!(
                 input = self.shared.context.name,
                 path = %path.display(),

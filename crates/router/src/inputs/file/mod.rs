@@ -116,18 +116,30 @@ struct Shared {
     /// Held as long as any of them lives; see [`Positions::take_turn`].
     turn: Arc<()>,
     /// What stood in the way of reading a file at the last scan, by its path.
-    complaints: Mutex<BTreeMap<PathBuf, String>>,
+    complaints: Mutex<BTreeMap<PathBuf, Complaint>>,
+}
+
+/// What stands in the way of reading a file.
+#[derive(Debug)]
+struct Complaint {
+    /// As it is counted.
+    reason: &'static str,
+    /// In words.
+    problem: String,
 }
 
 impl Shared {
-    fn complaints(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+    fn complaints(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Complaint>> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far the files have been read, and which are not.
     fn ledger(&self) -> FilesLedger {
-        let left_alone =
-            |(path, why): (&PathBuf, &String)| LeftAlone { path: path.clone(), why: why.clone() };
+        let left_alone = |(path, complaint): (&PathBuf, &Complaint)| LeftAlone {
+            path: path.clone(),
+            reason: complaint.reason,
+            why: complaint.problem.clone(),
+        };
         FilesLedger {
             left_alone: self.complaints().iter().take(MOST_LISTED).map(left_alone).collect(),
             ..self.positions.ledger(self.context.clock.monotonic())

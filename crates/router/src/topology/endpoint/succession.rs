@@ -180,7 +180,12 @@ impl Succession {
         self.asked_rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn drive(self: &Arc<Self>, candidate: Candidate, begun: bool) -> io::Result<()> {
+    /// `begun` is what the endpoint said if it was told to begin.
+    pub(super) fn drive(
+        self: &Arc<Self>,
+        candidate: Candidate,
+        begun: Option<Result<(), String>>,
+    ) -> io::Result<()> {
         let Candidate { opened, linger, sender, turn, .. } = candidate;
         let this = self.clone();
         match opened {
@@ -204,19 +209,20 @@ impl Succession {
         mut endpoint: Box<dyn Endpoint>,
         mut linger: Duration,
         mut turn: Turn,
-        mut begun: bool,
+        mut begun: Option<Result<(), String>>,
     ) {
         loop {
             match self.wait_for(&turn) {
                 Waited::GivenUp => break,
                 Waited::MakesWay => {}
                 Waited::Begins => {
-                    if !std::mem::replace(&mut begun, true) {
-                        endpoint.begin();
-                    }
+                    let outcome = begun.take().unwrap_or_else(|| endpoint.begin());
                     // No server asks anything of these.
                     let mut runner = self.runner(linger, None);
+                    runner.began(self.ground.clock.monotonic(), outcome);
                     let driven = drive_blocking(&mut runner, &mut *endpoint, &*self.ground.clock);
+                    // If nobody follows, the same one goes on; what it could not open it is to try again.
+                    begun = runner.has_begun().then_some(Ok(()));
                     if driven != Driven::MakesWay {
                         break;
                     }
@@ -231,7 +237,7 @@ impl Succession {
             drop(turn);
             match next {
                 Candidate { opened: Opened::Blocking(next), linger: its_linger, turn: its_turn, .. } => {
-                    (endpoint, linger, turn, begun) = (next, its_linger, its_turn, false);
+                    (endpoint, linger, turn, begun) = (next, its_linger, its_turn, None);
                 }
                 other => return self.go_on(other),
             }
@@ -293,7 +299,7 @@ impl Succession {
     }
 
     fn go_on(self: Arc<Self>, next: Candidate) {
-        if let Err(error) = self.drive(next, false) {
+        if let Err(error) = self.drive(next, None) {
             tracing::error!(endpoint = self.name, %error, "cannot go on: no thread for it");
             self.end();
         }

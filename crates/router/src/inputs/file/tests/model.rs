@@ -108,12 +108,12 @@ impl Model {
     }
 
     fn rename(&mut self, is_beside_look: bool) {
-        // It was there long enough to be seen, and for that to be kept.
+        // It was there long enough to be seen. That is on the disk when the look is over, whatever is written each second.
         self.world.finish_looks();
         self.world.round();
         self.world.pass(Duration::from_secs(1));
         self.world.round();
-        self.kept = Some(self.world.kept());
+        self.kept = Some(self.world.written());
         if is_beside_look {
             self.world.pass(Duration::from_secs(1));
             self.world.round_beside_look();

@@ -56,6 +56,20 @@ fn what_was_not_delivered_is_read_again_after_a_crash() {
 }
 
 #[test]
+fn a_file_that_was_found_just_before_a_crash_and_renamed_after_it_is_read_to_its_end() {
+    let world = World::new("path = '@/app.log'");
+    world.append("app.log", "one\n");
+    let mut world = world.start_without_waiting();
+    let written = world.written();
+    world.kill(&written);
+    world.append("app.log", "two\n");
+    fs::rename(world.path("app.log"), world.path("app.log.1")).unwrap();
+    world.append("app.log", "three\n");
+    let mut world = world.start();
+    world.assert_delivered(&["one", "one", "two", "three"]);
+}
+
+#[test]
 fn an_inode_that_was_given_to_a_new_file_is_not_taken_for_the_old_one() {
     let world = World::new("path = '@/app.log'");
     world.append("app.log", "one\ntwo\n");

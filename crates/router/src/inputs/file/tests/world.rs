@@ -275,7 +275,12 @@ impl World {
         panic!("it never comes to rest");
     }
 
-    /// The positions that a router which is killed now would find.
+    /// The positions that are on the disk.
+    pub fn written(&self) -> Vec<u8> {
+        fs::read(self.folder.path().join("data/checkpoints/file.json")).unwrap_or_default()
+    }
+
+    /// The positions that a router would find that is killed just after they were written.
     pub fn kept(&self) -> Vec<u8> {
         self.checkpoints.open("file", Positions::read).unwrap().text().into_bytes()
     }

@@ -59,7 +59,7 @@ impl Rig {
             ack: Ack::Queued,
         };
         let succession = Succession::new("test", outlet, Arc::default(), Arc::new(ground));
-        succession.drive(candidate, false).unwrap();
+        succession.drive(candidate, None).unwrap();
         Rig { network, succession, ended, pushed: 0 }
     }
 
