@@ -202,6 +202,7 @@ fn the_pipeline_accounts_for_every_message() {
         json!({
             "name": "log", "kind": "file", "removed": false, "enqueued": 2, "delivered": 2, "refused": {}, "dropped": {},
             "dropped_last_minute": {},
+            "noticed_last_minute": {},
             "queued": 0, "queued_bytes": 0, "buffer_limit_bytes": 8 << 20, "held_up": 0, "oldest_undelivered_seconds": null,
             "retries": 0, "noticed": {}, "failure": null, "balances": true,
         })

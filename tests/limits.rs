@@ -1,13 +1,13 @@
 //! Everything that a sender could make grow has a limit and a counter, and at the limit the others go on.
 
-use std::{io::Write, net::TcpStream, process::Command};
+use std::{io::Write, net::TcpStream, process::Command, time::Duration};
 
 use crate::support::{
     Router, Setup,
     ledger::{self, number},
     messages, receivers,
     router::METLOG,
-    senders, wait,
+    senders,
 };
 
 fn configuration(limits: &str) -> String {
@@ -208,33 +208,73 @@ fn unfinished_lines_share_bounded_memory_and_the_largest_gives_way() {
 }
 
 #[test]
-fn connections_that_wait_for_a_file_descriptor_are_served_when_one_is_free() {
+fn idle_connections_take_no_file_descriptors_that_files_and_the_api_need() {
     const CLIENTS: usize = 60;
-    // Fewer descriptors than clients.
-    let router = Setup::new(&configuration("")).ulimit("-n 40").start();
+    // Fewer descriptors than clients, and each message goes to a file of its own.
+    let configuration = configuration("").replace("all.jsonl", "all/{payload}.jsonl");
+    let router = Setup::new(&configuration).ulimit("-n 60").start();
+    router.wait_for_log(
+        "the limit on open files is lower than what [limits] connections and open_files allow, so that they are less now: raise it (LimitNOFILE, ulimit -n)",
+    );
     let address = router.address("tcp");
     let streams: Vec<TcpStream> = (0..CLIENTS)
         .map(|number| {
             let mut stream = TcpStream::connect(address).expect("the kernel takes it");
-            let line = messages::numbered_one("client", number, 0) + "\n";
+            let line = format!(
+                "{{\"type\":\"t\",\"timestamp\":\"2012-07-18T21:13:25Z\",\"payload\":\"{number}\"}}\n"
+            );
             stream.write_all(line.as_bytes()).expect("send");
             stream
         })
         .collect();
-    router.wait_for_log(
-        "the limit on open files is lower than what [limits] connections and open_files allow: raise it (LimitNOFILE, ulimit -n)",
-    );
-    // The API needs a descriptor too, so it cannot be asked until some are free.
-    router.wait_for_log("cannot accept a connection; trying again");
-    drop(streams);
-    wait::until("all of them are delivered", || {
-        let text = std::fs::read_to_string(router.path("all.jsonl")).unwrap_or_default();
-        (text.lines().count() == CLIENTS).then_some(())
+    router.wait("some are let in, and what they sent is delivered", |ledger| {
+        let input = ledger.input("tcp");
+        input["connections"]["waiting"] == true
+            && ledger.delivered("all") == number(&input["connections"]["opened"])
     });
+    drop(streams);
+    router.wait_until_delivered(CLIENTS as u64);
     let stopped = router.stop();
-    let mut arrived = messages::numbers(receivers::lines(&stopped.path("all.jsonl")));
-    arrived.sort_unstable();
-    assert!(arrived.into_iter().eq(0..CLIENTS));
+    assert_eq!(std::fs::read_dir(stopped.path("all")).expect("a folder").count(), CLIENTS);
+    assert!(!stopped.log.contains("Too many open files"), "{}", stopped.log);
+}
+
+#[test]
+fn who_has_no_file_descriptor_left_says_so_once_until_there_is_one() {
+    let router = Router::start(&configuration(""));
+    let limit_to = |files: &str| {
+        let limits = format!("--nofile={files}");
+        let status = Command::new("prlimit").args(["--pid", &router.process().to_string(), &limits]).status();
+        assert!(status.expect("run prlimit").success());
+    };
+    limit_to("5:");
+    let _api = TcpStream::connect(router.api()).expect("the kernel takes it");
+    senders::tcp(router.address("tcp"), messages::numbered_one("all", 0, 0).as_bytes());
+    router.wait_for_log("the API cannot accept a connection; trying again");
+    router.wait_for_log("cannot accept a connection; trying again");
+    // In which both have tried again several times.
+    std::thread::sleep(Duration::from_secs(1));
+    limit_to("1000:");
+    router.wait_for_log("the API accepts connections again");
+    router.wait_until_delivered(1);
+    let log = router.stop().log;
+    assert_eq!(log.matches("cannot accept a connection; trying again").count(), 2, "{log}");
+}
+
+#[test]
+fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
+    const CLIENTS: usize = 60;
+    let router = Setup::new(&configuration("connections = 100\nopen_files = 1")).ulimit("-S -n 40").start();
+    let mut streams: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| TcpStream::connect(router.address("tcp")).expect("the kernel takes it"))
+        .collect();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        let line = messages::numbered_one("client", number, 0) + "\n";
+        stream.write_all(line.as_bytes()).expect("send");
+    }
+    // While all of them are open.
+    router.wait_until_delivered(CLIENTS as u64);
+    router.stop();
 }
 
 #[test]
@@ -272,22 +312,6 @@ to = ["all"]
     let reject: serde_json::Value = serde_json::from_str(&rejects[0]).expect("JSON");
     assert_eq!(reject["fields"]["reason"], "too-large");
     assert_eq!(reject["fields"]["bytes"], larger.len());
-}
-
-#[test]
-fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
-    const CLIENTS: usize = 60;
-    let router = Setup::new(&configuration("connections = 100\nopen_files = 1")).ulimit("-S -n 40").start();
-    let mut streams: Vec<TcpStream> = (0..CLIENTS)
-        .map(|_| TcpStream::connect(router.address("tcp")).expect("the kernel takes it"))
-        .collect();
-    for (number, stream) in streams.iter_mut().enumerate() {
-        let line = messages::numbered_one("client", number, 0) + "\n";
-        stream.write_all(line.as_bytes()).expect("send");
-    }
-    // While all of them are open.
-    router.wait_until_delivered(CLIENTS as u64);
-    router.stop();
 }
 
 #[test]

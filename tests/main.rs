@@ -19,6 +19,7 @@ mod chain;
 mod check;
 mod configuration_tests;
 mod demo;
+mod early_ends;
 mod explain;
 mod follow;
 mod from_logstash;

@@ -21,8 +21,9 @@ use crate::batch::Handover;
 
 mod accounts;
 mod files;
-mod overflow;
+mod last_minute;
 
+use self::last_minute::LastMinute;
 pub use self::{
     accounts::{Account, EndpointAccount, InputAccount, Ledger},
     files::{FileLedger, FilesLedger, LeftAlone, MOST_LISTED, Standing},
@@ -338,7 +339,8 @@ pub struct EndpointCounters {
     /// Deliveries that failed and were tried again.
     pub retries: Counter,
     dropped: [Counter; DropReason::ALL.len()],
-    overflow: overflow::Overflow,
+    overflow: LastMinute,
+    noticed_losses: LastMinute,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     noticed: Mutex<BTreeMap<&'static str, u64>>,
     failure: Mutex<Option<Failure>>,
@@ -370,7 +372,8 @@ impl Default for EndpointCounters {
             delivered: Counter::default(),
             retries: Counter::default(),
             dropped: std::array::from_fn(|_| Counter::default()),
-            overflow: overflow::Overflow::default(),
+            overflow: LastMinute::default(),
+            noticed_losses: LastMinute::default(),
             refused: Mutex::default(),
             noticed: Mutex::default(),
             failure: Mutex::default(),
@@ -413,7 +416,7 @@ impl EndpointCounters {
     /// is in trouble for a minute.
     pub fn overflow(&self, now: Duration, reason: DropReason, messages: usize) {
         self.drop_messages(reason, messages);
-        self.overflow.add(now, reason, messages as u64);
+        self.overflow.add(now, reason.name(), messages as u64);
     }
 
     /// Counts messages that the endpoint refused for good.
@@ -424,6 +427,13 @@ impl EndpointCounters {
     /// Counts something worth knowing that is not a message's fate, such as `peer-unreachable`.
     pub fn notice(&self, what: &'static str, times: u64) {
         *self.noticed.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += times;
+    }
+
+    /// As [`notice`](Self::notice), for what tells that something may have been lost at this moment of the monotonic clock: the
+    /// endpoint is in trouble for a minute.
+    pub fn notice_loss(&self, now: Duration, what: &'static str) {
+        self.notice(what, 1);
+        self.noticed_losses.add(now, what, 1);
     }
 
     /// Says that deliveries fail, or (with `None`) that they work again. Returns whether that is news.
@@ -470,7 +480,8 @@ impl EndpointCounters {
             delivered: self.delivered.get(),
             refused: self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             dropped,
-            dropped_last_minute: self.overflow.last_minute(now),
+            dropped_last_minute: self.overflow.read(now),
+            noticed_last_minute: self.noticed_losses.read(now),
             queued: messages as u64,
             queued_bytes: bytes as u64,
             buffer_limit_bytes: buffer.limit_bytes() as u64,
@@ -493,6 +504,8 @@ pub struct EndpointLedger {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Those of them that found no room in the last minute, to five seconds.
     pub dropped_last_minute: BTreeMap<&'static str, u64>,
+    /// What of `noticed` tells that something may have been lost in the last minute, to five seconds.
+    pub noticed_last_minute: BTreeMap<&'static str, u64>,
     pub queued: u64,
     /// Bytes of memory that the buffer is charged.
     pub queued_bytes: u64,

@@ -308,11 +308,11 @@ impl Runner {
                 self.failed(now, error, after);
             }
             Then::Wait { until, longest } => {
-                // No failure: neither the back-off nor the breaker is to know.
-                if settled > 0 {
+                // No failure: neither the back-off nor the breaker is to know. Nor does it end a row of failures.
+                if settled > 0 && self.retry.failures() == 0 {
                     self.failing_since = None;
                 }
-                if self.show(now, until.clone(), 0) {
+                if self.show(now, until.clone(), self.retry.failures()) {
                     tracing::info!(endpoint = self.name, "waiting: {until}");
                 }
                 self.is_waiting = true;

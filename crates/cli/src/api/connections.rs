@@ -81,16 +81,23 @@ pub async fn accept(listener: TcpListener, router: Router) {
 
 async fn accept_within(limits: Limits, listener: TcpListener, router: Router) {
     let mut places = Places { limits, taken: VecDeque::new() };
+    // It failed the last time, and that was said.
+    let mut is_stalled = false;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                if std::mem::take(&mut is_stalled) {
+                    tracing::info!("the API accepts connections again");
+                }
                 places.make_room().await;
                 let answer = Stream::default();
                 let serving = tokio::spawn(serve(limits, stream, answer.clone(), router.clone()));
                 places.taken.push_back(Place { since: Instant::now(), serving, answer });
             }
             Err(error) => {
-                tracing::warn!(%error, "the API cannot accept a connection");
+                if !std::mem::replace(&mut is_stalled, true) {
+                    tracing::warn!(%error, "the API cannot accept a connection; trying again");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -64,6 +64,9 @@ pub struct Troubled {
     /// Messages that found no room in the last minute, by reason.
     #[serde(default)]
     pub dropped_last_minute: BTreeMap<String, u64>,
+    /// Connections that ended in the last minute while messages were under way: `connection-lost`.
+    #[serde(default)]
+    pub noticed_last_minute: BTreeMap<String, u64>,
 }
 
 /// `GET /healthz`.
@@ -97,7 +100,8 @@ pub fn is_in_trouble(endpoint: &Endpoint) -> bool {
         return false;
     }
     let age = endpoint.oldest_undelivered_seconds.unwrap_or(0.0);
-    is_failing(endpoint) || age > HEALTHY_AGE.as_secs_f64() || !endpoint.dropped_last_minute.is_empty()
+    let loses = !endpoint.dropped_last_minute.is_empty() || !endpoint.noticed_last_minute.is_empty();
+    is_failing(endpoint) || age > HEALTHY_AGE.as_secs_f64() || loses
 }
 
 /// Whether its last attempt failed, and that still says something of it: messages wait for the next one, or it was a moment ago.
@@ -117,6 +121,7 @@ fn troubled(endpoints: &[Endpoint]) -> Vec<Troubled> {
             oldest_undelivered_seconds: endpoint.oldest_undelivered_seconds,
             failure: endpoint.failure.clone(),
             dropped_last_minute: endpoint.dropped_last_minute.clone(),
+            noticed_last_minute: endpoint.noticed_last_minute.clone(),
         })
         .collect()
 }
@@ -154,6 +159,7 @@ mod tests {
             refused: BTreeMap::new(),
             dropped: BTreeMap::new(),
             dropped_last_minute: BTreeMap::new(),
+            noticed_last_minute: BTreeMap::new(),
             queued: 1,
             queued_bytes: 100,
             buffer_limit_bytes: 1000,
@@ -177,11 +183,14 @@ mod tests {
     fn trouble_is_a_failure_a_message_older_than_a_minute_or_a_loss_within_the_last_one() {
         let mut overflowing = endpoint("overflowing", None, None);
         overflowing.dropped_last_minute.insert("buffer-full".to_owned(), 3);
+        let mut breaking = endpoint("breaking", None, None);
+        breaking.noticed_last_minute.insert("connection-lost".to_owned(), 3);
         let mut lost_once = endpoint("lost-once", None, None);
         lost_once.dropped.insert("buffer-full".to_owned(), 3);
         let endpoints = [
             lost_once,
             overflowing,
+            breaking,
             endpoint("idle", None, None),
             endpoint("busy", Some(59.0), None),
             endpoint("stuck", Some(61.0), None),
@@ -191,7 +200,7 @@ mod tests {
             last_attempt(61.0, endpoint("backing-off", Some(59.0), Some("connection refused"))),
         ];
         let names: Vec<_> = troubled(&endpoints).into_iter().map(|endpoint| endpoint.name).collect();
-        assert_eq!(names, ["overflowing", "stuck", "failing", "failed-just-now", "backing-off"]);
+        assert_eq!(names, ["overflowing", "breaking", "stuck", "failing", "failed-just-now", "backing-off"]);
     }
 
     fn last_attempt(seconds: f64, mut endpoint: Endpoint) -> Endpoint {

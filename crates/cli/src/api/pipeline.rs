@@ -193,6 +193,10 @@ pub struct Endpoint {
     /// Those of them that found no room in the last minute, to five seconds. None: it loses nothing at the moment.
     #[serde(default)]
     pub dropped_last_minute: BTreeMap<String, u64>,
+    /// What of `noticed` tells that something may have been lost in the last minute, to five seconds: connections that ended while
+    /// messages were under way.
+    #[serde(default)]
+    pub noticed_last_minute: BTreeMap<String, u64>,
     /// Messages that wait in its buffer.
     pub queued: u64,
     /// Bytes of memory that the buffer is charged.
@@ -335,6 +339,7 @@ impl Endpoint {
             refused: by_reason(ledger.refused),
             dropped: by_reason(ledger.dropped),
             dropped_last_minute: by_reason(ledger.dropped_last_minute),
+            noticed_last_minute: by_reason(ledger.noticed_last_minute),
             queued: ledger.queued,
             queued_bytes: ledger.queued_bytes,
             buffer_limit_bytes: ledger.buffer_limit_bytes,

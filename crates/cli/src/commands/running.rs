@@ -36,11 +36,11 @@ impl Running {
     /// Starts the router and its API. Requests to the API may give `orders`.
     pub fn start(
         file: &Path,
-        configuration: Configuration,
+        mut configuration: Configuration,
         orders: Orders,
         ended: impl Fn(End) + Send + Sync + 'static,
     ) -> anyhow::Result<Running> {
-        open_files::raise_limit(&configuration);
+        open_files::fit_limits(&mut configuration);
         let bound = configuration.api.as_ref().map(|api| Bound::bind(api, None)).transpose()?;
         let listen = configuration.api.as_ref().map(|api| api.listen);
         let plan = Plan::of(&configuration);
@@ -87,7 +87,7 @@ impl Running {
     fn try_reload(&mut self) -> Reloaded {
         let (configuration, diagnostics) = topology::load_file(&self.file);
         let said = diagnostics.render(false);
-        let Some(configuration) = configuration else { return Reloaded::refused(said) };
+        let Some(mut configuration) = configuration else { return Reloaded::refused(said) };
         let api = configuration.api.clone();
         let plan = Plan::of(&configuration);
         // Taken before anything else changes: then it is the only thing to give back.
@@ -101,7 +101,7 @@ impl Running {
             }
             _ => None,
         };
-        open_files::raise_limit(&configuration);
+        open_files::fit_limits(&mut configuration);
         let before = self.topology.listening().to_vec();
         let report = match self.topology.reload(configuration) {
             Ok(report) => report,

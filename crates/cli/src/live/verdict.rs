@@ -61,6 +61,7 @@ fn at_the_limit(input: &Input, inputs: &[Input]) -> String {
 fn problem(endpoint: &Endpoint) -> String {
     let name = shown(&endpoint.name, SHOWN);
     let lost = by_reason(&endpoint.dropped_last_minute);
+    let broken = by_reason(&endpoint.noticed_last_minute);
     let mut text = match &endpoint.failure {
         Some(failure) => {
             let error = shown(&failure.error, SHOWN);
@@ -74,11 +75,15 @@ fn problem(endpoint: &Endpoint) -> String {
             }
         }
         None if lost.is_some() => format!("endpoint `{name}` loses messages"),
+        None if broken.is_some() => format!("endpoint `{name}` loses connections"),
         None => format!("endpoint `{name}` does not keep up"),
     };
     if let Some(reasons) = lost {
         let separator = if endpoint.failure.is_some() { "; messages are lost:" } else { ":" };
         text += &format!("{separator} {reasons} in the last minute");
+    }
+    if let Some(broken) = broken {
+        text += &format!("; what was under way may be lost: {broken} in the last minute");
     }
     if let Some(age) = endpoint.oldest_undelivered_seconds {
         let waiting = counted(endpoint.queued, "message waits", "messages wait");
@@ -220,6 +225,17 @@ mod tests {
             [
                 "endpoint `stats` loses messages: buffer-full 16,500 in the last minute; 400 messages wait, the oldest for 300 ms"
             ]
+        );
+    }
+
+    #[test]
+    fn connections_that_end_while_messages_are_under_way_are_a_problem_for_a_minute() {
+        let mut pipeline = pipeline(100.0, 1000);
+        let log = &mut pipeline.endpoints[0];
+        log.noticed_last_minute.insert("connection-lost".to_owned(), 997);
+        assert_eq!(
+            Verdict::of(&pipeline, "").problems[0],
+            "endpoint `log` loses connections; what was under way may be lost: connection-lost 997 in the last minute"
         );
     }
 

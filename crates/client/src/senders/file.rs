@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::lines::{Connect, LineSender};
+use super::lines::{Connect, Ending, LineSender};
 use super::{Answer, Batch, Sender};
 
 /// Appends messages to a file, one per line.
@@ -88,10 +88,10 @@ impl Connect for FileConnect {
         Ok(file)
     }
 
-    fn is_open(&self, file: &File) -> bool {
+    fn ending(&self, file: &File) -> Option<Ending> {
         match (file.metadata(), std::fs::metadata(&self.path)) {
-            (Ok(open), Ok(named)) => is_same(&open, &named),
-            _ => false,
+            (Ok(open), Ok(named)) if is_same(&open, &named) => None,
+            _ => Some(Ending::Replaced),
         }
     }
 

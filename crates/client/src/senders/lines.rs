@@ -1,9 +1,10 @@
 //! Writing lines to a stream, where a write may end in the middle of one.
 
-use std::io::{ErrorKind, Write};
-use std::time::Duration;
+use std::io::{Error, ErrorKind, Write};
+use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::probation::{LOOK_INTERVAL, Probation, Trust};
 use super::{Answer, Batch, Sender, say};
 
 /// How long a write to a stream may block before the sending thread looks around.
@@ -17,8 +18,8 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
     /// Opens a new connection.
     fn connect(&self) -> std::io::Result<Self::Stream>;
 
-    /// Whether the other end is still there, as far as can be seen without writing.
-    fn is_open(&self, stream: &Self::Stream) -> bool;
+    /// Why the stream is of no more use, as far as can be seen without writing; `None` while it is.
+    fn ending(&self, stream: &Self::Stream) -> Option<Ending>;
 
     /// Names the destination in the log.
     fn describe(&self) -> String;
@@ -30,11 +31,23 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
     }
 }
 
+/// Why a stream is of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// There is another one in its place, as after a file was renamed; what was written to it is there.
+    Replaced,
+    /// The other end has closed it, and had read all that it was sent, or the kernel does not know better.
+    Closed,
+    /// It broke, and what was under way is lost.
+    Broken,
+}
+
 /// Lines over a connection that is opened when there is something to send, and opened again when it breaks.
 ///
 /// The message in which a connection broke is sent again whole on the next one; the receiver sees the end of the
 /// old connection after a part of a line, and the parts never meet. What the kernel had taken but not delivered
-/// when a connection broke is lost, and shows at the receiver as a gap in `metlog_seq`.
+/// when a connection broke is lost, and shows at the receiver as a gap in `metlog_seq`. A receiver that ends each connection
+/// soon after it was made gets one message over each, ever more seldom.
 #[derive(Debug)]
 pub(crate) struct LineSender<C: Connect> {
     connect: C,
@@ -42,12 +55,14 @@ pub(crate) struct LineSender<C: Connect> {
     /// How much of the next message is written already.
     carried: usize,
     backoff: Backoff,
+    probation: Probation,
     over_network: bool,
 }
 
 impl<C: Connect> LineSender<C> {
     pub(crate) fn new(connect: C, over_network: bool) -> LineSender<C> {
-        LineSender { connect, stream: None, carried: 0, backoff: Backoff::default(), over_network }
+        let (backoff, probation) = (Backoff::default(), Probation::default());
+        LineSender { connect, stream: None, carried: 0, backoff, probation, over_network }
     }
 
     /// Another one to the same destination, without a connection.
@@ -55,14 +70,23 @@ impl<C: Connect> LineSender<C> {
         LineSender::new(self.connect.clone(), self.over_network)
     }
 
-    /// Lets go of a message that is written in part, and of the connection, on which nothing else may follow it.
-    pub(crate) fn abandon(&mut self) {
-        self.stream = None;
-        self.carried = 0;
+    /// Lets go of a message that is written in part, if there is one, and then of the connection, on which nothing else may follow
+    /// it.
+    pub(crate) fn abandon_part(&mut self) {
+        if self.carried > 0 {
+            self.abandon();
+        }
     }
 
-    fn lost(&mut self, sent: usize, error: &std::io::Error) -> Answer {
+    fn abandon(&mut self) {
+        self.stream = None;
+        self.carried = 0;
+        self.probation.left();
+    }
+
+    fn lost(&mut self, sent: usize, error: &Error) -> Answer {
         if !self.connect.survives_errors() {
+            self.probation.ended(Instant::now(), Ending::Broken);
             self.abandon();
         }
         if !self.backoff.is_failing() {
@@ -75,9 +99,15 @@ impl<C: Connect> LineSender<C> {
 impl<C: Connect> Sender for LineSender<C> {
     fn send(&mut self, batch: &Batch<'_>) -> Answer {
         if let Some(stream) = &self.stream
-            && !self.connect.is_open(stream)
+            && let Some(ending) = self.connect.ending(stream)
         {
+            let is_early = self.probation.ended(Instant::now(), ending);
             self.abandon();
+            if is_early {
+                let what =
+                    "the connection was ended soon after it was made, and what was sent on it may be lost";
+                return self.lost(0, &Error::other(what));
+            }
         }
         let stream = match &mut self.stream {
             Some(stream) => stream,
@@ -86,8 +116,18 @@ impl<C: Connect> Sender for LineSender<C> {
                 Err(error) => return self.lost(0, &error),
             },
         };
-        match write_lines(stream, batch, &mut self.carried) {
+        let trust = self.probation.is_open(Instant::now());
+        let given = match trust {
+            Trust::Everything => *batch,
+            Trust::OneMessage => batch.slice(0, 1),
+            Trust::Nothing => return Answer::retry(0, LOOK_INTERVAL),
+        };
+        match write_lines(stream, &given, &mut self.carried) {
             (sent, None) => {
+                self.probation.wrote(Instant::now());
+                if trust == Trust::OneMessage {
+                    return Answer::retry(sent, LOOK_INTERVAL);
+                }
                 self.backoff.succeeded();
                 Answer { sent, ..Answer::all(batch) }
             }
@@ -114,7 +154,7 @@ pub(crate) fn write_lines(
     stream: &mut impl Write,
     batch: &Batch<'_>,
     carried: &mut usize,
-) -> (usize, Option<std::io::Error>) {
+) -> (usize, Option<Error>) {
     let bytes = batch.lines(0, batch.len());
     let mut written = (*carried).min(bytes.len());
     let mut failure = None;
@@ -139,7 +179,13 @@ pub(crate) fn write_lines(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super::tests::Lines;
+    use super::super::{TcpSender, Then};
     use super::*;
 
     /// Takes so many bytes per call, then fails once.
@@ -178,5 +224,61 @@ mod tests {
         assert_eq!((sent, carried), (2, 0));
         assert!(failure.is_none());
         assert_eq!(stream.seen, b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_receiver_that_ends_each_connection_at_once_gets_one_message_ever_more_seldom() {
+        const FOR: Duration = Duration::from_secs(3);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpSender::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&ended);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                drop(stream);
+                counts.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let lines = Lines::of(&["one"; 100]);
+        assert_eq!(sender.send(&lines.batch()), Answer::all(&lines.batch()), "nothing is known yet");
+        let start = Instant::now();
+        while ended.load(Ordering::SeqCst) == 0 {
+            assert!(start.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (start, mut sent) = (Instant::now(), 0);
+        while start.elapsed() < FOR {
+            let answer = sender.send(&lines.batch());
+            assert!(answer.sent <= 1, "{answer:?}");
+            sent += answer.sent;
+            let Then::Retry(delay) = answer.then else { panic!("{answer:?}") };
+            std::thread::sleep(delay);
+        }
+        // A look every quarter of a second, and waits between two connections that grow.
+        assert!(sent < 12, "{sent} messages");
+    }
+
+    #[test]
+    fn after_early_ends_a_connection_that_stays_open_gets_everything() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpSender::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        let lines = Lines::of(&["one"; 100]);
+        let batch = lines.batch();
+        assert_eq!(sender.send(&batch), Answer::all(&batch));
+        drop(listener.accept().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut sent = 0;
+        while sent < batch.len() {
+            assert!(Instant::now() < deadline, "{sent}");
+            let answer = sender.send(&batch.slice(sent, batch.len()));
+            sent += answer.sent;
+            if let Then::Retry(delay) = answer.then {
+                std::thread::sleep(delay);
+            }
+        }
+        drop(sender);
+        let mut received = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "one\n".repeat(100), "over one connection");
     }
 }

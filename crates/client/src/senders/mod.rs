@@ -41,6 +41,7 @@ mod file;
 mod lines;
 mod noop;
 pub(crate) mod oversize;
+mod probation;
 mod stdout;
 mod tcp;
 mod udp;

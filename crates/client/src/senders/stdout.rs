@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 
-use super::lines::{Connect, LineSender};
+use super::lines::{Connect, Ending, LineSender};
 use super::{Answer, Batch, Sender};
 
 /// Writes messages to standard output, one per line.
@@ -54,8 +54,8 @@ impl Connect for StdoutConnect {
         io::stdout().as_fd().try_clone_to_owned().map(File::from)
     }
 
-    fn is_open(&self, _: &File) -> bool {
-        true
+    fn ending(&self, _: &File) -> Option<Ending> {
+        None
     }
 
     fn describe(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::address::Address;
-use super::lines::{Connect, LineSender, WRITE_TIMEOUT};
+use super::lines::{Connect, Ending, LineSender, WRITE_TIMEOUT};
 use super::{AddressError, Answer, Batch, Sender};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,9 +56,9 @@ impl TcpSender {
         TcpSender { lines: self.lines.duplicate() }
     }
 
-    /// Lets go of a message that is written in part; the next one goes over a connection of its own.
-    pub(crate) fn abandon(&mut self) {
-        self.lines.abandon();
+    /// Lets go of a message that is written in part, if there is one; the next one goes over a connection of its own then.
+    pub(crate) fn abandon_part(&mut self) {
+        self.lines.abandon_part();
     }
 }
 
@@ -104,8 +104,8 @@ impl Connect for TcpConnect {
         Err(last)
     }
 
-    fn is_open(&self, stream: &TcpStream) -> bool {
-        is_open(&SockRef::from(stream))
+    fn ending(&self, stream: &TcpStream) -> Option<Ending> {
+        ending(&SockRef::from(stream))
     }
 
     fn describe(&self) -> String {
@@ -114,14 +114,17 @@ impl Connect for TcpConnect {
     }
 }
 
-/// Whether a stream's other end is there. The first write to a connection that the receiver has closed still
+/// Whether and how a stream's other end has gone. The first write to a connection that the receiver has closed still
 /// succeeds, and is lost; a look at the receiving side saves it.
-pub(crate) fn is_open(socket: &SockRef<'_>) -> bool {
+pub(crate) fn ending(socket: &SockRef<'_>) -> Option<Ending> {
     let mut buffer = [MaybeUninit::uninit(); 512];
     match socket.recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
-        Ok(0) => false,
+        // Whoever closes before he has read everything says so, to him who asks.
+        Ok(0) if matches!(socket.take_error(), Ok(None)) => Some(Ending::Closed),
+        Ok(0) => Some(Ending::Broken),
         // Nothing is expected from a receiver, and nothing that it says is of interest.
-        Ok(_) => true,
-        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        Ok(_) => None,
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+        Err(_) => Some(Ending::Broken),
     }
 }

@@ -10,9 +10,9 @@ use socket2::SockRef;
 
 use super::backoff::Backoff;
 use super::encoder::Recoded;
-use super::lines::{Connect, LineSender, WRITE_TIMEOUT};
+use super::lines::{Connect, Ending, LineSender, WRITE_TIMEOUT};
 use super::oversize::LARGEST_DATAGRAM_BYTES;
-use super::tcp::is_open;
+use super::tcp::ending;
 use super::{Answer, Batch, Encoder, Sender, Then, oversize, say};
 use crate::stats::DropReason;
 use crate::system::{DATAGRAMS_PER_CALL, send_datagrams};
@@ -67,8 +67,8 @@ impl Connect for UnixConnect {
         Ok(stream)
     }
 
-    fn is_open(&self, stream: &UnixStream) -> bool {
-        is_open(&SockRef::from(stream))
+    fn ending(&self, stream: &UnixStream) -> Option<Ending> {
+        ending(&SockRef::from(stream))
     }
 
     fn describe(&self) -> String {

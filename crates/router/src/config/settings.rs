@@ -216,7 +216,7 @@ parameters! {
         pub message: ByteSize = ByteSize::mib(1),
         /// How deep a message may be nested, at most 1024; the envelope itself is level 1.
         pub depth: usize = 128,
-        /// How many connections the inputs hold open, together.
+        /// How many connections the inputs hold open, together; more wait until one of them ends.
         pub connections: usize = 4096,
         /// How many files one endpoint holds open; past that the least recently used one is closed.
         pub open_files: usize = 256,

@@ -26,8 +26,9 @@ use tokio::{
 
 use super::{
     Parcel, Server,
-    liveness::{self, LONGEST_SILENCE},
+    liveness::{self, Ending, LONGEST_SILENCE},
     parcel::Begun,
+    probation::{End, Probation, Trust},
 };
 use crate::{clock::Clock, config::Address};
 
@@ -71,8 +72,17 @@ impl Interrupted {
 pub(crate) struct Incidents {
     /// Datagrams that found nobody.
     pub(crate) unreachable: u64,
-    /// Why connections ended on which something may have been under way.
-    pub(crate) lost: Vec<String>,
+    /// Connections that ended.
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// A connection that ended, on which something may have been under way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Why, in words.
+    pub(crate) reason: String,
+    /// The server closed it in good order while nothing was going on.
+    pub(crate) was_idle: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +108,7 @@ pub(crate) struct Connection {
     suspicious: bool,
     /// The message of which the stream has taken a part.
     begun: Option<Begun>,
+    probation: Probation,
     incidents: Incidents,
 }
 
@@ -118,6 +129,7 @@ impl Connection {
             looked_up_at: None,
             suspicious: false,
             begun: None,
+            probation: Probation::default(),
             incidents: Incidents::default(),
         }
     }
@@ -130,17 +142,26 @@ impl Connection {
         self.clock.monotonic()
     }
 
-    /// Makes sure that there is a socket, and that it leads to where the server's name leads now.
-    pub(crate) async fn prepare(&mut self) -> io::Result<()> {
-        if let Some(reason) = self.socket.as_ref().and_then(Socket::ending) {
-            self.lose(reason);
+    /// Makes sure that there is a socket, and that it leads to where the server's name leads now. Says what may be sent.
+    pub(crate) async fn prepare(&mut self) -> io::Result<Trust> {
+        if let Some(ending) = self.socket.as_ref().and_then(Socket::ending) {
+            let reason = ending.reason.clone();
+            if self.lose(ending).is_early {
+                return Err(io::Error::other(format!(
+                    "it took a connection and ended it soon after ({reason}); what was sent on it may be lost"
+                )));
+            }
         }
         self.look_up_if_due().await?;
         if self.socket.is_none() {
             self.begun = None;
             self.socket = Some(self.open().await.inspect_err(|_| self.suspicious = true)?);
+            self.probation.made(self.clock.monotonic());
         }
-        Ok(())
+        if self.server.takes_datagrams() {
+            return Ok(Trust::Everything);
+        }
+        Ok(self.probation.found_open(self.clock.monotonic()))
     }
 
     /// Sends one datagram, without a line break at its end.
@@ -198,8 +219,12 @@ impl Connection {
             Some(Socket::UnixStream(stream)) => write_to(stream, bytes, limit).await,
             _ => Err(Interrupted::at_once(io::ErrorKind::NotConnected.into())),
         };
-        if let Err(Interrupted { problem: Problem::Failed(error), .. }) = &sent {
-            self.lose(error.to_string());
+        match &sent {
+            Ok(()) => self.probation.wrote(self.clock.monotonic()),
+            Err(Interrupted { problem: Problem::Failed(error), .. }) => {
+                self.lose(Ending::broken(error));
+            }
+            Err(Interrupted { problem: Problem::Stalled(_), .. }) => {}
         }
         sent
     }
@@ -265,9 +290,11 @@ impl Connection {
         self.suspicious = true;
     }
 
-    fn lose(&mut self, reason: String) {
-        self.incidents.lost.push(reason);
+    fn lose(&mut self, ending: Ending) -> End {
+        let end = self.probation.ended(self.clock.monotonic(), &ending);
+        self.incidents.lost.push(Lost { reason: ending.reason, was_idle: end.was_idle });
         self.fail();
+        end
     }
 
     /// Looks the name up when its time has come, or sooner after a failure. While there is a socket that works, a
@@ -335,7 +362,7 @@ impl Connection {
 
 impl Socket {
     /// Why it is of no more use, which a write would only notice after it had lost something.
-    fn ending(&self) -> Option<String> {
+    fn ending(&self) -> Option<Ending> {
         let socket = match self {
             Socket::Udp(_) | Socket::UnixDatagram(_) => return None,
             Socket::Tcp(stream) => SockRef::from(stream),

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Connection, connection::Incidents, liveness::NOTICE_LOST};
+use super::{
+    Connection,
+    connection::{Incidents, Lost},
+    liveness::NOTICE_LOST,
+};
 use crate::{
     endpoints::Answer,
     ledger::{EndpointCounters, Failure},
@@ -32,8 +36,12 @@ impl Health {
     pub(crate) fn update(&mut self, connection: &mut Connection, answer: &Answer) {
         let Incidents { unreachable, lost } = connection.take_incidents();
         let server = connection.server();
-        for reason in lost {
-            self.counters.notice(NOTICE_LOST, 1);
+        for Lost { reason, was_idle } in lost {
+            if was_idle {
+                self.counters.notice(NOTICE_LOST, 1);
+            } else {
+                self.counters.notice_loss(connection.now(), NOTICE_LOST);
+            }
             tracing::warn!(
                 endpoint = self.name,
                 %server,

@@ -42,23 +42,44 @@ pub(crate) fn prepare_tcp(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_keepalive(&KEEPALIVE)
 }
 
+/// Why a connection is of no more use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// In words for an operator.
+    pub(crate) reason: String,
+    /// The other side has closed it, and had read all that it was sent, or the kernel does not know better.
+    pub(crate) is_orderly: bool,
+}
+
+impl Ending {
+    /// An end that took something with it, as far as can be known.
+    pub(crate) fn broken(reason: impl ToString) -> Ending {
+        Ending { reason: reason.to_string(), is_orderly: false }
+    }
+}
+
 /// Why a connection is of no more use, which a write would only notice after it had lost something. `None` while it is
 /// good, as far as can be known.
-pub(crate) fn ending(socket: &SockRef<'_>, longest_silence: Duration) -> Option<String> {
+pub(crate) fn ending(socket: &SockRef<'_>, longest_silence: Duration) -> Option<Ending> {
     let mut said = [MaybeUninit::uninit(); READ_BYTES];
     for _ in 0..READS {
         match socket.recv_with_flags(&mut said, libc::MSG_DONTWAIT) {
-            Ok(0) => return Some("the other side has closed it".to_owned()),
+            Ok(0) => {
+                // Whoever closes before he has read everything says so, to him who asks.
+                let is_orderly = matches!(socket.take_error(), Ok(None));
+                return Some(Ending { reason: "the other side has closed it".to_owned(), is_orderly });
+            }
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 break;
             }
-            Err(error) => return Some(error.to_string()),
+            Err(error) => return Some(Ending::broken(error)),
         }
     }
     let progress = sys::tcp_progress(socket)?;
     is_silent(&progress, longest_silence)
         .then(|| format!("the other machine has not answered for {} s", progress.since_answer.as_secs()))
+        .map(Ending::broken)
 }
 
 /// Something was sent after the last sign of life, and long enough ago to be answered. Without this, a server whose window
@@ -95,7 +116,19 @@ mod tests {
     }
 
     fn ending_of(stream: &TcpStream, longest_silence: Duration) -> Option<String> {
-        ending(&SockRef::from(stream), longest_silence)
+        ending(&SockRef::from(stream), longest_silence).map(|ending| ending.reason)
+    }
+
+    #[track_caller]
+    fn wait_for_ending(stream: &TcpStream) -> Ending {
+        let start = Instant::now();
+        loop {
+            if let Some(ending) = ending(&SockRef::from(stream), LONGEST_SILENCE) {
+                return ending;
+            }
+            assert!(start.elapsed() < DEADLINE);
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// From now on the kernel throws away whatever reaches this end, as if its machine were gone.
@@ -157,6 +190,34 @@ mod tests {
         }
         let mut rest = Vec::new();
         assert_eq!((&ours).read_to_end(&mut rest).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_server_that_closes_without_reading_is_told_from_one_that_has_read_everything() {
+        let (mut ours, mut theirs) = pair();
+        ours.write_all(b"one").unwrap();
+        theirs.read_exact(&mut [0; 3]).unwrap();
+        drop(theirs);
+        assert!(wait_for_ending(&ours).is_orderly);
+
+        let (mut ours, theirs) = pair();
+        ours.write_all(b"one").unwrap();
+        theirs.peek(&mut [0; 3]).unwrap();
+        drop(theirs);
+        assert!(!wait_for_ending(&ours).is_orderly);
+    }
+
+    #[test]
+    fn what_comes_after_the_server_has_closed_is_no_orderly_end() {
+        let (mut ours, theirs) = pair();
+        drop(theirs);
+        wait_for_ending(&ours);
+        ours.write_all(b"one").unwrap();
+        let start = Instant::now();
+        while ending(&SockRef::from(&ours), LONGEST_SILENCE).is_some_and(|ending| ending.is_orderly) {
+            assert!(start.elapsed() < DEADLINE);
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

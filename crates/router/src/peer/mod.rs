@@ -5,6 +5,7 @@ mod connection;
 mod health;
 pub(crate) mod liveness;
 mod parcel;
+pub(crate) mod probation;
 
 use std::{
     fmt,

@@ -29,7 +29,7 @@ impl Fallback {
             return true;
         }
         // A part of it may be written, and what comes next must not be taken for its end.
-        self.sender.abandon();
+        self.sender.abandon_part();
         self.not_before = Some(Instant::now() + self.backoff.failed());
         false
     }

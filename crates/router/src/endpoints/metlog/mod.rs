@@ -27,7 +27,10 @@ use crate::{
     clock::Clock,
     config::{Address, Section, parameters},
     ledger::EndpointCounters,
-    peer::liveness::NOTICE_LOST,
+    peer::{
+        liveness::{Ending, NOTICE_LOST},
+        probation::{Probation, Trust, hold_back},
+    },
 };
 
 parameters! {
@@ -119,6 +122,7 @@ struct MetlogEndpoint<C: Connect> {
     clock: Arc<dyn Clock>,
     counters: Arc<EndpointCounters>,
     connection: Option<Connection<C::Stream>>,
+    probation: Probation,
 }
 
 /// An open connection, and what is only true of it.
@@ -133,48 +137,82 @@ struct Connection<S> {
 impl<C: Connect> MetlogEndpoint<C> {
     fn new(peer: C, timeout: Duration, context: EndpointContext) -> Self {
         let EndpointContext { name, clock, counters, .. } = context;
-        MetlogEndpoint { name, peer, timeout, clock, counters, connection: None }
+        MetlogEndpoint {
+            name,
+            peer,
+            timeout,
+            clock,
+            counters,
+            connection: None,
+            probation: Probation::default(),
+        }
     }
 
-    /// The connection: the one that there is, unless the other router has closed it, or a new one.
-    fn connection(&mut self) -> std::io::Result<&mut Connection<C::Stream>> {
-        if let Some(reason) = self.connection.as_ref().and_then(|connection| connection.stream.ending()) {
-            self.lose(&reason);
+    /// The connection: the one that there is, unless the other router has closed it, or a new one; and what it may be given.
+    fn connection(&mut self) -> std::io::Result<(&mut Connection<C::Stream>, Trust)> {
+        if let Some(ending) = self.connection.as_ref().and_then(|connection| connection.stream.ending())
+            && self.lose(&ending)
+        {
+            let reason = ending.reason;
+            return Err(std::io::Error::other(format!(
+                "it took a connection and ended it soon after ({reason}); what was sent on it may be lost"
+            )));
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection { stream: self.peer.connect()?, unfinished: None, stalled_since: None },
+            None => {
+                let stream = self.peer.connect()?;
+                self.probation.made(self.clock.monotonic());
+                Connection { stream, unfinished: None, stalled_since: None }
+            }
         };
-        Ok(self.connection.insert(connection))
+        let trust = self.probation.found_open(self.clock.monotonic());
+        Ok((self.connection.insert(connection), trust))
     }
 
-    fn lose(&mut self, reason: &str) {
+    /// The connection has ended; returns whether that was soon after it was made.
+    fn lose(&mut self, ending: &Ending) -> bool {
         self.connection = None;
-        self.counters.notice(NOTICE_LOST, 1);
-        let router = self.peer.name();
+        let now = self.clock.monotonic();
+        let end = self.probation.ended(now, ending);
+        if end.was_idle {
+            self.counters.notice(NOTICE_LOST, 1);
+        } else {
+            self.counters.notice_loss(now, NOTICE_LOST);
+        }
+        let (router, reason) = (self.peer.name(), &ending.reason);
         tracing::warn!(
             endpoint = self.name,
             router,
             reason,
             "connection lost; what was under way on it may be lost"
         );
+        end.is_early
     }
 }
 
 impl<C: Connect> Endpoint for MetlogEndpoint<C> {
     fn deliver(&mut self, work: &Work) -> Answer {
         let (clock, timeout) = (self.clock.clone(), self.timeout);
-        let connection = match self.connection() {
-            Ok(connection) => connection,
+        let (connection, trust) = match self.connection() {
+            Ok(usable) => usable,
             Err(error) => return Answer::retry(0, format!("cannot reach {}: {error}", self.peer.name())),
         };
-        let written = writer::write(&mut connection.stream, work, &mut connection.unfinished);
+        let most = match trust {
+            Trust::Everything => usize::MAX,
+            Trust::OneMessage => 1,
+            Trust::Nothing => return hold_back(Answer::delivered(0), &self.peer.name()),
+        };
+        let written = writer::write(&mut connection.stream, work, most, &mut connection.unfinished);
         if written.bytes > 0 {
             connection.stalled_since = None;
         }
         let answer = Answer::delivered(written.messages);
         match written.stop {
-            None => answer,
+            None => {
+                self.probation.wrote(clock.monotonic());
+                if trust == Trust::Everything { answer } else { hold_back(answer, &self.peer.name()) }
+            }
             Some(Stop::Stalled) => {
                 let now = clock.monotonic();
                 let since = *connection.stalled_since.get_or_insert(now);
@@ -187,7 +225,7 @@ impl<C: Connect> Endpoint for MetlogEndpoint<C> {
                 ))
             }
             Some(Stop::Broken(error)) => {
-                self.lose(&error.to_string());
+                self.lose(&Ending::broken(&error));
                 answer.stopped(format!("the connection to {} broke: {error}", self.peer.name()))
             }
         }

@@ -14,13 +14,13 @@ use socket2::SockRef;
 use super::Connect;
 use crate::{
     config::Address,
-    peer::liveness::{self, LONGEST_SILENCE},
+    peer::liveness::{self, Ending, LONGEST_SILENCE},
 };
 
 /// A connection to another router.
 pub(super) trait Stream: Write + Send {
     /// Why it is of no more use, which a write would only notice after it had lost something.
-    fn ending(&self) -> Option<String>;
+    fn ending(&self) -> Option<Ending>;
 }
 
 /// Where another router is.
@@ -114,7 +114,7 @@ impl Write for Socket {
 }
 
 impl Stream for Socket {
-    fn ending(&self) -> Option<String> {
+    fn ending(&self) -> Option<Ending> {
         let socket = match self {
             Socket::Tcp(stream) => SockRef::from(stream),
             Socket::Unix(stream) => SockRef::from(stream),

@@ -77,8 +77,9 @@ impl Write for ScriptedStream {
 }
 
 impl Stream for ScriptedStream {
-    fn ending(&self) -> Option<String> {
-        self.network.lock().unwrap().is_closed.then(|| "closed".to_owned())
+    fn ending(&self) -> Option<Ending> {
+        let is_closed = self.network.lock().unwrap().is_closed;
+        is_closed.then(|| Ending { reason: "closed".to_owned(), is_orderly: true })
     }
 }
 
@@ -111,6 +112,13 @@ impl Bench {
     fn lost(&self) -> u64 {
         let buffer = crate::testing::buffer(1);
         self.counters.read(&buffer, Duration::ZERO).noticed.get(NOTICE_LOST).copied().unwrap_or(0)
+    }
+
+    /// Lets so much time pass that the connection has proven itself.
+    fn prove(&mut self) {
+        self.endpoint.connection().unwrap();
+        self.clock.set(self.clock.monotonic() + SECOND * 10);
+        self.endpoint.connection().unwrap();
     }
 }
 
@@ -152,6 +160,7 @@ fn a_message_that_was_half_sent_when_the_connection_broke_is_sent_again_as_a_who
     let lines = lines(3);
     let first = lines[0].len();
     let mut bench = bench([Script::from([Ok(first + 10), Err(ErrorKind::ConnectionReset)])]);
+    bench.prove();
     let answer = bench.endpoint.deliver(&work_of(&lines));
     assert_eq!(answer.settled, 1);
     assert!(error(&answer).starts_with("the connection to central:5565 broke: "), "{answer:?}");
@@ -176,12 +185,31 @@ fn a_begun_line_is_ended_even_if_the_buffer_has_given_its_message_up() {
 fn a_connection_that_the_other_router_has_closed_is_replaced_before_anything_is_written_to_it() {
     let lines = lines(4);
     let mut bench = bench([]);
+    bench.prove();
     bench.endpoint.deliver(&work_of(&lines[..2]));
     bench.network.lock().unwrap().is_closed = true;
     assert_eq!(bench.endpoint.deliver(&work_of(&lines[2..])), Answer::delivered(2));
     assert_eq!(bench.received(0), lines[..2].concat());
     assert_eq!(bench.received(1), lines[2..].concat());
     assert_eq!(bench.lost(), 1);
+}
+
+#[test]
+fn after_a_connection_that_ended_at_once_the_next_one_gets_one_message_until_it_has_stayed_open() {
+    let lines = lines(100);
+    let mut bench = bench([]);
+    assert_eq!(bench.endpoint.deliver(&work_of(&lines[..40])), Answer::delivered(40));
+    bench.network.lock().unwrap().is_closed = true;
+    let answer = bench.endpoint.deliver(&work_of(&lines[40..]));
+    assert_eq!(answer.settled, 0);
+    assert!(error(&answer).contains("it took a connection and ended it soon after (closed)"), "{answer:?}");
+    let answer = bench.endpoint.deliver(&work_of(&lines[40..]));
+    assert!(answer.settled == 1 && matches!(answer.then, Then::Wait { .. }), "{answer:?}");
+    let answer = bench.endpoint.deliver(&work_of(&lines[41..]));
+    assert!(answer.settled == 0 && matches!(answer.then, Then::Wait { .. }), "{answer:?}");
+    bench.clock.set(SECOND * 10);
+    assert_eq!(bench.endpoint.deliver(&work_of(&lines[41..])), Answer::delivered(59));
+    assert_eq!((bench.received(1), bench.lost()), (lines[40..].concat(), 1));
 }
 
 #[test]
@@ -227,13 +255,17 @@ fn over_a_real_connection_a_closed_peer_is_noticed_before_the_next_write() {
         assert_eq!(&line, expected);
     }
     drop(reader);
-    // The end of the connection is there as soon as the peer has closed it: loopback does not wait.
-    assert_eq!(endpoint.deliver(&work_of(&lines[2..])), Answer::delivered(2));
+    // The end of the connection is there as soon as the peer has closed it: loopback does not wait. It has ended soon after it
+    // was made, so the next one begins with one message.
+    let answer = endpoint.deliver(&work_of(&lines[2..]));
+    assert!(error(&answer).contains("ended it soon after (the other side has closed it)"), "{answer:?}");
+    let answer = endpoint.deliver(&work_of(&lines[2..]));
+    assert!(answer.settled == 1 && matches!(answer.then, Then::Wait { .. }), "{answer:?}");
     let (mut second, _) = listener.accept().unwrap();
     drop(endpoint);
     let mut text = String::new();
     second.read_to_string(&mut text).unwrap();
-    assert_eq!(text, lines[2..].concat());
+    assert_eq!(text, lines[2]);
 }
 
 #[test]

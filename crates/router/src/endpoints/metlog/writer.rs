@@ -44,12 +44,17 @@ struct Piece<'w> {
     written: usize,
 }
 
-/// Writes every line of `work`, in order. If `unfinished` is its first line, that goes on where it stopped. Otherwise the
+/// Writes the first `most` lines of `work`, in order. If `unfinished` is its first line, that goes on where it stopped. Otherwise the
 /// buffer has given the message up, but its line has to end before another begins.
-pub(super) fn write(stream: &mut impl Write, work: &Work, unfinished: &mut Option<Unfinished>) -> Written {
+pub(super) fn write(
+    stream: &mut impl Write,
+    work: &Work,
+    most: usize,
+    unfinished: &mut Option<Unfinished>,
+) -> Written {
     let begun = unfinished.take();
-    let mut pieces: Vec<Piece<'_>> =
-        work.runs().map(|(messages, bytes)| Piece { messages, bytes, written: 0 }).collect();
+    let mut left = most;
+    let mut pieces: Vec<Piece<'_>> = work.runs().map_while(|run| first_of(run, &mut left)).collect();
     if let Some(begun) = &begun {
         match pieces.first_mut() {
             Some(first) if first.bytes.starts_with(&begun.line) => first.written = begun.written,
@@ -88,6 +93,17 @@ pub(super) fn write(stream: &mut impl Write, work: &Work, unfinished: &mut Optio
         }
     }
     written
+}
+
+/// As much of a run of lines as is `left` to be written; `None` if that is nothing.
+fn first_of<'w>((messages, bytes): (usize, &'w [u8]), left: &mut usize) -> Option<Piece<'w>> {
+    let most = std::mem::replace(left, left.saturating_sub(messages));
+    if messages <= most {
+        return Some(Piece { messages, bytes, written: 0 });
+    }
+    let last = most.checked_sub(1)?;
+    let end = memchr::memchr_iter(b'\n', bytes).nth(last)?;
+    Some(Piece { messages: most, bytes: &bytes[..=end], written: 0 })
 }
 
 fn write_once(stream: &mut impl Write, pieces: &[Piece<'_>]) -> io::Result<usize> {

@@ -23,6 +23,7 @@ use crate::{
     peer::{
         Connection, Health, Interrupted, LARGEST_DATAGRAM_BYTES, Parcel, STREAM_WRITE_BYTES, Server,
         Transport,
+        probation::{Trust, hold_back},
     },
 };
 
@@ -148,7 +149,12 @@ impl NetworkEndpoint for StatsdEndpoint {
         Box::pin(async move {
             self.parcel.clear();
             let answer = match self.connection.prepare().await {
-                Ok(()) => self.send_all(work).await,
+                Ok(Trust::Everything) => self.send_all(work, usize::MAX).await,
+                Ok(Trust::OneMessage) => {
+                    let answer = self.send_all(work, 1).await;
+                    self.held_back(answer)
+                }
+                Ok(Trust::Nothing) => self.held_back(Answer::delivered(0)),
                 Err(error) => Answer::retry(0, self.cannot("reach", &error)),
             };
             self.health.update(&mut self.connection, &answer);
@@ -158,9 +164,10 @@ impl NetworkEndpoint for StatsdEndpoint {
 }
 
 impl StatsdEndpoint {
-    async fn send_all(&mut self, work: &Work) -> Answer {
+    /// Sends the first `most` messages.
+    async fn send_all(&mut self, work: &Work, most: usize) -> Answer {
         let mut answer = Answer::delivered(0);
-        for message in work.messages() {
+        for message in work.messages().take(most) {
             let end = self.parcel.bytes.len();
             let outcome = self.append(&message);
             if end > 0 && self.parcel.bytes.len() > self.parcel_bytes {
@@ -218,6 +225,10 @@ impl StatsdEndpoint {
             start = message.end;
         }
         self.parcel.settle(end)
+    }
+
+    fn held_back(&self, answer: Answer) -> Answer {
+        hold_back(answer, &self.connection.server().to_string())
     }
 
     fn cannot(&self, what: &str, error: &dyn std::error::Error) -> String {

@@ -39,6 +39,7 @@ use crate::{
     peer::{
         Connection, Health, Interrupted, LARGEST_DATAGRAM_BYTES, Parcel, STREAM_WRITE_BYTES, Server,
         Transport,
+        probation::{Trust, hold_back},
     },
     template::Template,
 };
@@ -205,8 +206,13 @@ impl NetworkEndpoint for SyslogEndpoint {
             self.parcel.clear();
             self.remarked.clear();
             let answer = match self.connection.prepare().await {
-                Ok(()) if self.connection.server().takes_datagrams() => self.send_datagrams(work).await,
-                Ok(()) => self.send_stream(work).await,
+                Ok(_) if self.connection.server().takes_datagrams() => self.send_datagrams(work).await,
+                Ok(Trust::Everything) => self.send_stream(work, usize::MAX).await,
+                Ok(Trust::OneMessage) => {
+                    let answer = self.send_stream(work, 1).await;
+                    self.held_back(answer)
+                }
+                Ok(Trust::Nothing) => self.held_back(Answer::delivered(0)),
                 Err(error) => Answer::retry(0, self.cannot("reach", &error)),
             };
             self.remarked.count(answer.settled, &self.counters);
@@ -217,10 +223,10 @@ impl NetworkEndpoint for SyslogEndpoint {
 }
 
 impl SyslogEndpoint {
-    /// Sends many messages with each write.
-    async fn send_stream(&mut self, work: &Work) -> Answer {
+    /// Sends the first `most` messages, many with each write.
+    async fn send_stream(&mut self, work: &Work, most: usize) -> Answer {
         let mut answer = Answer::delivered(0);
-        for (number, message) in work.messages().enumerate() {
+        for (number, message) in work.messages().take(most).enumerate() {
             let remarks = self.frames.append(&message, &mut self.parcel.bytes);
             self.parcel.add(Ok(()));
             self.remarked.add(number, remarks);
@@ -261,6 +267,10 @@ impl SyslogEndpoint {
             tokio::task::coop::consume_budget().await;
         }
         answer
+    }
+
+    fn held_back(&self, answer: Answer) -> Answer {
+        hold_back(answer, &self.connection.server().to_string())
     }
 
     fn cannot(&self, what: &str, error: &dyn std::error::Error) -> String {
