@@ -43,8 +43,9 @@ const ANSWER_BODY_TIME: Duration = Duration::from_secs(5);
 /// The longest that the head of an answer may be.
 const ANSWER_HEAD_BYTES: usize = 64 * 1024;
 
-/// How many unused connections are kept for the next requests, per server.
-const IDLE_CONNECTIONS_PER_SERVER: usize = 4;
+/// How many unused connections are kept for the next requests, per server. It is to be more than there are requests at once, as
+/// those beyond it connect anew each time: Sentry sends one for each DSN.
+const IDLE_CONNECTIONS_PER_SERVER: usize = 64;
 
 /// How long an unused connection is kept: shorter than most servers do, so that they seldom close one under a request.
 const IDLE_TIME: Duration = Duration::from_secs(30);

@@ -1,11 +1,19 @@
 //! Against a server of a few lines that says what each test wants.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use rustls::pki_types::PrivateKeyDer;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
+    sync::Barrier,
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -67,6 +75,51 @@ async fn an_answer_is_given_as_it_came_over_a_connection_that_is_kept() {
     assert_eq!(reply.headers["x-sentry-rate-limits"], "a");
     let reply = client.send(get(&format!("http://{address}/"))).await.unwrap();
     assert_eq!(reply.status, StatusCode::BAD_REQUEST, "the second answer of the same connection");
+}
+
+#[tokio::test]
+async fn requests_that_are_sent_at_once_go_over_the_connections_of_those_before() {
+    const AT_ONCE: usize = 16;
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let accepted = opened.clone();
+    tokio::spawn(async move {
+        // None is answered before all are there, so that each has a connection for itself.
+        let all_are_there = Arc::new(Barrier::new(AT_ONCE));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::SeqCst);
+            let all_are_there = all_are_there.clone();
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while let Ok(byte) = stream.read_u8().await {
+                    request.push(byte);
+                    if request.ends_with(b"\r\n\r\n") {
+                        all_are_there.wait().await;
+                        let _ = stream.write_all(ANSWER.as_bytes()).await;
+                    }
+                }
+            });
+        }
+    });
+    let client = client(LONG, None);
+    let deadline = Instant::now() + LONG;
+    // A connection is given back a moment after its answer, so the first rounds may open a few more.
+    loop {
+        let before = opened.load(Ordering::SeqCst);
+        let mut sending = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (client, request) = (client.clone(), get(&format!("http://{address}/")));
+            sending.spawn(async move { client.send(request).await.unwrap().status });
+        }
+        assert_eq!(sending.join_all().await, [StatusCode::OK; AT_ONCE]);
+        if opened.load(Ordering::SeqCst) == before {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{before} connections, and still more are opened");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
