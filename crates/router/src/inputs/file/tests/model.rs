@@ -49,6 +49,8 @@ struct Model {
     rest: String,
     /// The positions that a router finds which is killed now.
     kept: Option<Vec<u8>>,
+    /// The file was emptied, or is a new one, since the positions were written that are written each second.
+    was_emptied: bool,
     was_killed: bool,
 }
 
@@ -57,7 +59,16 @@ impl Model {
         let mut world = World::with_buffer("path = '@/app.log'", buffer_bytes);
         world.open();
         let path = world.path("app.log");
-        Model { world, path, written: 0, rotations: 0, rest: String::new(), kept: None, was_killed: false }
+        Model {
+            world,
+            path,
+            written: 0,
+            rotations: 0,
+            rest: String::new(),
+            kept: None,
+            was_emptied: false,
+            was_killed: false,
+        }
     }
 
     fn happens(&mut self, event: &Event) {
@@ -108,11 +119,15 @@ impl Model {
     }
 
     fn rename(&mut self, is_beside_look: bool) {
-        // It was there long enough to be seen. That is on the disk when the look is over, whatever is written each second.
+        // It was there long enough to be seen. That is on the disk when the look is over, whatever is written each second; but
+        // that a file was emptied is on the disk only then.
         self.world.finish_looks();
         self.world.round();
         self.world.pass(Duration::from_secs(1));
         self.world.round();
+        if std::mem::take(&mut self.was_emptied) {
+            self.world.write_positions();
+        }
         self.kept = Some(self.world.written());
         if is_beside_look {
             self.world.pass(Duration::from_secs(1));
@@ -128,6 +143,7 @@ impl Model {
         lose(self);
         self.world.settle();
         self.kept = None;
+        self.was_emptied = true;
     }
 
     /// Lets everything arrive, and compares it with what was written.
@@ -191,5 +207,10 @@ mod found {
         for _ in 0..20 {
             check(&[lines(10), RENAME, lines(20), RENAME, Wait, Kill, Read, Wait, Kill]);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_and_renamed_before_a_crash() {
+        check(&[lines(1), Truncate, lines(1), RENAME, Kill]);
     }
 }

@@ -280,6 +280,11 @@ impl World {
         fs::read(self.folder.path().join("data/checkpoints/file.json")).unwrap_or_default()
     }
 
+    /// What is done each second.
+    pub fn write_positions(&self) {
+        self.checkpoints.write("file");
+    }
+
     /// The positions that a router would find that is killed just after they were written.
     pub fn kept(&self) -> Vec<u8> {
         self.checkpoints.open("file", Positions::read).unwrap().text().into_bytes()
