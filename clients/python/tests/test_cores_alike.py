@@ -255,6 +255,51 @@ def test_a_receiver_that_never_reads_delays_the_end_no_longer_than_asked(open_co
     receiver.close()
 
 
+class Ender:
+    """Ends connections as soon as it has taken them, until it is told to keep and read them."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.ended = 0
+        self.keeps = False
+        self.read = b""
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while not self.keeps:
+            connection = self.listener.accept()[0]
+            if not self.keeps:
+                connection.close()
+                self.ended += 1
+        with connection:
+            self.read = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    def close(self) -> None:
+        self._thread.join(DEADLINE)
+        self.listener.close()
+
+
+def test_a_receiver_that_ends_each_connection_at_once_gets_one_message_over_each(open_core):
+    receiver = Ender()
+    core = open_core(Destination("tcp", (("127.0.0.1", receiver.port),)))
+    core.submit(encoded("x", number=0))
+    wait_for(lambda: receiver.ended == 1, "the first end")
+    for number in range(1, 200):
+        core.submit(encoded("x", number=number))
+    wait_for(lambda: receiver.ended >= 4, "more ends")
+    sent = core.stats()["sent"]
+    # A connection may have its message and not be ended yet.
+    assert sent <= receiver.ended + 1
+
+    receiver.keeps = True
+    wait_for(lambda: core.stats()["queued"] == 0, "somebody who keeps a connection gets the rest")
+    assert core.close(DEADLINE)
+    receiver.close()
+    assert [json.loads(line)["metlog_seq"] for line in receiver.read.splitlines()][-1] == 200
+
+
 @pytest.mark.parametrize("host", ["", " ", "a b", "a\0b", "a\nb", "a..b", "x" * 64 + ".org", None, 7])
 @pytest.mark.parametrize("kind", [UdpSender, TcpSender])
 def test_what_is_no_host_is_a_value_error(core_kind, kind, host):

@@ -2,12 +2,12 @@
 
 A receiver that is slow gets no second connection: what its kernel has taken by then would be counted as sent, and read
 beside what comes over the next one. A line that was cut short goes on where it was cut, for as long as it takes; a
-connection is given up only when it has broken, or the other side has closed it.
+connection is given up only when it has broken, or the other side has closed it. A receiver that ends each connection
+soon after it was made gets one message over each, ever more seldom.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -16,10 +16,15 @@ import time
 from collections.abc import Sequence
 
 from metlog import _diagnostics
+from metlog._probation import LOOK_INTERVAL, Probation
 from metlog._sending import PATIENCE, Backoff, Host, Path, Settled, UnreachableError
 
 # Pieces of what a receiver of lines says that are read at once, of 4 KiB each. It has nothing to say.
 MOST_PIECES = 16
+
+# How a connection has ended: in an orderly way, or not.
+_CLOSED = "closed"
+_BROKEN = "broken"
 
 # Seconds until a receiver is asked again that is there, but takes nothing now.
 SLOW_DELAY = 0.01
@@ -39,6 +44,7 @@ class Lines:
         # How many bytes of the next message are written already.
         self._carried = 0
         self._backoff = Backoff()
+        self._probation = Probation()
 
     def send(self, messages: Sequence[bytes]) -> Settled:
         """Send messages in their order."""
@@ -46,7 +52,8 @@ class Lines:
         written = 0
         try:
             connection = self._connected()
-            text = b"\n".join(messages) + b"\n"
+            most = self._probation.most(connection, time.monotonic())
+            text = b"\n".join([*messages[:most], b""])
             written = self._carried
             until = time.monotonic() + PATIENCE
             while written < len(text):
@@ -59,6 +66,7 @@ class Lines:
                 f"send {self._place.text}", "cannot send to %s: %s; trying again", self._place.text, error
             )
             # The line that was cut short is sent again as a whole, over the next connection.
+            self._probation.ended(time.monotonic(), orderly=False)
             self.close()
             raise UnreachableError(_whole(text, written), self._backoff.failed()) from None
         except BaseException:
@@ -66,13 +74,22 @@ class Lines:
             self.close()
             raise
         self._carried = 0
+        if most != 0:
+            self._probation.wrote(time.monotonic())
+        if most is not None:
+            raise UnreachableError(Settled(most), LOOK_INTERVAL)
         self._backoff.succeeded()
         return Settled(len(messages))
 
     def _connected(self) -> socket.socket:
-        if self._connection is not None and not _is_gone(self._connection):
-            return self._connection
-        self.close()
+        if self._connection is not None:
+            ending = _ending(self._connection)
+            if ending is None:
+                return self._connection
+            is_early = self._probation.ended(time.monotonic(), orderly=ending == _CLOSED)
+            self.close()
+            if is_early:
+                raise ConnectionAbortedError("it ended a connection soon after it took it, and may have lost a message")
         until = time.monotonic() + PATIENCE
         failure: OSError = ConnectionError("the name has no address")
         for family, address in self._place.resolve(self._kind):
@@ -103,6 +120,7 @@ class Lines:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._probation.left()
 
 
 def _whole(text: bytes, written: int) -> Settled:
@@ -132,15 +150,15 @@ def _is_ready(connection: socket.socket, until: float) -> bool:
     return bool(poller.poll(left * 1000))
 
 
-def _is_gone(connection: socket.socket) -> bool:
-    """Return whether the other side has closed; what it says otherwise is of no interest."""
-    with contextlib.suppress(BlockingIOError):
-        try:
-            for _ in range(MOST_PIECES):
-                if not connection.recv(4096):
-                    return True
-        except BlockingIOError:
-            raise
-        except OSError:
-            return True
-    return False
+def _ending(connection: socket.socket) -> str | None:
+    """Return how the other side has ended the connection, if it has; what it says otherwise is of no interest."""
+    try:
+        for _ in range(MOST_PIECES):
+            if not connection.recv(4096):
+                # Whoever closes before all is read says so, to somebody who asks.
+                return _BROKEN if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else _CLOSED
+    except BlockingIOError:
+        return None
+    except OSError:
+        return _BROKEN
+    return None
